@@ -1,0 +1,246 @@
+"""The contracts (floor 0): all that the author of a part must read.
+
+A part is found by contract and name (`mailsrv.parts`).  `async` methods are coroutines; a provider that can
+answer at once simply does not await.  Expected failures are raised as `mailsrv.errors`; anything else is a bug.
+Which need of which room each method serves is told in `docs/decisions/0001`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+from zope.interface import Attribute, Interface
+
+from . import values as v
+from .numbers import UidSet
+from .query import Query
+
+
+class IPart(Interface):
+    """A thing that the configuration can name."""
+
+    contract = Attribute("the Interface that `build` provides")
+    name = Attribute("text, unique among the parts of that contract")
+    options = Attribute("an attrs class: the keys allowed in this part's table of the configuration")
+
+    def build(options: Any, site: Any) -> Any:
+        """A provider of `contract`.  Raises ConfigError."""
+
+
+class IContent(Interface):
+    """Immutable octets of one message, CRLF line ends as received; in memory, in a file or in a store."""
+
+    size = Attribute("octets")
+
+    def chunks() -> Iterator[bytes]:
+        """All octets in pieces of at most 256 KiB; may block on a file, so for writer threads and tests."""
+
+    async def read(offset: int, length: int) -> bytes:
+        """The octets [offset, offset + length), shorter at the end.  Raises StoreUnavailable."""
+
+    def close() -> None:
+        """Let go of a file or pin; idempotent."""
+
+
+class IAuthenticator(Interface):
+    """Says who somebody is."""
+
+    schemes = Attribute("frozenset of credentials schemes it can check: password, response, token ...")
+
+    async def authenticate(credentials: v.Credentials, context: v.AuthContext) -> v.Identity | None:
+        """The identity; None: not mine, ask the next authenticator.
+
+        Raises AuthenticationFailed (mine, and wrong: nobody else is asked) or TryLater (454 4.7.0,
+        NO [UNAVAILABLE], -ERR [SYS/TEMP]).
+        """
+
+
+class ISaslMechanism(Interface):
+    """One SASL mechanism (RFC 4422), without input or output."""
+
+    name = Attribute("text, upper case")
+    scheme = Attribute("what an authenticator must be able to check for it to be offered")
+    plaintext = Attribute("True when it shows the password on the wire: offered only under TLS by default")
+
+    def exchange(context: v.AuthContext, initial: bytes | None) -> Generator[Any, Any, v.Identity]:
+        """The server side: yields Challenge (resumed with the client's octets) and Verify (resumed with the
+        Identity); returns the Identity.  Raises AuthenticationFailed on a malformed message."""
+
+
+class IAuthorizer(Interface):
+    """The one place that says what an identity may do."""
+
+    async def permits(identity: v.Identity | None, action: str, resource: str) -> v.Verdict:
+        """`action` is a dotted word: server.use (S-104), server.relay (S-137), mailbox.RIGHT (RFC 4314),
+        send.as, admin.NOUN.VERB; `resource` what it is done to, for example a virtual server's name."""
+
+
+class IMessagePolicy(Interface):
+    """Rules about mail in transit; one object serves one connection, made by the part's build()."""
+
+    async def on_sender(transaction: v.Transaction) -> v.Verdict:
+        """MAIL was read; `transaction.reverse_path` is set."""
+
+    async def on_recipient(transaction: v.Transaction, recipient: v.Recipient) -> v.Verdict:
+        """RCPT was read; the recipient is not yet in `transaction.recipients`."""
+
+    async def on_content(transaction: v.Transaction, content: IContent) -> v.Verdict:
+        """The whole message is there, nothing is acknowledged yet."""
+
+
+class IRouter(Interface):
+    """Says where a recipient's mail goes next."""
+
+    async def route(address: v.Address, transaction: v.Transaction) -> v.Route:
+        """Raises NoSuchRecipient, RelayDenied, Unroutable, TryLater."""
+
+
+class IDirectory(Interface):
+    """Domains, accounts and aliases, as delivery and login ask for them."""
+
+    async def resolve(address: v.Address) -> v.Owner | v.Forward | v.Unknown:
+        """Who owns an address of a domain that is ours.  Local parts are compared without case; a subaddress
+        is tried after the whole local part.  Raises TryLater."""
+
+    async def domain(name: str) -> v.DomainFacts | None:
+        """Facts of a domain that is ours; None for a foreign one."""
+
+    async def account(account_id: int) -> v.AccountFacts | None:
+        """Facts of an account; None when there is none."""
+
+    async def credentials(login: str) -> v.StoredCredentials | None:
+        """What a login by this full address (or alias of an account) is checked against."""
+
+
+class IAccountAdmin(Interface):
+    """Add-on of a directory whose accounts can be administered here."""
+
+    async def set_domains(domains: Sequence[v.DomainFacts]) -> None:
+        """The domains of the configuration; accounts of a domain that left stay, unreachable."""
+
+    async def add_account(address: v.Address, password_hash: str) -> v.AccountFacts:
+        """A new account with INBOX and the special-use mailboxes.  Raises Refused when the address is taken."""
+
+    async def remove_account(account_id: int) -> None:
+        """The account and all its mail, for good."""
+
+    async def set_password(account_id: int, password_hash: str) -> None:
+        """Replace the stored hash ("" forbids password logins)."""
+
+    async def set_enabled(account_id: int, enabled: bool) -> None:
+        """A disabled account gets mail but cannot log in."""
+
+    async def accounts() -> Sequence[v.AccountFacts]:
+        """All accounts, ordered by domain and local part."""
+
+    async def add_alias(address: v.Address, targets: Sequence[v.Address]) -> None:
+        """Mail for `address` goes to `targets`.  Replaces an alias of that name; Refused for an account's."""
+
+    async def remove_alias(address: v.Address) -> None:
+        """Raises NoSuchRecipient."""
+
+    async def aliases() -> Sequence[tuple[v.Address, tuple[v.Address, ...]]]:
+        """All aliases in order."""
+
+
+class IMessageStore(Interface):
+    """A message store (RFC 5598 MS): mailboxes, and the one durable commit of a delivery."""
+
+    directory = Attribute("its IDirectory (and IAccountAdmin where accounts live here)")
+
+    async def account(account_id: int) -> IAccount:
+        """The mailboxes of one account.  Raises AccessDenied when there is none."""
+
+    async def deliver(delivery: v.NewDelivery) -> None:
+        """Content once, a row for each placement, in one commit; returns when all of it is durable.
+
+        Concurrent calls share a commit.  A placement whose mailbox is gone goes to INBOX; one whose account
+        is gone is left out.  Raises StoreFull, StoreUnavailable; then nothing was kept that was acknowledged.
+        """
+
+    async def close() -> None:
+        """Finish what is queued, let go of files.  Idempotent."""
+
+
+class IAccount(Interface):
+    """The mailboxes of one account.  Names are NFC text with "/" between levels; INBOX is always there."""
+
+    account_id = Attribute("int")
+
+    async def mailboxes() -> Sequence[v.MailboxInfo]:
+        """All that exist and all subscribed names, ordered by name."""
+
+    async def status(name: str) -> v.MailboxState:
+        """Counters without opening.  Raises NoSuchMailbox."""
+
+    async def open(name: str) -> IMailbox:
+        """A handle on the mailbox; the caller releases it.  Raises NoSuchMailbox."""
+
+    async def create(name: str, special_use: bytes | None = None) -> v.MailboxInfo:
+        """Missing parents are created too.  Raises MailboxExists, BadMailboxName."""
+
+    async def delete(name: str) -> None:
+        """With its messages; children stay.  Raises NoSuchMailbox, BadMailboxName for INBOX."""
+
+    async def rename(old: str, new: str) -> None:
+        """With children, UIDs and UIDVALIDITY kept; INBOX: its messages move to a new mailbox (RFC 9051
+        section 6.3.6).  Raises NoSuchMailbox, MailboxExists, BadMailboxName."""
+
+    async def subscribe(name: str, on: bool) -> None:
+        """Any name may be subscribed, also one that does not exist (RFC 9051 section 6.3.7)."""
+
+
+class IMailbox(Interface):
+    """One open mailbox.  It speaks of UIDs and MODSEQ only; sequence numbers belong to a session's view.
+
+    Every change of a mailbox takes the next MODSEQ; a UID is visible in ascending order only.
+    """
+
+    mailbox_id = Attribute("int, unique in the store, never reused")
+    uidvalidity = Attribute("int")
+
+    def columns() -> v.Columns:
+        """The shared live columns (see `Columns`)."""
+
+    async def state() -> v.MailboxState:
+        """Counters now."""
+
+    async def changes(since: int) -> v.Changes:
+        """All that changed after the MODSEQ `since` (0: all rows)."""
+
+    async def claim_recent(claim: bool) -> int:
+        """The lowest UID that is recent to the asker (RFC 3501 section 2.3.2); with `claim` nobody else will
+        be told so again.  Need not be durable."""
+
+    async def append(messages: Sequence[v.NewMessage]) -> v.Appended:
+        """All or none, durable.  Raises StoreFull, QuotaExceeded, NoSuchMailbox (deleted meanwhile)."""
+
+    async def update(uids: UidSet, change: v.FlagChange, unchanged_since: int | None = None) -> v.Updated:
+        """Change flags, durable.  Unknown UIDs are ignored; a row that would not change keeps its MODSEQ."""
+
+    async def expunge(uids: UidSet) -> UidSet:
+        """Remove for good, durable; gives what was there.  Other handles can still read the content until
+        they are released."""
+
+    async def copy(uids: UidSet, target_id: int, move: bool = False) -> v.Copied:
+        """Into another (or the same) mailbox with flags, keywords and dates; `move` also expunges here, in
+        the same commit.  Raises NoSuchMailbox (the target), StoreFull."""
+
+    async def facts(uids: Sequence[int], wanted: frozenset[str]) -> Sequence[v.MessageFacts | None]:
+        """In the order asked; None for one that is gone.  `wanted` of {"size", "dates", "ids", "summary"}."""
+
+    async def keep_summaries(summaries: Sequence[tuple[int, bytes]]) -> None:
+        """Keep records made from the content; they may be forgotten.  Need not be durable."""
+
+    async def contents(uids: Sequence[int]) -> Sequence[IContent | None]:
+        """In the order asked; None for one that is gone."""
+
+    async def search(query: Query) -> UidSet | None:
+        """What matches, or None: evaluate it yourself.  Holds no Numbers, UidNumbers or Recent nodes."""
+
+    def watch(watcher: Callable[[], Any]) -> Callable[[], None]:
+        """Call `watcher()` in the reactor thread after every change by anybody; gives the way to stop it."""
+
+    def release() -> None:
+        """This handle is done; idempotent.  Nothing else may be called on it."""

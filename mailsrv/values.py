@@ -1,0 +1,401 @@
+"""Values that cross the contracts (floor 0): frozen, without behaviour beyond reading themselves.
+
+Names follow RFC 5598 (envelope, reverse path, content) and RFC 9051 (UID, MODSEQ, flag, keyword).  Octets that
+go back to the wire as they came stay `bytes`; what is compared or typed by people is `str`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from .numbers import UidSet
+
+if TYPE_CHECKING:
+    from .interfaces import IContent
+
+# ---------------------------------------------------------------- who is there
+
+
+@frozen
+class TlsFacts:
+    """What was negotiated.  `peer_certificate` is DER or None; `bindings` maps a channel-binding type
+    (``"tls-exporter"``) to its octets (RFC 5929, RFC 9266)."""
+
+    version: str
+    cipher: str
+    server_name: str | None = None
+    peer_certificate: bytes | None = None
+    bindings: dict[str, bytes] = field(factory=dict)
+
+
+@frozen
+class Peer:
+    """The two ends of one connection.  Addresses are IP text; for a UNIX socket "" and 0."""
+
+    host: str
+    port: int = 0
+    local_host: str = ""
+    local_port: int = 0
+    tls: TlsFacts | None = None
+
+
+@frozen
+class Identity:
+    """Who logged in; made by an authenticator alone and never changed.
+
+    `account_id` owns the mailboxes, `authcid` is whose credentials were shown, `authzid` who was asked for.
+    """
+
+    account_id: int
+    authcid: str
+    authzid: str = ""
+    mechanism: str = ""
+    scopes: frozenset[str] = frozenset()
+    tenant_id: int = 0
+
+
+@frozen
+class Credentials:
+    """What a mechanism learnt.  `scheme` is one of password, response, token, certificate, anonymous."""
+
+    scheme: str
+    username: str
+    password: str = field(default="", repr=False)
+    authzid: str = ""
+
+
+@frozen
+class AuthContext:
+    """Where a login happens: all that a mechanism or authenticator may ask for.
+
+    `service` is "smtp", "imap" or "pop3"; `server` the virtual server's name; `random(n)` gives n octets,
+    `now()` UTC epoch seconds.
+    """
+
+    service: str
+    server: str
+    peer: Peer
+    hostname: str = "localhost"
+    login_domain: str = ""
+    random: Callable[[int], bytes] = field(default=bytes, repr=False)
+    now: Callable[[], float] = field(default=float, repr=False)
+
+
+@frozen
+class Challenge:
+    """A mechanism asks the client: octets before base64."""
+
+    octets: bytes
+
+
+@frozen
+class Verify:
+    """A mechanism asks for `credentials` to be checked; it is resumed with the Identity."""
+
+    credentials: Credentials
+
+
+# ---------------------------------------------------------------- addresses and envelopes
+
+
+@frozen
+class Address:
+    """A mailbox address (RFC 5321 section 4.1.2): `local` unquoted, `domain` lower case with U-labels."""
+
+    local: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}" if self.domain else self.local
+
+
+@frozen
+class Recipient:
+    """One forward path with its parameters (RFC 3461 NOTIFY, ORCPT are kept as given)."""
+
+    address: Address
+    parameters: dict[str, str] = field(factory=dict)
+
+
+@frozen
+class Envelope:
+    """RFC 5598's envelope.  `reverse_path` None is the null path ``<>``; `parameters` are MAIL's."""
+
+    reverse_path: Address | None
+    recipients: tuple[Recipient, ...] = ()
+    parameters: dict[str, str] = field(factory=dict)
+
+    @property
+    def body(self) -> str:
+        """7BIT, 8BITMIME or BINARYMIME (RFC 6152, RFC 3030)."""
+        return self.parameters.get("BODY", "7BIT").upper()
+
+
+@define
+class Transaction:
+    """One mail transaction as policies see it: typed context that lives from MAIL to the verdict on content.
+
+    `origin` is "local" (authenticated, control, embedding) or "outside" (S-077, decisions 32).
+    """
+
+    server: str
+    peer: Peer
+    helo: str = ""
+    protocol: str = "SMTP"
+    identity: Identity | None = None
+    reverse_path: Address | None = None
+    recipients: list[Recipient] = field(factory=list)
+    parameters: dict[str, str] = field(factory=dict)
+    origin: str = "outside"
+
+
+@frozen
+class Reply:
+    """An SMTP reply: three-digit code, enhanced status ("" for none), lines of text."""
+
+    code: int
+    status: str
+    lines: tuple[str, ...]
+
+
+@frozen
+class Verdict:
+    """A policy's answer.  `action` is accept, reject, tempfail or discard; `part` and `rule` name who decided
+    (for log and trace); `fields` are header fields (whole lines with CRLF) put above the message."""
+
+    action: str = "accept"
+    text: str = ""
+    status: str = ""
+    part: str = ""
+    rule: str = ""
+    fields: tuple[bytes, ...] = ()
+
+
+ACCEPT = Verdict()
+
+# ---------------------------------------------------------------- directory
+
+
+@frozen
+class Owner:
+    """An address belongs to this account.  `mailbox` is where mail for it goes (a subaddress may differ)."""
+
+    account_id: int
+    tenant_id: int = 0
+    mailbox: str = "INBOX"
+
+
+@frozen
+class Forward:
+    """An alias or list: mail goes to these addresses instead."""
+
+    targets: tuple[Address, ...]
+
+
+@frozen
+class Unknown:
+    """The domain is ours, the local part is nobody's."""
+
+
+@frozen
+class DomainFacts:
+    """One domain of the directory.  `kind` is local, shared or relay (decisions 12)."""
+
+    name: str
+    kind: str = "local"
+    subaddress: str = "+"
+    catch_all: str = ""
+
+
+@frozen
+class AccountFacts:
+    """One account.  `address` is its primary address, the id never changes."""
+
+    account_id: int
+    address: Address
+    tenant_id: int = 0
+    enabled: bool = True
+    created_at: float = 0.0
+
+
+@frozen
+class StoredCredentials:
+    """What is kept to check a login: `password_hash` is an argon2 encoded string or "" (no password login)."""
+
+    account_id: int
+    tenant_id: int
+    enabled: bool
+    login: str
+    password_hash: str = field(default="", repr=False)
+
+
+@frozen
+class Route:
+    """Where a recipient's mail goes next.  Local: `placements` hold owners.  Otherwise `agent` and `next_hop`."""
+
+    placements: tuple[Owner, ...] = ()
+    agent: str = ""
+    next_hop: str = ""
+
+
+# ---------------------------------------------------------------- mailboxes
+
+#: System flags in bit order (RFC 9051 section 2.3.2); keywords follow from bit 5 in a mailbox's own order.
+SYSTEM_FLAGS = (b"\\Answered", b"\\Flagged", b"\\Deleted", b"\\Seen", b"\\Draft")
+ANSWERED, FLAGGED, DELETED, SEEN, DRAFT = 1, 2, 4, 8, 16
+FIRST_KEYWORD_BIT = 5
+
+
+@frozen
+class NewMessage:
+    """A message to be appended.  `internal_date` is UTC epoch seconds, `zone` minutes east of UTC."""
+
+    content: IContent
+    flags: frozenset[bytes] = frozenset()
+    internal_date: int = 0
+    zone: int = 0
+
+
+@frozen
+class Placement:
+    """A local recipient's share of a delivery."""
+
+    account_id: int
+    mailbox: str = "INBOX"
+    flags: frozenset[bytes] = frozenset()
+
+
+@frozen
+class NewDelivery:
+    """What goes through the one durable door: content once, a placement per local recipient.
+
+    `id` is the accepting id (decisions 31); `received_at` UTC epoch seconds, `zone` minutes east of UTC.
+    """
+
+    id: str
+    envelope: Envelope
+    content: IContent
+    placements: tuple[Placement, ...]
+    received_at: float
+    zone: int = 0
+    server: str = ""
+
+
+@frozen
+class FlagChange:
+    """`action` is add, remove or replace (IMAP +FLAGS, -FLAGS, FLAGS)."""
+
+    action: str
+    flags: frozenset[bytes]
+
+
+@frozen
+class Appended:
+    """APPENDUID: the UIDs in the order of the messages given (RFC 4315)."""
+
+    uidvalidity: int
+    uids: tuple[int, ...]
+
+
+@frozen
+class Copied:
+    """COPYUID: `(source uid, new uid)` in ascending source order; messages that were gone are left out."""
+
+    uidvalidity: int
+    pairs: tuple[tuple[int, int], ...]
+
+
+@frozen
+class MailboxInfo:
+    """One line of a mailbox list.  `exists` False: only a subscription of that name is left.
+
+    `special_use` is an RFC 6154 attribute (``b"\\\\Sent"``) or None.  The hierarchy separator is "/".
+    """
+
+    name: str
+    mailbox_id: int = 0
+    uidvalidity: int = 0
+    special_use: bytes | None = None
+    subscribed: bool = False
+    exists: bool = True
+
+
+@frozen
+class MailboxState:
+    """Counters of one mailbox, from its row: no message is read (RFC 9051 section 6.3.11)."""
+
+    mailbox_id: int
+    uidvalidity: int
+    uidnext: int
+    highest_modseq: int
+    exists: int
+    unseen: int
+    deleted: int
+    octets: int
+    recent: int = 0
+
+
+class Columns:
+    """The shared live view of one open mailbox: parallel columns, UIDs ascending.
+
+    All sessions that have the mailbox open in this process refer to one `Columns`.  Its provider may append to
+    the lists and overwrite `flags` and `modseqs` entries in place; a change that removes rows replaces all
+    three lists by new ones, so that a session may keep an old `uids` list with its own length as its view.
+    `flags` are bit masks of any size: bits 0-4 are `SYSTEM_FLAGS`, bit 5 + i is `keywords[i]`.
+    """
+
+    __slots__ = ("flags", "keywords", "modseq", "modseqs", "uids")
+
+    def __init__(self) -> None:
+        self.uids: list[int] = []
+        self.flags: list[int] = []
+        self.modseqs: list[int] = []
+        self.keywords: list[bytes] = []
+        self.modseq = 0
+
+
+@frozen
+class Changes:
+    """What differs from a moment in the past: rows added or changed with MODSEQ above it, and UIDs vanished.
+
+    `modseq` is the moment to ask from next.  `floor` True: the past is too old to know what vanished; then
+    `uids` are all that exist, and whatever else the asker knew is gone.
+    """
+
+    modseq: int
+    uids: Sequence[int]
+    flags: Sequence[int]
+    modseqs: Sequence[int]
+    vanished: UidSet
+    floor: bool = False
+
+
+@frozen
+class Updated:
+    """The result of a flag change: the rows as they are now (also those that were right already are left out
+    of `uids`), and the UIDs refused because their MODSEQ was above the condition (RFC 7162 MODIFIED)."""
+
+    modseq: int
+    uids: Sequence[int]
+    flags: Sequence[int]
+    conflicts: UidSet = UidSet()
+
+
+@define
+class MessageFacts:
+    """What is known of a message without reading its content; not asked for: the default."""
+
+    uid: int
+    size: int = 0
+    internal_date: int = 0
+    zone: int = 0
+    saved_at: int = 0
+    email_id: str = ""
+    #: The opaque record of `message/summary.py`, or None when it has not been made yet.
+    summary: bytes | None = None
+
+
+Watcher = Callable[[], Any]

@@ -1,0 +1,239 @@
+"""Events of the IMAP4 server engine (floor 1): one class per command, arguments already decoded.
+
+RFC 3501, RFC 9051 and the extensions named.  `tag` is echoed as it came.  Mailbox names are NFC text
+(modified UTF-7 is undone by the engine); flags are octets as the client wrote them.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from ..numbers import NumSet
+from ..query import Query
+
+
+@define
+class Request:
+    """Base of all commands.  `name` is the command's name in upper case, with "UID " before UID forms."""
+
+    tag: bytes
+    name: str
+
+
+@define
+class Simple(Request):
+    """A command without arguments: CAPABILITY NOOP LOGOUT STARTTLS CHECK CLOSE UNSELECT NAMESPACE IDLE, and
+    EXPUNGE without a set.  IDLE: the engine goes on to wait for DONE and gives `Done` then."""
+
+
+@define
+class Done:
+    """The client ended IDLE; `valid` False: it sent something else (the session answers BAD)."""
+
+    tag: bytes
+    valid: bool = True
+
+
+@define
+class Invalid:
+    """A command that is no command: the session answers `* BAD` (tag None) or `tag BAD`, counts it, and
+    closes after it when `fatal`.  `text` is safe to show."""
+
+    tag: bytes | None
+    text: str
+    fatal: bool = False
+
+
+@define
+class Login(Request):
+    """LOGIN."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@define
+class Authenticate(Request):
+    """AUTHENTICATE (RFC 4959: `initial` decoded, b"" for "=", None without).  Each client response then is an
+    `AuthResponse` until the session tells the engine `auth_done()`."""
+
+    mechanism: str
+    initial: bytes | None = field(repr=False)
+
+
+@define
+class AuthResponse:
+    """A client response, base64 undone.  None: the client sent `*` (abort).  `valid` False: not base64."""
+
+    octets: bytes | None = field(repr=False)
+    valid: bool = True
+
+
+@define
+class Named(Request):
+    """A command with one mailbox: DELETE SUBSCRIBE UNSUBSCRIBE."""
+
+    mailbox: str
+
+
+@define
+class Select(Request):
+    """SELECT and EXAMINE; `parameters` as name -> raw argument (RFC 4466), none are known yet."""
+
+    mailbox: str
+    parameters: dict[str, bytes] = field(factory=dict)
+
+
+@define
+class Create(Request):
+    """CREATE, with RFC 6154 USE attributes."""
+
+    mailbox: str
+    use: tuple[bytes, ...] = ()
+
+
+@define
+class Rename(Request):
+    """RENAME."""
+
+    mailbox: str
+    new_name: str
+
+
+@define
+class List(Request):
+    """LIST (RFC 3501, RFC 5258 forms with options) and LSUB.  Patterns are text with `%` and `*`."""
+
+    reference: str
+    patterns: tuple[str, ...]
+    select: frozenset[str] = frozenset()
+    returns: frozenset[str] = frozenset()
+
+
+@define
+class Status(Request):
+    """STATUS; items in upper case."""
+
+    mailbox: str
+    items: tuple[str, ...]
+
+
+@define
+class Id(Request):
+    """ID (RFC 2971)."""
+
+    parameters: dict[str, str | None]
+
+
+@define
+class Enable(Request):
+    """ENABLE (RFC 5161); names in upper case."""
+
+    capabilities: tuple[str, ...]
+
+
+@define
+class Search(Request):
+    """SEARCH and UID SEARCH.  `returns` is None without RETURN (RFC 4731)."""
+
+    query: Query
+    returns: frozenset[str] | None = None
+
+
+@define
+class Section:
+    """What is inside BODY[...]: part numbers, then "" (the part's body or the whole message), HEADER,
+    HEADER.FIELDS, HEADER.FIELDS.NOT, TEXT or MIME; `fields` as the client wrote them."""
+
+    part: tuple[int, ...] = ()
+    text: str = ""
+    fields: tuple[bytes, ...] = ()
+
+
+@define
+class FetchItem:
+    """One data item.  `name` is FLAGS UID INTERNALDATE ENVELOPE BODY BODYSTRUCTURE RFC822.SIZE, or SECTION.
+
+    For SECTION: `section`, `peek`, `partial` (offset, count) and `label`, the octets that name the item in the
+    response (``BODY[HEADER]<0>``, ``RFC822.TEXT``).
+    """
+
+    name: str
+    section: Section | None = None
+    peek: bool = True
+    partial: tuple[int, int] | None = None
+    label: bytes = b""
+
+
+@define
+class Fetch(Request):
+    """FETCH and UID FETCH; macros are expanded."""
+
+    numbers: NumSet
+    items: tuple[FetchItem, ...]
+    modifiers: dict[str, bytes] = field(factory=dict)
+
+
+@define
+class Store(Request):
+    """STORE and UID STORE.  `action` is add, remove or replace."""
+
+    numbers: NumSet
+    action: str
+    silent: bool
+    flags: tuple[bytes, ...]
+    modifiers: dict[str, bytes] = field(factory=dict)
+
+
+@define
+class Copy(Request):
+    """COPY, UID COPY, MOVE and UID MOVE (RFC 6851)."""
+
+    numbers: NumSet
+    mailbox: str
+
+
+@define
+class UidExpunge(Request):
+    """UID EXPUNGE (RFC 4315)."""
+
+    numbers: NumSet
+
+
+# APPEND is a small conversation, so that messages stream (RFC 3502: any number of them):
+#   Append, { AppendMessage, AppendOctets..., } AppendEnd
+# After AppendMessage the session calls engine.accept_literal() (a "+" for a synchronising literal) or
+# engine.refuse_append(): then a synchronising literal is not read at all, other octets are dropped, and the
+# rest of the command gives no more events.
+
+
+@define
+class Append(Request):
+    """APPEND began."""
+
+    mailbox: str
+
+
+@define
+class AppendMessage:
+    """One message is announced: `size` octets will follow; `synchronising`: the client waits for "+"."""
+
+    flags: tuple[bytes, ...]
+    internal_date: int | None
+    zone: int
+    size: int
+    synchronising: bool
+
+
+@define
+class AppendOctets:
+    """The next octets of the message; their sizes add up to `AppendMessage.size`."""
+
+    octets: bytes
+
+
+@define
+class AppendEnd:
+    """The command is complete: all messages are there, the session commits and answers the tag."""
+
+    tag: bytes
