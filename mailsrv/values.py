@@ -7,7 +7,7 @@ go back to the wire as they came stay `bytes`; what is compared or typed by peop
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
@@ -375,8 +375,8 @@ class Changes:
 
 @frozen
 class Updated:
-    """The result of a flag change: the rows as they are now (also those that were right already are left out
-    of `uids`), and the UIDs refused because their MODSEQ was above the condition (RFC 7162 MODIFIED)."""
+    """The result of a flag change: every row addressed, as it is now, and the UIDs refused because their MODSEQ
+    was above the condition (RFC 7162 MODIFIED).  `modseq` is the mailbox's highest after the change."""
 
     modseq: int
     uids: Sequence[int]
@@ -397,5 +397,3 @@ class MessageFacts:
     #: The opaque record of `message/summary.py`, or None when it has not been made yet.
     summary: bytes | None = None
 
-
-Watcher = Callable[[], Any]
