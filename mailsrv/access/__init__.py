@@ -1,0 +1,1 @@
+"""Who may connect and who may relay (floor 2b)."""

@@ -1,0 +1,1 @@
+"""Authenticators, mechanisms and the authorizer (floor 2b)."""

@@ -1,0 +1,1 @@
+"""The `mailsrv` command: one module per noun."""

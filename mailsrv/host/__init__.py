@@ -1,0 +1,1 @@
+"""Virtual servers and the site (floor 4)."""

@@ -1,0 +1,1 @@
+"""The configuration: options, loading, editing (floor 4)."""

@@ -1,0 +1,1 @@
+"""The operations of administration (floor 4), one module per noun."""

@@ -1,0 +1,1 @@
+"""Where Twisted and the file system are touched (floor 2a)."""

@@ -1,0 +1,1 @@
+"""Message transfer and delivery (floor 2b)."""
