@@ -1,0 +1,351 @@
+"""The one protocol class (floor 2a): engine, session, timers, TLS and backpressure, for every server.
+
+One coroutine at a time works for a connection: *take an event, await the session, write what it said*.  It ends
+when the engine has no event, so an idle connection holds no coroutine.  All that was said in answer to one read
+leaves in one write.  While an answer is awaited further input stays in the engine; above the limit the peer is
+made to wait (TCP back-pressure); output waits likewise for a slow peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+from uuid import uuid4
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..values import Peer, TlsFacts
+from ..wire.engine import NEED_DATA, PAUSED, Engine
+
+log = Logger()
+
+#: A handler that worked longer than this in one turn lets the others go first (seconds; `breathe`).
+SLICE = 0.008
+#: A connection that was closed in order is cut off after this many seconds.
+CLOSING = 30.0
+
+
+class ConnectionSession(Protocol):
+    """What a connection asks of a session (`serve/session.py`)."""
+
+    engine: Engine
+
+    def greet(self) -> None:
+        """The connection is there: write the greeting."""
+
+    async def handle(self, event: Any) -> None:
+        """Work on one event of the engine."""
+
+    def limit(self, connected: float, active: float) -> float | None:
+        """The monotonic instant at which the connection has been idle for too long, or None."""
+
+    def dismiss(self, why: str) -> None:
+        """Write the protocol's last words; `why` is one of idle, shutdown, terminated, input."""
+
+    def fail(self, incident: str) -> None:
+        """Write the protocol's words for an internal error."""
+
+    def closed(self) -> None:
+        """The connection is gone and no handler runs: let go of everything."""
+
+
+class Host(Protocol):
+    """What a connection asks of its virtual server."""
+
+    pending_octets: int
+    monotonic: Callable[[], float]
+
+    def session(self, connection: Connection) -> ConnectionSession:
+        """A session for a new connection."""
+
+    def tls_context(self) -> Any:
+        """An IOpenSSLServerConnectionCreator for the server's certificate."""
+
+    def left(self, connection: Connection) -> None:
+        """The connection is gone."""
+
+    def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call after the reactor has looked at the others."""
+
+
+class Pump(TwistedProtocol):
+    """The working half of a connection: one coroutine that takes events and lets the session answer."""
+
+    noisy = False
+    session: ConnectionSession
+    engine: Engine
+
+    def __init__(self, host: Host, peer: Peer) -> None:
+        self.host = host
+        self.peer = peer
+        self._out: list[bytes] = []
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+        self._blocked = self._reading_paused = self._closing = self._lost = self._eof = False
+        self._drained: Deferred[None] | None = None
+        self._more: Deferred[None] | None = None
+        self._turn_began = 0.0
+        self.connected_at = self.active_at = host.monotonic()
+
+    def close(self) -> None:
+        """Flush and close in order; nothing more is read."""
+        if not self._closing:
+            self._closing = True
+            self.active_at = self.host.monotonic()
+            self.flush()
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    # ------------------------------------------------------------ for the session
+
+    def write(self, octets: bytes) -> None:
+        """Say something; it leaves with the rest of this turn's answers."""
+        self._out.append(octets)
+
+    def flush(self) -> None:
+        """Hand what was said to the transport in one write."""
+        out = self._out
+        if out:
+            if not self._lost:
+                self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
+
+    async def drain(self) -> None:
+        """Flush, then wait until a slow peer has made room.  Raises ConnectionResetError when it is gone."""
+        self.flush()
+        while self._blocked and not self._lost:
+            self._drained = Deferred()
+            await self._drained
+        if self._lost:
+            raise ConnectionResetError("the peer is gone")
+
+    async def breathe(self) -> None:
+        """Let other connections have their turn if this one has had its share."""
+        if self.host.monotonic() - self._turn_began > SLICE:
+            turn: Deferred[None] = Deferred()
+            self.host.call_soon(turn.callback, None)
+            await turn
+            if self._lost:
+                raise ConnectionResetError("the peer is gone")
+
+    async def next_event(self) -> Any:
+        """The next event of the engine, waited for in the middle of a command (SASL, APPEND, DATA).
+
+        Raises ConnectionResetError when the peer is gone or was dismissed meanwhile.
+        """
+        while True:
+            event = self.engine.next_event()
+            if event is not NEED_DATA and event is not PAUSED:
+                return event
+            if self._eof or self._closing:
+                raise ConnectionResetError("the peer is gone")
+            self.flush()
+            self._more = Deferred()
+            await self._more
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is being worked on."""
+        return self._coroutine is not None and self._more is None
+
+    # ------------------------------------------------------------ the work
+
+    def _start(self) -> None:
+        self._turn_began = self.active_at
+        self._coroutine = self._pump()
+        self._step()
+
+    async def _pump(self) -> None:
+        engine, session = self.engine, self.session
+        while not self._closing:
+            event = engine.next_event()
+            if event is NEED_DATA or event is PAUSED:
+                return
+            await session.handle(event)
+
+    def _step(self, result: Any = None) -> Any:
+        """Work until the coroutine ends or waits; what was said so far leaves before a wait."""
+        coroutine = self._coroutine
+        if coroutine is None:
+            return result
+        try:
+            waited = coroutine.send(None)
+        except StopIteration:
+            self._coroutine = None
+        except ConnectionResetError:
+            self._coroutine = None
+            self.close()
+        except Exception:
+            self._coroutine = None
+            self._broken(Failure())
+        else:
+            self.flush()
+            waited.addBoth(self._resume)
+            return result
+        if self._lost:
+            self._gone()
+        elif self._eof:
+            self.close()
+        elif not self._closing:
+            self.flush()
+            if self._reading_paused:
+                self._reading_paused = False
+                self.transport.resumeProducing()
+        return result
+
+    def _resume(self, result: Any) -> Any:
+        """A wait is over.  The awaiting coroutine reads the outcome from the Deferred itself."""
+        self._turn_began = self.host.monotonic()
+        self._step()
+        # A failure was raised in the coroutine: nobody else has to hear of it.
+        return None if isinstance(result, Failure) else result
+
+    def _wake(self) -> None:
+        drained, self._drained = self._drained, None
+        more, self._more = self._more, None
+        for waiting in (drained, more):
+            if waiting is not None:
+                waiting.callback(None)
+
+    def _broken(self, failure: Failure) -> None:
+        incident = uuid4().hex[:12]
+        log.failure("incident {incident} with {peer}", failure=failure, incident=incident, peer=self.peer.host)
+        if not self._closing:
+            self.session.fail(incident)
+            self.close()
+
+    def _gone(self) -> None:
+        self.session.closed()
+        self.host.left(self)
+
+
+@implementer(IPushProducer, IHalfCloseableProtocol)
+class Connection(Pump):
+    """One accepted connection.
+
+    Sessions use write, flush, drain, breathe, next_event, start_tls, close, peer, secure.
+    """
+
+    def __init__(self, host: Host, peer: Peer, implicit_tls: bool = False) -> None:
+        super().__init__(host, peer)
+        self.secure = implicit_tls
+        self._implicit_tls = implicit_tls
+        self.session = host.session(self)
+        self.engine = self.session.engine
+
+    # ------------------------------------------------------------ for the transport
+
+    def connectionMade(self) -> None:
+        """Twisted: the transport is there."""
+        self.transport.registerProducer(self, True)
+        if self._implicit_tls:
+            self.transport.startTLS(self.host.tls_context())
+        self.session.greet()
+        self.flush()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted: octets came."""
+        if self._closing:
+            return
+        self.active_at = self.host.monotonic()
+        self.engine.receive(data)
+        if self._coroutine is None:
+            self._start()
+        elif self._more is not None:
+            self._turn_began = self.active_at
+            self._wake()
+        elif not self._reading_paused and self.engine.buffered > self.host.pending_octets:
+            self._reading_paused = True
+            self.transport.pauseProducing()
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionError("gone"))) -> None:
+        """Twisted: the transport is gone; a handler that waits for the peer is woken, others finish."""
+        self._lost = self._closing = True
+        self.engine.eof()
+        idle = self._coroutine is None
+        self._wake()
+        if idle:
+            self._gone()
+
+    def readConnectionLost(self) -> None:
+        """Twisted: the peer sent its last octet but may still read: answer what is complete, then close."""
+        self._eof = True
+        self.engine.eof()
+        if self._more is not None:
+            self._wake()
+        elif self._coroutine is None:
+            self.close()
+
+    def writeConnectionLost(self) -> None:
+        """Twisted: the peer reads no more."""
+        self.abort()
+
+    def pauseProducing(self) -> None:
+        """Twisted: the peer reads too slowly, its output is full."""
+        self._blocked = True
+
+    def resumeProducing(self) -> None:
+        """Twisted: there is room again."""
+        self._blocked = False
+        self.active_at = self.host.monotonic()
+        self._wake()
+
+    def stopProducing(self) -> None:
+        """Twisted: nothing more can be written."""
+        self._blocked = False
+        self._wake()
+
+    # ------------------------------------------------------------ for the session
+
+    def start_tls(self) -> None:
+        """Begin TLS on a plaintext connection: what was said leaves first, what was read before is dropped."""
+        self.flush()
+        self.secure = True
+        self.transport.startTLS(self.host.tls_context())
+        self.engine.tls_started()
+
+    def tls_facts(self) -> TlsFacts | None:
+        """What was negotiated, once the handshake is over."""
+        if not self.secure or self._lost:
+            return None
+        handle = self.transport.getHandle()
+        name = handle.get_servername()
+        return TlsFacts(
+            version=handle.get_protocol_version_name(),
+            cipher=handle.get_cipher_name() or "",
+            server_name=name.decode("ascii", "ignore") if name else None,
+        )
+
+    def abort(self) -> None:
+        """Close at once, whatever is in flight."""
+        self._closing = True
+        self.transport.abortConnection()
+
+    # ------------------------------------------------------------ for the virtual server
+
+    def check(self, now: float) -> None:
+        """Close the connection if it is idle for too long; called from the server's tick."""
+        if self._closing:
+            # The peer does not take our last words or never ends its half of TLS.
+            if now > self.active_at + CLOSING:
+                self.transport.abortConnection()
+            return
+        limit = self.session.limit(self.connected_at, self.active_at)
+        if limit is None or now < limit:
+            return
+        if self._coroutine is None or self._more is not None:
+            self.dismiss("idle")
+        elif self._blocked:
+            # The peer takes nothing of a pending answer: nothing polite can reach it either.
+            self.abort()
+
+    def dismiss(self, why: str) -> None:
+        """Say the protocol's last words and close (shutdown, termination, idle)."""
+        if self._closing:
+            return
+        self.session.dismiss(why)
+        self.close()
