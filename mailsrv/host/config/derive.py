@@ -1,0 +1,47 @@
+"""What the rest of the host asks of the options (floor 4)."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from ...limits import Limits
+from ...values import DomainFacts
+from .options import PartChoice, ServerOptions, SiteOptions, SmtpOptions
+
+
+def limits_of(server: ServerOptions, site: SiteOptions) -> Limits:
+    """The limits of one virtual server."""
+    limits = Limits(
+        connections=server.max_connections,
+        connections_per_address=server.max_connections_per_address,
+        idle_timeout=server.idle_timeout,
+        login_timeout=server.login_timeout,
+        append_octets=site.limits.append_limit,
+    )
+    if isinstance(server, SmtpOptions):
+        limits = evolve(
+            limits,
+            # Who may send without a login is not waited for.
+            login_timeout=None if "anonymous" in server.authentication else server.login_timeout,
+            message_octets=server.max_message_size,
+            session_octets=server.max_session_size,
+            recipients=server.max_recipients,
+            hops=server.max_hops,
+        )
+    return limits
+
+
+def policies_of(server: SmtpOptions, site: SiteOptions) -> tuple[PartChoice, ...]:
+    """The message policies of a server in order.  The relay rule comes first when the list does not place it:
+    leaving it out of a list must not make an open relay."""
+    named = [site.policies[name] for name in server.policies]
+    if any(choice.use == "relay" for choice in named):
+        return tuple(named)
+    return (next(choice for choice in site.policies.values() if choice.use == "relay"), *named)
+
+
+def domain_facts(site: SiteOptions) -> tuple[DomainFacts, ...]:
+    """The local domains as the directory wants them, in the order of site.domains."""
+    return tuple(
+        DomainFacts(name, table.kind, table.subaddress, table.catch_all) for name, table in site.domains.items()
+    )

@@ -1,0 +1,202 @@
+"""Every option of the configuration: its key, kind, default and help text (floor 4).
+
+The tree mirrors `mailsrv.toml`.  A key exists here only when code reads it; names that are known but not built
+stand in `unbuilt.py`.  Defaults are those of the profile `default` (decisions 29).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, field, frozen
+
+from ...errors import ConfigError
+from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, whole
+from .values import BINDINGS, DOMAINS, HOSTNAME, PATH, Binding, binding, later, subset
+
+_MANY = 1_000_000_000
+
+
+def derived(default: Any) -> Any:
+    """A field that is no key: filled in by the loader."""
+    return field(default=default, metadata={"derived": True})
+
+
+def _bindings(*texts: str) -> tuple[Binding, ...]:
+    """Bindings from their text."""
+    return tuple(binding(text) for text in texts)
+
+
+@frozen
+class SiteTable:
+    """[site]"""
+
+    hostname: str = option(HOSTNAME, "", "FQDN of the servers; default: the machine's own name (S-087)")
+    domains: tuple[str, ...] = option(DOMAINS, (), "local mail domains (S-009); default: the host name")
+    data: str = option(PATH, "data", "folder of store, spool and keys, relative to this file")
+    control: str = option(PATH, "", "socket of local administration; default: control.sock in the data folder")
+
+
+@frozen
+class DomainTable:
+    """[domain."example.org"]: what differs for one of the local domains."""
+
+    kind: str = option(
+        later(choice("local"), shared="unresolved recipients go on", relay="another host has the mailboxes"),
+        "local", "local: all its recipients are here",
+    )
+    subaddress: str = option(TEXT, "+", 'what separates a subaddress from the account\'s name; "" for none')
+    catch_all: str = option(TEXT, "", "address that gets mail for unknown recipients of the domain")
+
+
+@frozen
+class LimitsTable:
+    """[limits]: for the whole site."""
+
+    append_limit: int | None = option(or_off(SIZE), 50 * 2**20, "largest message of an IMAP APPEND")
+
+
+@frozen
+class CertificateTable:
+    """[tls.NAME]: a certificate that servers name."""
+
+    certificate: str = option(PATH, "data/tls/default.crt", "PEM file: the certificate and its chain")
+    key: str = option(PATH, "data/tls/default.key", "PEM file: the private key")
+
+
+@frozen
+class PartChoice:
+    """A table that names a part: [store], [auth.NAME], [policy.NAME].
+
+    `name` is the table's, `use` the part's; `options` what the part's class of options made of the other keys.
+    """
+
+    name: str
+    use: str
+    options: Any = None
+
+
+@frozen(kw_only=True)
+class ServerOptions:
+    """What every virtual server has; `id` is "smtp/default"."""
+
+    id: str = derived("")
+    title: str = option(TEXT, "", "what people call this server")
+    startup: str = option(choice("automatic", "manual"), "automatic", "manual: stopped until started by hand (S-013)")
+    hostname: str = option(HOSTNAME, "", "FQDN of this server (S-088); default: the site's")
+    login_domain: str = option(HOSTNAME, "", "completes login names without a domain (S-106)")
+    certificate: str = option(TEXT, "default", "which [tls.NAME] it shows (S-050)")
+    require_tls: bool = option(FLAG, False, "nothing but TLS negotiation before TLS (S-053)")
+    login_without_tls: bool = option(FLAG, False, "allow passwords in clear text without TLS")
+    max_connections: int | None = option(or_off(whole(1, _MANY)), None, "simultaneous connections (S-057)")
+    max_connections_per_address: int | None = option(or_off(whole(1, _MANY)), None, "of one client address")
+    idle_timeout: float | None = option(or_off(DURATION), 1800.0, "an idle connection is closed after this (S-060)")
+    login_timeout: float | None = option(or_off(DURATION), 60.0, "so is one without a login, where login is required")
+
+    @property
+    def protocol(self) -> str:
+        """smtp, imap or pop3."""
+        return self.id.partition("/")[0]
+
+
+_LATER_METHODS = {"ntlm": "integrated Windows authentication", "sasl": "the other mechanisms"}
+_LOGIN = later(subset("basic"), **_LATER_METHODS)
+
+
+@frozen(kw_only=True)
+class SmtpOptions(ServerOptions):
+    """[smtp.NAME]"""
+
+    role: str = option(
+        later(choice("relay", "submission"), lmtp="local delivery"), "relay",
+        "relay: takes mail from everybody for the local domains; submission: login required",
+    )
+    listen: tuple[Binding, ...] = option(
+        BINDINGS,
+        Factory(lambda self: _bindings(*(("*:25",) if self.role == "relay" else ("*:587", "*:465/tls"))), True),
+        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
+    )
+    authentication: frozenset[str] = option(
+        later(subset("anonymous", "basic"), **_LATER_METHODS),
+        Factory(lambda self: frozenset({"anonymous", "basic"} if self.role == "relay" else {"basic"}), True),
+        "anonymous: mail without login; basic: user name and password (S-098)",
+    )
+    default_domain: str = option(HOSTNAME, "", "completes addresses (S-011); default: the first of site.domains")
+    idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
+    max_message_size: int | None = option(or_off(SIZE), 50 * 2**20, "one message (S-117)")
+    max_session_size: int | None = option(or_off(SIZE), None, "all messages of a connection (S-121)")
+    max_recipients: int | None = option(or_off(whole(1, _MANY)), 1000, "recipients of a message (S-123)")
+    max_hops: int = option(whole(10, 256), 30, "Received lines of a message; more is a loop (S-080)")
+    policies: tuple[str, ...] = option(
+        TEXTS, (), "message policies in order, each a [policy.NAME] or a part; the relay rule always holds"
+    )
+
+
+@frozen(kw_only=True)
+class ImapOptions(ServerOptions):
+    """[imap.NAME]"""
+
+    listen: tuple[Binding, ...] = option(
+        BINDINGS, _bindings("*:143", "*:993/tls"),
+        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
+    )
+    authentication: frozenset[str] = option(_LOGIN, frozenset({"basic"}), "basic: user name and password")
+
+
+@frozen(kw_only=True)
+class Pop3Options(ServerOptions):
+    """[pop3.NAME]"""
+
+    listen: tuple[Binding, ...] = option(
+        BINDINGS, _bindings("*:110", "*:995/tls"),
+        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
+    )
+    authentication: frozenset[str] = option(_LOGIN, frozenset({"basic"}), "basic: user name and password")
+    idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
+
+
+#: Protocol -> the class of a [PROTOCOL.NAME] table, in the order servers are listed.
+SERVER_TABLES: dict[str, type[ServerOptions]] = {"smtp": SmtpOptions, "imap": ImapOptions, "pop3": Pop3Options}
+
+
+@frozen(kw_only=True)
+class SiteOptions:
+    """The whole configuration, checked and with every default filled in.
+
+    `file` is the file it came from or None; `base` the folder its relative paths start from.  `servers` is keyed
+    "smtp/default"; `policies` holds every policy that a server names.  `given` are the dotted paths that the file
+    sets; `warnings` were not raised.
+    """
+
+    site: SiteTable
+    store: PartChoice
+    limits: LimitsTable = LimitsTable()
+    domains: Mapping[str, DomainTable] = Factory(dict)
+    authenticators: tuple[PartChoice, ...] = ()
+    certificates: Mapping[str, CertificateTable] = Factory(dict)
+    policies: Mapping[str, PartChoice] = Factory(dict)
+    servers: Mapping[str, ServerOptions] = Factory(dict)
+    file: Path | None = field(default=None, eq=False)
+    given: frozenset[tuple[str, ...]] = field(default=frozenset(), eq=False)
+    warnings: tuple[ConfigError, ...] = field(default=(), eq=False)
+
+    @property
+    def base(self) -> Path:
+        """The folder of the file, absolute."""
+        return (self.file or Path("x")).absolute().parent
+
+    @property
+    def data(self) -> Path:
+        """The data folder, absolute."""
+        return self.base / self.site.data
+
+    @property
+    def control(self) -> Path:
+        """The control socket, absolute."""
+        return self.base / self.site.control if self.site.control else self.data / "control.sock"
+
+    def of_protocol(self, protocol: str) -> Iterator[ServerOptions]:
+        """The servers of one protocol, in the order of the file."""
+        return (server for server in self.servers.values() if server.protocol == protocol)

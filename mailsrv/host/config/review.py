@@ -1,0 +1,101 @@
+"""Checks across tables, and the warnings (floor 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from ...errors import ConfigError
+from ...parts import Place, did_you_mean, quoted
+from .options import ServerOptions, SiteOptions, SmtpOptions
+from .values import Binding
+
+#: Below these the RFCs' clients are cut off (RFC 9051 section 5.4, RFC 1939 section 3, RFC 5321 section 4.5.3.2.7).
+IDLE_MINIMUM = {"imap": 1800.0, "pop3": 600.0, "smtp": 300.0}
+#: sun_path of a UNIX socket, less its final NUL.
+MAX_SOCKET_PATH = 107
+
+
+def review(options: SiteOptions, place: Place) -> SiteOptions:
+    """The options with their warnings.  Raises ConfigError for what contradicts itself."""
+    _control(options, place)
+    _bindings(options, place)
+    for server in options.servers.values():
+        _references(options, server, _at(place, server))
+    warnings = list(_site_warnings(options, place))
+    for server in options.servers.values():
+        warnings += _server_warnings(server, _at(place, server))
+        if isinstance(server, SmtpOptions):
+            warnings += _smtp_warnings(options, server, _at(place, server))
+    return attrs.evolve(options, warnings=tuple(warnings))
+
+
+def _at(place: Place, server: ServerOptions) -> Place:
+    """The place of a server's table."""
+    return place.at(*server.id.split("/", 1))
+
+
+def _control(options: SiteOptions, place: Place) -> None:
+    """The control socket's path must fit into a socket address."""
+    if options.file is not None and len(str(options.control).encode()) > MAX_SOCKET_PATH:
+        text = f"{options.control} is longer than the path of a socket may be ({MAX_SOCKET_PATH} octets)"
+        raise place.error(f"{text}: set a shorter one", "site", "control")
+
+
+def _bindings(options: SiteOptions, place: Place) -> None:
+    """Two servers with one binding."""
+    taken: dict[tuple[str, int], str] = {}
+    for server in options.servers.values():
+        for binding in server.listen:
+            other = taken.setdefault((binding.host, binding.port), server.id)
+            if binding.port and other != server.id:
+                where = f"{Binding(binding.host, binding.port)} is a binding of {other} already"
+                raise _at(place, server).error(f"{where}; give one of them another address or port", "listen")
+
+
+def _references(options: SiteOptions, server: ServerOptions, place: Place) -> None:
+    """Names of tables, and settings that exclude each other."""
+    if server.certificate not in options.certificates:
+        known = did_you_mean(server.certificate, options.certificates) or f"; known: {quoted(options.certificates)}"
+        raise place.error(f"there is no table [tls.{server.certificate}]{known}", "certificate")
+    if not server.authentication:
+        raise place.error("at least one method must be left, or nobody can use the server", "authentication")
+    if isinstance(server, SmtpOptions) and server.role == "submission" and "anonymous" in server.authentication:
+        raise place.error('role "submission" takes no mail without login: leave out "anonymous"', "authentication")
+
+
+def _site_warnings(options: SiteOptions, place: Place) -> Iterator[ConfigError]:
+    """What concerns no single server."""
+    if any(choice.use == "any" for choice in options.authenticators):
+        yield place.error(
+            'the authenticator "any" lets in EVERY name with one password: for test beds only', "auth", "use"
+        )
+    for name, table in options.domains.items():
+        domain = table.catch_all.rpartition("@")[2]
+        if table.catch_all and domain not in options.domains:
+            yield place.error(f"{table.catch_all} is in no local domain", "domain", name, "catch_all")
+
+
+def _server_warnings(server: ServerOptions, place: Place) -> Iterator[ConfigError]:
+    """What holds for every protocol."""
+    least = IDLE_MINIMUM[server.protocol]
+    if server.idle_timeout is not None and server.idle_timeout < least:
+        yield place.error(f"by the standard clients may be silent for {least / 60:.0f}m", "idle_timeout")
+    if not server.listen:
+        yield place.error("no address to listen on: nobody can connect", "listen")
+    if server.login_without_tls and "basic" in server.authentication:
+        outside = [str(binding) for binding in server.listen if not binding.tls and not binding.loopback]
+        if outside:
+            text = f"passwords may cross the network in clear text at {', '.join(outside)}"
+            yield place.error(text, "login_without_tls")
+
+
+def _smtp_warnings(options: SiteOptions, server: SmtpOptions, place: Place) -> Iterator[ConfigError]:
+    """What holds for SMTP servers."""
+    if server.require_tls and server.role == "relay":
+        yield place.error("other mail servers that cannot do TLS cannot deliver here", "require_tls")
+    if server.max_session_size is not None and server.max_session_size < (server.max_message_size or 2**63):
+        yield place.error("less than one message may have (max_message_size)", "max_session_size")
+    if server.default_domain not in options.domains:
+        yield place.error(f"{server.default_domain} is not in site.domains", "default_domain")

@@ -1,0 +1,17 @@
+"""Names of the configuration that are settled but not built: refused as "not in this version" (floor 4)."""
+
+from __future__ import annotations
+
+#: Whole tables at the top of the file.
+TABLES = frozenset({"service", "access", "routes", "filter", "console", "metrics"})
+
+_SERVER = frozenset({"access", "require_strong_tls", "trusted_proxies", "ntlm_v1"})
+
+#: Keys inside tables that exist; [smtp.NAME] and the like are one level deeper.
+KEYS: dict[str, frozenset[str]] = {
+    "site": frozenset({"workers", "run_as"}),
+    "limits": frozenset({"max_message_in", "max_message_out", "sessions_per_user"}),
+    "smtp": _SERVER | {"relay", "reverse_lookup", "bare_newlines", "sender_filter", "delivery"},
+    "imap": _SERVER | {"public_folders", "fast_retrieval", "format"},
+    "pop3": _SERVER | {"format"},
+}

@@ -1,0 +1,148 @@
+"""Kinds of values that only the site's own tables hold: bindings, host names, domains (floor 4)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+from attrs import frozen
+
+from ...parts import TEXT, TEXTS, Kind, did_you_mean, quoted
+
+_LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@frozen(order=True)
+class Binding:
+    """One address and port a server listens on.  `host` is an IP address or "*" (All Unassigned, S-030);
+    `port` 0: the system chooses; `tls`: TLS from the first octet."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" + ("/tls" if self.tls else "")
+
+    @property
+    def loopback(self) -> bool:
+        """True when nobody outside this machine can connect."""
+        return self.host != "*" and ipaddress.ip_address(self.host).is_loopback
+
+
+def binding(text: str) -> Binding:
+    """From ``ADDRESS:PORT[/tls]``; an IPv6 address stands in brackets.  Raises ValueError."""
+    if text.startswith("unix:"):
+        raise ValueError(f"{text!r}: UNIX sockets are not in this version; use ADDRESS:PORT")
+    place, slash, suffix = text.partition("/")
+    if slash and suffix != "tls":
+        raise ValueError(f'{text!r}: after "/" only "tls" may stand')
+    host, colon, port = place.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
+        raise ValueError(f'{text!r} must be ADDRESS:PORT or ADDRESS:PORT/tls, for example "*:25" or "[::1]:993/tls"')
+    return Binding(_host(text, host), int(port), bool(slash))
+
+
+def _host(text: str, host: str) -> str:
+    """The address in its canonical form."""
+    if host == "*":
+        return host
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise ValueError(f'{text!r}: "{host}" is no IP address; use one of this machine\'s, or "*" for all') from None
+    if (address.version == 6) != bracketed:
+        raise ValueError(f"{text!r}: an IPv6 address, and only that, stands in brackets: [::1]:25")
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def _read_bindings(value: Any) -> tuple[Binding, ...]:
+    """A list of bindings, none twice."""
+    found: list[Binding] = []
+    for text in TEXTS.read(value):
+        one = binding(text)
+        if any((one.host, one.port) == (other.host, other.port) and one.port for other in found):
+            raise ValueError(f'"{one.host}:{one.port}" is listed twice')
+        found.append(one)
+    return tuple(found)
+
+
+BINDINGS = Kind("list of ADDRESS:PORT[/tls]", _read_bindings)
+
+
+def _read_host_name(value: Any) -> str:
+    """A host name in lower case, with U-labels (RFC 5890)."""
+    text: str = TEXT.read(value)
+    try:
+        ascii_name = text.rstrip(".").lower().encode("idna").decode("ascii")
+        name = ascii_name.encode("ascii").decode("idna") if "xn--" in ascii_name else ascii_name
+    except UnicodeError:
+        ascii_name = name = ""
+    if not ascii_name or len(ascii_name) > 253 or not all(_LABEL.fullmatch(label) for label in ascii_name.split(".")):
+        raise ValueError(f'must be a host or domain name such as "mail.example.org", not {value!r}')
+    return name
+
+
+HOSTNAME = Kind("host name", _read_host_name)
+
+
+def _read_host_names(value: Any) -> tuple[str, ...]:
+    """A list of domains, none twice."""
+    found: list[str] = []
+    for text in TEXTS.read(value):
+        name = _read_host_name(text)
+        if name in found:
+            raise ValueError(f'"{name}" is listed twice')
+        found.append(name)
+    return tuple(found)
+
+
+DOMAINS = Kind("list of domains", _read_host_names)
+
+
+def _read_path(value: Any) -> str:
+    """A path, relative to the file of the configuration or absolute."""
+    text: str = TEXT.read(value)
+    if not text or "\0" in text:
+        raise ValueError(f"must be the path of a file or folder, not {value!r}")
+    return text
+
+
+PATH = Kind("path", _read_path)
+
+
+def later(kind: Kind, **words: str) -> Kind:
+    """The kind, with words that are known but not built: each is refused as not in this version."""
+
+    def read(value: Any) -> Any:
+        """The value, without such words."""
+        for word in value if isinstance(value, list) else [value]:
+            if isinstance(word, str) and word in words:
+                raise ValueError(f'"{word}" ({words[word]}) is not in this version')
+        return kind.read(value)
+
+    return Kind(kind.name, read)
+
+
+def subset(*names: str) -> Kind:
+    """A list of some of these words, in any order."""
+
+    def read(value: Any) -> frozenset[str]:
+        """The words."""
+        given = TEXTS.read(value)
+        for word in given:
+            if word not in names:
+                raise ValueError(f'"{word}" is none of {quoted(names)}{did_you_mean(word, names)}')
+        return frozenset(given)
+
+    return Kind("list of " + " | ".join(names), read)
+
+
+def server_name(name: str) -> bool:
+    """Can this be the NAME of a virtual server, certificate or policy?"""
+    return _NAME.fullmatch(name) is not None
