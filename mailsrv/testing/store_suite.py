@@ -1,0 +1,26 @@
+"""The contract suite of message stores: subclass `StoreContract`, give it `make`, and let pytest run it.
+
+    class TestMyStore(StoreContract):
+        def make(self, tmp_path):
+            return MyStore(tmp_path, call_from_thread=(loop := Loop()).call_from_thread), loop
+
+A store that survives a restart also subclasses `PersistentStoreContract` and gives it `reopen`; one whose memory of
+removals can be made short also subclasses `ShortHistoryContract`.  What the suite asks is written in
+`mailsrv/interfaces.py`; where a rule is shared by all stores it is in `mailsrv/store/names.py`, `keywords.py` and
+`directory_rules.py`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before the subjects are imported, so that their assertions explain themselves.
+pytest.register_assert_rewrite(
+    *(f"mailsrv.testing.store_suite_{subject}" for subject in ("base", "messages"))
+)
+
+from .store_suite_messages import AppendContract, CopyContract, ExpungeContract, FlagContract  # noqa: E402
+
+
+class StoreContract(AppendContract, FlagContract, ExpungeContract, CopyContract):
+    """All that every store must do."""

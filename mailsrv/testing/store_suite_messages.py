@@ -1,0 +1,444 @@
+"""Store suite: messages in one mailbox - append, read, flags, expunge, copy, what handles promise."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ..errors import NoSuchMailbox, Refused
+from ..interfaces import IContent
+from ..numbers import UidSet
+from ..store.memory_data import Octets
+from ..values import DELETED, FIRST_KEYWORD_BIT, SEEN, MessageFacts, NewMessage
+from .store_suite_base import ALL, DATE, ZONE, StoreCase, add, message, octets_of, remove, replace
+
+_DATES = frozenset({"dates"})
+_SIZE = frozenset({"size"})
+
+
+class AppendContract(StoreCase):
+    """IMailbox.append, facts, contents."""
+
+    #: False for a store that may forget summaries at once.
+    keeps_summaries = True
+
+    def test_new_mailbox_is_empty(self) -> None:
+        """RFC 7162 section 7: also an empty mailbox has a positive HIGHESTMODSEQ."""
+        box = self.mailbox()
+        state = self.run(box.state())
+        assert (state.exists, state.unseen, state.deleted, state.octets, state.recent) == (0, 0, 0, 0, 0)
+        assert state.uidnext >= 1 and state.highest_modseq >= 1
+        assert 1 <= state.uidvalidity < 2**32
+        assert self.rows(box) == {}
+
+    def test_append_gives_ascending_uids_in_order(self) -> None:
+        """RFC 4315: APPENDUID names the UIDs in the order of the messages."""
+        box = self.mailbox()
+        first = self.run(box.append([message(0), message(1)]))
+        second = self.run(box.append([message(2)]))
+        uids = first.uids + second.uids
+        assert first.uidvalidity == second.uidvalidity == box.uidvalidity
+        assert list(uids) == sorted(set(uids)) == box.columns().uids
+        assert self.octets(box) == {uid: octets_of(message(n).content) for n, uid in enumerate(uids)}
+        assert self.run(box.state()).uidnext > uids[-1]
+        self.check_counters(box)
+
+    def test_append_nothing(self) -> None:
+        """No message, no UID, no change."""
+        box = self.mailbox()
+        assert self.run(box.append([])).uids == ()
+        assert self.rows(box) == {}
+
+    def test_append_keeps_flags_and_keywords(self) -> None:
+        """Flags as given; the bits of Columns."""
+        box = self.mailbox()
+        self.run(box.append([message(0, b"\\Seen", b"$Forwarded"), message(1, b"\\deleted")]))
+        columns = box.columns()
+        assert columns.keywords == [b"$Forwarded"]
+        assert columns.flags == [SEEN | 1 << FIRST_KEYWORD_BIT, DELETED]
+        self.check_counters(box)
+
+    def test_append_takes_a_higher_modseq(self) -> None:
+        """Every change of a mailbox takes the next MODSEQ."""
+        box = self.mailbox()
+        seen = [self.run(box.state()).highest_modseq]
+        for number in range(3):
+            self.run(box.append([message(number)]))
+            seen.append(self.run(box.state()).highest_modseq)
+            assert box.columns().modseqs[-1] == seen[-1]
+        assert seen == sorted(set(seen))
+
+    def test_facts_give_what_was_wanted_and_defaults(self) -> None:
+        """Each fact by itself; not asked for: the default."""
+        box = self.mailbox()
+        new = message(5)
+        (uid,) = self.run(box.append([new])).uids
+        size = new.content.size
+        assert self.run(box.facts([uid], frozenset())) == [MessageFacts(uid)]
+        assert self.run(box.facts([uid], _SIZE)) == [MessageFacts(uid, size=size)]
+        (dates,) = self.run(box.facts([uid], _DATES))
+        assert (dates.internal_date, dates.zone, dates.size, dates.email_id) == (DATE + 5, ZONE, 0, "")
+        assert dates.saved_at > 0
+        (full,) = self.run(box.facts([uid], frozenset({"size", "dates", "ids", "summary"})))
+        assert (full.size, full.internal_date, full.saved_at) == (size, DATE + 5, dates.saved_at)
+        assert full.email_id and full.summary is None
+
+    def test_facts_and_contents_in_the_order_asked(self) -> None:
+        """None for one that is not there; repeated UIDs are answered each time."""
+        box = self.mailbox()
+        a, b, c = self.fill(box, 3)
+        asked = [c, a, c + 100, b, a]
+        facts = self.run(box.facts(asked, _SIZE))
+        assert [fact and fact.uid for fact in facts] == [c, a, None, b, a]
+        contents = self.run(box.contents(asked))
+        assert [content and octets_of(content) for content in contents] == [
+            octets_of(message(2).content), octets_of(message(0).content), None,
+            octets_of(message(1).content), octets_of(message(0).content),
+        ]
+        assert self.run(box.facts([], _SIZE)) == [] and self.run(box.contents([])) == []
+
+    def test_negative_zone_and_early_dates(self) -> None:
+        """A zone west of UTC; a date before 1970 (APPEND may give one)."""
+        box = self.mailbox()
+        given = [(-86_400 * 365, -570), (0, 0), (2**33, 14 * 60)]
+        new = [NewMessage(message(0).content, frozenset(), date, zone) for date, zone in given]
+        uids = self.run(box.append(new)).uids
+        assert [(f.internal_date, f.zone) for f in self.run(box.facts(uids, _DATES))] == given
+
+    def test_email_ids(self) -> None:
+        """RFC 8474 section 4: 1 to 255 of letters, digits, _ and -; different for different messages."""
+        box = self.mailbox()
+        ids = [fact.email_id for fact in self.run(box.facts(self.fill(box, 5), frozenset({"ids"})))]
+        assert len(set(ids)) == 5
+        assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,255}", email_id) for email_id in ids)
+
+    def test_summaries_are_kept(self) -> None:
+        """What was kept comes back for that message; unknown UIDs are ignored."""
+        box = self.mailbox()
+        a, b, c = self.fill(box, 3)
+        self.run(box.keep_summaries([(a, b"of a\0"), (c, b"of c"), (c + 9, b"nobody's")]))
+        kept = [fact.summary for fact in self.run(box.facts([a, b, c], frozenset({"summary"})))]
+        if self.keeps_summaries:
+            assert kept == [b"of a\0", None, b"of c"]
+        assert all(got in (None, want) for got, want in zip(kept, [b"of a\0", None, b"of c"], strict=True))
+
+    @pytest.mark.parametrize("size", [0, 2**20 + 4097, 3 * 2**20])
+    def test_content_octets(self, size: int) -> None:
+        """Equal to the octet, in chunks of at most 256 KiB and by slices."""
+        box = self.mailbox()
+        octets = octets_of(message(1, size=size).content) if size else b""
+        (uid,) = self.run(box.append([NewMessage(Octets(octets))])).uids
+        (content,) = self.run(box.contents([uid]))
+        assert IContent.providedBy(content)
+        chunks = list(content.chunks())
+        assert b"".join(chunks) == octets and all(0 < len(chunk) <= 256 * 2**10 for chunk in chunks)
+        assert content.size == len(octets)
+        for offset, length in [(0, 10), (5, 0), (size // 2, 70_000), (max(0, size - 3), 100), (size * 2, 5)]:
+            assert self.run(content.read(offset, length)) == octets[offset : offset + length]
+        content.close()
+        content.close()
+
+    def test_octets_are_not_interpreted(self) -> None:
+        """NUL, 8-bit and bare line ends come back as they came."""
+        box = self.mailbox()
+        octets = bytes(range(256)) + b"\n.\r\n..\r\r\n"
+        (uid,) = self.run(box.append([NewMessage(Octets(octets))])).uids
+        assert self.octets(box) == {uid: octets}
+
+
+class FlagContract(StoreCase):
+    """IMailbox.update."""
+
+    def test_actions(self) -> None:
+        """Add, remove, replace; the result has every row addressed, as it is now."""
+        box = self.mailbox()
+        a, b = self.fill(box, 2, b"\\Seen")
+        updated = self.run(box.update(UidSet.of([a, b, b + 7]), add(b"\\Flagged", b"work")))
+        assert list(updated.uids) == [a, b] and not updated.conflicts
+        assert list(updated.flags) == box.columns().flags
+        assert updated.modseq == box.columns().modseq == self.run(box.state()).highest_modseq
+        assert self.rows(box)[a] == {b"\\seen", b"\\flagged", b"work"}
+        self.run(box.update(UidSet.of([a]), remove(b"\\SEEN", b"never-there")))
+        assert self.rows(box) == {a: {b"\\flagged", b"work"}, b: {b"\\seen", b"\\flagged", b"work"}}
+        self.run(box.update(UidSet.of([b]), replace(b"\\Draft")))
+        assert self.rows(box)[b] == {b"\\draft"}
+        self.run(box.update(ALL, replace()))
+        assert self.rows(box) == {a: frozenset(), b: frozenset()}
+        self.check_counters(box)
+
+    def test_removing_an_unknown_keyword_does_not_make_it(self) -> None:
+        """The keyword table holds what somebody set."""
+        box = self.mailbox()
+        self.fill(box, 1)
+        self.run(box.update(ALL, remove(b"never")))
+        assert box.columns().keywords == []
+
+    def test_keywords_have_no_case(self) -> None:
+        """RFC 9051 section 2.3.2: compared without case; the first spelling stays."""
+        box = self.mailbox()
+        a, b = self.fill(box, 2)
+        self.run(box.update(UidSet.of([a]), add(b"Work")))
+        self.run(box.update(UidSet.of([b]), add(b"WORK")))
+        assert box.columns().keywords == [b"Work"]
+        assert len(set(box.columns().flags)) == 1
+        self.run(box.update(UidSet.of([a]), remove(b"work")))
+        assert self.rows(box) == {a: frozenset(), b: {b"work"}}
+
+    def test_many_keywords_then_refused(self) -> None:
+        """500 keywords of a mailbox can all be told apart; one more is Refused, and nothing changes."""
+        box = self.mailbox()
+        a, b = self.fill(box, 2)
+        words = [b"k%03d" % number for number in range(500)]
+        for start in range(0, 500, 100):
+            self.run(box.update(UidSet.of([a]), add(*words[start : start + 100])))
+        assert self.rows(box)[a] == frozenset(words)
+        with pytest.raises(Refused):
+            self.run(box.update(UidSet.of([b]), add(b"one-more", b"\\Seen")))
+        with pytest.raises(Refused):
+            self.run(box.append([message(9), message(10, b"one-more")]))
+        self.run(box.update(UidSet.of([b]), add(b"K499")))
+        assert self.rows(box) == {a: frozenset(words), b: {b"k499"}}
+        assert len(box.columns().keywords) == 500
+
+    def test_recent_cannot_be_set(self) -> None:
+        """RFC 3501 section 2.3.2: no client can alter \\Recent."""
+        box = self.mailbox()
+        (a,) = self.fill(box, 1)
+        self.run(box.update(ALL, add(b"\\Recent")))
+        assert self.rows(box) == {a: frozenset()} and box.columns().keywords == []
+
+    def test_row_without_change_keeps_its_modseq(self) -> None:
+        """Only rows that really change take the MODSEQ."""
+        box = self.mailbox()
+        a, b = self.fill(box, 2)
+        self.run(box.update(UidSet.of([a]), add(b"\\Seen")))
+        before = list(box.columns().modseqs)
+        updated = self.run(box.update(ALL, add(b"\\Seen")))
+        after = box.columns().modseqs
+        assert list(updated.uids) == [a, b]
+        assert after[0] == before[0] and after[1] == updated.modseq > max(before)
+        self.run(box.update(ALL, add(b"\\Seen")))
+        assert box.columns().modseqs == [before[0], updated.modseq]
+
+    def test_unchanged_since(self) -> None:
+        """RFC 7162 section 3.1.3: a row above the condition is refused and reported, the others change."""
+        box = self.mailbox()
+        a, b, c = self.fill(box, 3)
+        moment = self.run(box.state()).highest_modseq
+        self.run(box.update(UidSet.of([b]), add(b"\\Flagged")))
+        updated = self.run(box.update(UidSet.of([a, b, c, c + 1]), add(b"\\Seen"), moment))
+        assert updated.conflicts == UidSet.of([b])
+        assert list(updated.uids) == [a, b, c]
+        assert dict(zip(updated.uids, updated.flags, strict=True)) == dict(
+            zip(box.columns().uids, box.columns().flags, strict=True)
+        )
+        assert self.rows(box) == {a: {b"\\seen"}, b: {b"\\flagged"}, c: {b"\\seen"}}
+        assert self.run(box.update(ALL, add(b"\\Draft"), 0)).conflicts == UidSet.of([a, b, c])
+        assert not self.run(box.update(ALL, add(b"\\Draft"), updated.modseq)).conflicts
+
+    def test_unknown_uids_are_ignored(self) -> None:
+        """Nothing addressed: nothing happens."""
+        box = self.mailbox()
+        self.fill(box, 2)
+        before = self.rows(box)
+        updated = self.run(box.update(UidSet.of([99, 1000]), replace(b"\\Seen"), 1))
+        assert list(updated.uids) == [] and not updated.conflicts
+        assert self.rows(box) == before
+
+    def test_columns_are_shared_and_overwritten_in_place(self) -> None:
+        """All handles refer to one `Columns`; flags change in the lists that are there."""
+        account = self.account()
+        one, two = self.open(account, "INBOX"), self.open(account, "inbox")
+        assert one.columns() is two.columns()
+        self.fill(one, 2)
+        columns = two.columns()
+        uids = columns.uids
+        assert len(uids) == 2
+        self.run(one.update(ALL, add(b"\\Seen")))
+        assert columns.flags == [SEEN, SEEN]
+        self.fill(one, 1)
+        assert columns.uids is uids and len(uids) == len(columns.flags) == len(columns.modseqs) == 3
+
+
+class ExpungeContract(StoreCase):
+    """IMailbox.expunge and what stays readable."""
+
+    def test_expunge_gives_what_was_there(self) -> None:
+        """Unknown UIDs are ignored; UIDs are never used again (RFC 9051 section 2.3.1.1)."""
+        box = self.mailbox()
+        a, b, c = self.fill(box, 3, b"\\Deleted")
+        before = self.run(box.state())
+        assert self.run(box.expunge(UidSet.of([a, c, c + 50]))) == UidSet.of([a, c])
+        assert self.run(box.state()).highest_modseq > before.highest_modseq
+        assert list(self.rows(box)) == [b]
+        self.check_counters(box)
+        assert self.run(box.expunge(UidSet.of([a, c]))) == UidSet()
+        assert self.run(box.expunge(ALL)) == UidSet.of([b])
+        assert self.run(box.state()).uidnext == before.uidnext
+        assert self.fill(box, 1)[0] >= before.uidnext
+
+    def test_lists_are_replaced(self) -> None:
+        """A session may keep an old `uids` list, with its own length, as its view."""
+        box = self.mailbox()
+        a, b, c = self.fill(box, 3)
+        columns = box.columns()
+        old = (columns.uids, columns.flags, columns.modseqs)
+        self.run(box.expunge(UidSet.of([b])))
+        self.fill(box, 1)
+        assert old[0] == [a, b, c] and [len(column) for column in old] == [3, 3, 3]
+        assert box.columns() is columns and columns.uids[:2] == [a, c] and len(columns.uids) == 3
+        assert all(new is not was for new, was in zip((columns.uids, columns.flags, columns.modseqs), old, strict=True))
+
+    def test_content_stays_readable_through_older_handles(self) -> None:
+        """RFC 2180: who still sees the message can still fetch it, until the release."""
+        account = self.account()
+        one, two = self.open(account, "INBOX"), self.open(account, "INBOX")
+        a, _ = self.fill(one, 2)
+        (held,) = self.run(two.contents([a]))
+        self.run(one.expunge(UidSet.of([a])))
+        (again,) = self.run(two.contents([a]))
+        assert octets_of(held) == octets_of(again) == octets_of(message(0).content)
+        assert self.run(again.read(0, 5)) == b"From:"
+        held.close()
+        again.close()
+        fresh = self.open(account, "INBOX")
+        assert self.run(fresh.contents([a])) == [None]
+        assert self.run(fresh.facts([a], _SIZE)) == [None]
+        for handle in (one, two, fresh):
+            handle.release()
+            handle.release()
+
+    def test_release_leaves_the_others_alone(self) -> None:
+        """A released handle says nothing about the mailbox."""
+        account = self.account()
+        one, two = self.open(account, "INBOX"), self.open(account, "INBOX")
+        self.fill(one, 1)
+        one.release()
+        self.fill(two, 1)
+        assert len(self.rows(two)) == 2
+        two.release()
+        assert self.run(account.status("INBOX")).exists == 2
+
+    def test_handle_of_a_deleted_mailbox(self) -> None:
+        """Everything is NoSuchMailbox, but what was seen can be read on."""
+        account = self.account()
+        box, inbox = self.open(account, "gone"), self.open(account, "INBOX")
+        (uid,) = self.fill(box, 1)
+        (content,) = self.run(box.contents([uid]))
+        self.run(account.delete("gone"))
+        for coroutine in (
+            box.append([message(1)]), box.state(), box.changes(0), box.update(ALL, add(b"\\Seen")),
+            box.expunge(ALL), box.copy(ALL, inbox.mailbox_id), inbox.copy(ALL, box.mailbox_id),
+        ):
+            with pytest.raises(NoSuchMailbox):
+                self.run(coroutine)
+        assert octets_of(content) == octets_of(message(0).content)
+        box.release()
+
+    def test_name_used_again_is_another_mailbox(self) -> None:
+        """RFC 9051 section 2.3.1.1: a new UIDVALIDITY, a new id; the old handle does not see the new one."""
+        account = self.account()
+        old = self.open(account, "x")
+        self.fill(old, 2)
+        self.run(account.delete("x"))
+        new = self.open(account, "x")
+        assert new.mailbox_id != old.mailbox_id and new.uidvalidity > old.uidvalidity
+        assert self.rows(new) == {}
+        with pytest.raises(NoSuchMailbox):
+            self.run(old.append([message(1)]))
+
+
+class CopyContract(StoreCase):
+    """IMailbox.copy, with and without move."""
+
+    def test_copy_keeps_flags_keywords_dates_ids(self) -> None:
+        """RFC 9051 section 6.4.7; keywords although the target's table has another order."""
+        account = self.account()
+        source, target = self.open(account, "INBOX"), self.open(account, "target")
+        self.run(target.append([message(9, b"other", b"two")]))
+        uids = self.fill(source, 2, b"\\Seen", b"one", b"Two")
+        wanted = frozenset({"size", "dates", "ids"})
+        before = self.run(source.facts(uids, wanted))
+        copied = self.run(source.copy(UidSet.of([*uids, 77]), target.mailbox_id))
+        assert copied.uidvalidity == target.uidvalidity
+        assert [old for old, _ in copied.pairs] == list(uids)
+        new = [uid for _, uid in copied.pairs]
+        assert new == sorted(new) and new == target.columns().uids[1:]
+        after = self.run(target.facts(new, wanted))
+        for old_fact, new_fact in zip(before, after, strict=True):
+            assert new_fact.saved_at >= old_fact.saved_at
+            old_fact.uid = old_fact.saved_at = new_fact.uid = new_fact.saved_at = 0
+            assert old_fact == new_fact
+        assert [self.rows(target)[uid] for uid in new] == [{b"\\seen", b"one", b"two"}] * 2
+        assert self.octets(target)[new[1]] == octets_of(message(1).content)
+        assert list(self.rows(source)) == list(uids)
+        for box in (source, target):
+            self.check_counters(box)
+
+    def test_copy_into_the_same_mailbox(self) -> None:
+        """New rows with new UIDs."""
+        box = self.mailbox()
+        uids = self.fill(box, 2, b"\\Seen")
+        copied = self.run(box.copy(ALL, box.mailbox_id))
+        assert len(self.rows(box)) == 4 and [old for old, _ in copied.pairs] == list(uids)
+        assert min(new for _, new in copied.pairs) > max(uids)
+        self.check_counters(box)
+
+    @pytest.mark.parametrize("same", [False, True])
+    def test_move(self, same: bool) -> None:
+        """RFC 6851: what is copied is gone from here, in one step."""
+        account = self.account()
+        source = self.open(account, "INBOX")
+        target = source if same else self.open(account, "Archive")
+        a, b, c = self.fill(source, 3, b"kept")
+        moment = self.run(source.state()).highest_modseq
+        copied = self.run(source.copy(UidSet.of([a, c]), target.mailbox_id, True))
+        new = [uid for _, uid in copied.pairs]
+        assert [old for old, _ in copied.pairs] == [a, c]
+        assert list(self.rows(source)) == [b, *(new if same else [])]
+        assert self.run(source.changes(moment)).vanished == UidSet.of([a, c])
+        assert [self.rows(target)[uid] for uid in new] == [{b"kept"}] * 2
+        assert self.octets(target)[new[1]] == octets_of(message(2).content)
+        for box in (source, target):
+            self.check_counters(box)
+
+    def test_copy_to_another_account(self) -> None:
+        """Mailbox ids are unique in the store."""
+        mine, theirs = self.mailbox("alice"), self.mailbox("bob")
+        self.fill(mine, 2, b"\\Flagged", b"word")
+        copied = self.run(mine.copy(ALL, theirs.mailbox_id, True))
+        assert len(copied.pairs) == 2 and self.rows(mine) == {}
+        assert list(self.rows(theirs).values()) == [{b"\\flagged", b"word"}] * 2
+        assert list(self.octets(theirs).values()) == [octets_of(message(n).content) for n in range(2)]
+
+    def test_copies_are_independent(self) -> None:
+        """Flags of one, expunging one: the other stays."""
+        account = self.account()
+        source, target = self.open(account, "INBOX"), self.open(account, "t")
+        self.fill(source, 1)
+        self.run(source.copy(ALL, target.mailbox_id))
+        self.run(target.update(ALL, add(b"\\Seen")))
+        assert list(self.rows(source).values()) == [frozenset()]
+        self.run(source.expunge(ALL))
+        source.release()
+        assert list(self.octets(target).values()) == [octets_of(message(0).content)]
+
+    def test_nothing_to_copy(self) -> None:
+        """Messages that were gone are left out."""
+        account = self.account()
+        source, target = self.open(account, "INBOX"), self.open(account, "t")
+        self.fill(source, 1)
+        self.run(source.expunge(ALL))
+        copied = self.run(source.copy(ALL, target.mailbox_id, True))
+        assert copied.pairs == () and copied.uidvalidity == target.uidvalidity
+        assert self.rows(target) == {}
+
+    def test_missing_target(self) -> None:
+        """NoSuchMailbox, and a move has not removed anything."""
+        box = self.mailbox()
+        self.fill(box, 1)
+        for move in (False, True):
+            with pytest.raises(NoSuchMailbox):
+                self.run(box.copy(ALL, 10**9, move))
+        assert len(self.rows(box)) == 1
