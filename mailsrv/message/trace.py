@@ -1,0 +1,117 @@
+"""Trace fields (floor 1): Received and Return-Path (RFC 5321 section 4.4), and the hop count (S-080)."""
+
+from __future__ import annotations
+
+import re
+
+from ..values import Address, TlsFacts
+from .dates import rfc5322
+from .header import header_end
+
+__all__ = ["count_received", "header_end", "received_field", "return_path_field"]
+
+#: A client's words are cut to this many characters in a trace field (RFC 5321 section 4.5.3.1.2).
+_MAX_WORD = 255
+#: What may stand in a domain, address literal or keyword; all else becomes "?".
+_FOREIGN = re.compile(r"[^A-Za-z0-9.\-_:\[\]\x80-\U0010ffff]")
+_FOREIGN_ASCII = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
+_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]++"
+_ATOMS = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*+\Z")
+
+
+def received_field(
+    helo: str,
+    peer_host: str,
+    peer_name: str | None,
+    by: str,
+    protocol: str,
+    delivery_id: str,
+    recipient: Address | None,
+    epoch: float,
+    zone: int,
+    tls: TlsFacts | None = None,
+    authenticated: bool = False,
+) -> bytes:
+    """The folded Received field of one acceptance, with its CRLF.
+
+    `peer_host` is IP text or "" (a UNIX socket), `protocol` SMTP, ESMTP, LMTP, UTF8SMTP or UTF8LMTP: the S and A of
+    RFC 3848 are added here.  `recipient` is given when there is only one (RFC 5321 section 7.2).
+    """
+    utf8 = protocol.upper().startswith("UTF8")
+    literal = _literal(peer_host)
+    known = _word(peer_name, utf8) + " " if peer_name else ""
+    lines = [f"Received: from {_word(helo, utf8) or literal} ({known}{literal})"]
+    used = f"\tby {_word(by, utf8)} with {with_protocol(protocol, tls is not None, authenticated)}"
+    if tls is not None:
+        lines.append(used)
+        used = f"\t(version={_word(tls.version, False)} cipher={_word(tls.cipher, False)})"
+    lines.append(used)
+    used = f"\tid {_word(delivery_id, False)}"
+    path = _path(recipient, utf8) if recipient is not None else ""
+    if path:
+        lines.append(used)
+        used = f"\tfor {path}"
+    lines.append(used + ";")
+    return "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n\t" + rfc5322(epoch, zone) + b"\r\n"
+
+
+def with_protocol(protocol: str, tls: bool, authenticated: bool) -> str:
+    """The "with" keyword of RFC 3848 and RFC 6531 section 4.3."""
+    keyword = _FOREIGN_ASCII.sub("?", protocol[:32]).upper()
+    if keyword in ("ESMTP", "LMTP", "UTF8SMTP", "UTF8LMTP"):
+        keyword += ("S" if tls else "") + ("A" if authenticated else "")
+    return keyword
+
+
+def return_path_field(path: Address | None) -> bytes:
+    """Return-Path with its CRLF; None is the null path."""
+    written = _path(path, True) if path is not None else ""
+    return b"Return-Path: " + (written or "<>").encode("utf-8", "replace") + b"\r\n"
+
+
+def count_received(header: bytes) -> int:
+    """Received fields in the header block at the beginning of `header` (the rest is not counted)."""
+    block = b"\n" + header[: header_end(header)].lower()
+    count = block.count(b"\nreceived:")
+    # White space before the colon is obsolete, but must not hide a loop (RFC 5322 section 4.5).
+    at = -1 if b"\nreceived " not in block and b"\nreceived\t" not in block else 0
+    while at >= 0:
+        at = block.find(b"\nreceived", at)
+        if at < 0:
+            break
+        at += 9
+        gap = block[at : at + 100].lstrip(b" \t")
+        count += gap.startswith(b":") and block[at] != 58
+    return count
+
+
+def _word(text: str, utf8: bool) -> str:
+    """A client's word, harmless: no control, space, bracket or quote that could end it."""
+    cut = text[:_MAX_WORD]
+    return _CONTROL.sub("?", (_FOREIGN if utf8 else _FOREIGN_ASCII).sub("?", cut))
+
+
+def _literal(host: str) -> str:
+    """An address literal (RFC 5321 section 4.1.3)."""
+    if not host:
+        return "unix"
+    plain = _word(host, False)
+    return f"[IPv6:{plain}]" if ":" in plain else f"[{plain}]"
+
+
+def _path(address: Address, utf8: bool) -> str:
+    """``<local@domain>``, or "" for an address that cannot be written in this field."""
+    local, domain = address.local, address.domain
+    if not utf8 and not domain.isascii():
+        try:
+            domain = domain.encode("idna").decode("ascii")
+        except UnicodeError:
+            return ""
+    if not utf8 and not local.isascii():
+        return ""
+    if _CONTROL.search(local.replace(" ", "")) or len(local) + len(domain) > 2 * _MAX_WORD:
+        return ""
+    if not _ATOMS.match(local):
+        local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"<{local}@{_word(domain, utf8)}>" if domain else f"<{local}>"
