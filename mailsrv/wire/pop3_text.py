@@ -1,0 +1,105 @@
+"""How POP3 shows a message (floor 1): byte-stuffing (RFC 1939 section 3) and TOP (section 7), in any pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+
+class Stuffer:
+    """Doubles the dot that begins a line; remembers across pieces whether a line begins."""
+
+    __slots__ = ("_cr", "_start")
+
+    def __init__(self) -> None:
+        self._start = True
+        self._cr = False
+
+    def stuff(self, octets: bytes) -> bytes:
+        """The next piece as it is sent; a piece without such dots is handed on without a copy."""
+        if not octets:
+            return octets
+        out = octets.replace(b"\r\n.", b"\r\n..")
+        first = octets[0]
+        if first == 0x2E:
+            if self._start:
+                out = b"." + out
+        elif self._cr and first == 0x0A:
+            if octets[1:2] == b".":
+                out = b"\n." + out[1:]
+            if len(octets) == 1:
+                self._start, self._cr = True, False
+                return out
+        self._start = octets.endswith(b"\r\n")
+        self._cr = octets.endswith(b"\r")
+        return out
+
+    def end(self) -> bytes:
+        """The terminator; a last line without CRLF gets one."""
+        return b".\r\n" if self._start else b"\r\n.\r\n"
+
+
+def dot_stuff(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """A message given in pieces as a multi-line response shows it, with the terminator."""
+    stuffer = Stuffer()
+    for chunk in chunks:
+        yield stuffer.stuff(chunk)
+    yield stuffer.end()
+
+
+class Cutter:
+    """Lets the header, the empty line and `lines` lines of the body pass; `done` when the rest is not wanted."""
+
+    __slots__ = ("_cr", "_left", "_tail", "done")
+
+    def __init__(self, lines: int) -> None:
+        self._left = lines
+        #: The last octets of the header seen so far; None in the body.  A message may begin with the empty line.
+        self._tail: bytes | None = b"\r\n"
+        self._cr = False
+        self.done = False
+
+    def cut(self, octets: bytes) -> bytes:
+        """What of the next piece is wanted."""
+        if self.done or not octets:
+            return b""
+        at = 0
+        if self._tail is not None:
+            at = self._header(octets)
+        if self._tail is None and not self.done:
+            at = self._body(octets, at)
+        return octets if at == len(octets) else octets[:at]
+
+    def _header(self, octets: bytes) -> int:
+        """Where the body begins in `octets`, their length when they are all header."""
+        tail = self._tail or b""
+        # The empty line may be split between pieces: look at the seam first, then at the piece alone.
+        seam = (tail + octets[:3]).find(b"\r\n\r\n")
+        found = seam + 4 - len(tail) if seam >= 0 else octets.find(b"\r\n\r\n") + 4
+        if seam < 0 and found < 4:
+            self._tail = (tail + octets[-3:])[-3:]
+            return len(octets)
+        self._tail = None
+        self.done = self._left == 0
+        return found
+
+    def _body(self, octets: bytes, at: int) -> int:
+        """Where the wanted lines end in `octets`, their length when more are wanted."""
+        split = self._cr and at == 0 and octets[:1] == b"\n"
+        self._cr = octets.endswith(b"\r")
+        if split:
+            at = 1
+            self._left -= 1
+        ends = octets.count(b"\r\n", at)
+        if ends < self._left:
+            self._left -= ends
+            return len(octets)
+        while self._left:
+            at = octets.find(b"\r\n", at) + 2
+            self._left -= 1
+        self.done = True
+        return at
+
+
+def top(octets: bytes, lines: int) -> bytes:
+    """The header, the empty line and the first `lines` lines of the body of a message in memory."""
+    return Cutter(lines).cut(octets)
