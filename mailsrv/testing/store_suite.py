@@ -16,11 +16,20 @@ import pytest
 
 # Before the subjects are imported, so that their assertions explain themselves.
 pytest.register_assert_rewrite(
-    *(f"mailsrv.testing.store_suite_{subject}" for subject in ("base", "messages"))
+    *(
+        f"mailsrv.testing.store_suite_{subject}"
+        for subject in ("base", "copies", "delivery", "mailboxes", "messages")
+    )
 )
 
-from .store_suite_messages import AppendContract, CopyContract, ExpungeContract, FlagContract  # noqa: E402
+from .store_suite_copies import CopyContract, ExpungeContract  # noqa: E402
+from .store_suite_delivery import DeliveryContract, WatchContract  # noqa: E402
+from .store_suite_mailboxes import MailboxesContract, RenameContract  # noqa: E402
+from .store_suite_messages import AppendContract, FlagContract  # noqa: E402
 
 
-class StoreContract(AppendContract, FlagContract, ExpungeContract, CopyContract):
+class StoreContract(
+    AppendContract, FlagContract, ExpungeContract, CopyContract, MailboxesContract, RenameContract, DeliveryContract,
+    WatchContract,
+):
     """All that every store must do."""
