@@ -23,7 +23,11 @@ class Request:
 @define
 class Simple(Request):
     """A command without arguments: CAPABILITY NOOP LOGOUT STARTTLS CHECK CLOSE UNSELECT NAMESPACE IDLE, and
-    EXPUNGE without a set.  IDLE: the engine goes on to wait for DONE and gives `Done` then."""
+    EXPUNGE without a set.
+
+    IDLE: a session that takes it writes "+" and calls `engine.idle()`; the next line then is `Done`.
+    STARTTLS: the engine gives PAUSED until `tls_started()`, or `tls_refused()` after a BAD or NO.
+    LOGOUT: the engine gives no more events."""
 
 
 @define
@@ -35,13 +39,27 @@ class Done:
 
 
 @define
+class Continue:
+    """The client waits to send a literal of the command: the session writes ``+ OK`` and goes on."""
+
+
+@define
 class Invalid:
     """A command that is no command: the session answers `* BAD` (tag None) or `tag BAD`, counts it, and
-    closes after it when `fatal`.  `text` is safe to show."""
+    closes after it when `fatal` (then the engine gives no more events).  `text` is safe to show.  It may come
+    in the place of `AppendMessage` or `AppendEnd`: all messages of that APPEND are dropped."""
 
     tag: bytes | None
     text: str
     fatal: bool = False
+
+
+@define
+class BadCharset:
+    """A SEARCH with a CHARSET we do not know: the session answers `tag NO [BADCHARSET (UTF-8 US-ASCII)]`."""
+
+    tag: bytes
+    name: str
 
 
 @define
@@ -78,7 +96,8 @@ class Named(Request):
 
 @define
 class Select(Request):
-    """SELECT and EXAMINE; `parameters` as name -> raw argument (RFC 4466), none are known yet."""
+    """SELECT and EXAMINE; `parameters` as upper-case name -> raw argument or b"" (RFC 4466).  None are known
+    yet: here, in FETCH and in STORE the session answers BAD to those it does not know."""
 
     mailbox: str
     parameters: dict[str, bytes] = field(factory=dict)
@@ -102,17 +121,23 @@ class Rename(Request):
 
 @define
 class List(Request):
-    """LIST (RFC 3501, RFC 5258 forms with options) and LSUB.  Patterns are text with `%` and `*`."""
+    """LIST (RFC 3501, RFC 5258 forms with options) and LSUB.  Patterns are text with `%` and `*`.
+
+    `select` holds of SUBSCRIBED REMOTE RECURSIVEMATCH SPECIAL-USE, `returns` of SUBSCRIBED CHILDREN SPECIAL-USE
+    STATUS, whose items are `status` (RFC 5819).  `extended`: the client used one of the RFC 5258 forms.
+    """
 
     reference: str
     patterns: tuple[str, ...]
     select: frozenset[str] = frozenset()
     returns: frozenset[str] = frozenset()
+    status: tuple[str, ...] = ()
+    extended: bool = False
 
 
 @define
 class Status(Request):
-    """STATUS; items in upper case."""
+    """STATUS; items in upper case: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE, nothing else."""
 
     mailbox: str
     items: tuple[str, ...]
@@ -134,7 +159,7 @@ class Enable(Request):
 
 @define
 class Search(Request):
-    """SEARCH and UID SEARCH.  `returns` is None without RETURN (RFC 4731)."""
+    """SEARCH and UID SEARCH.  `returns` is None without RETURN (RFC 4731), else of MIN MAX ALL COUNT SAVE."""
 
     query: Query
     returns: frozenset[str] | None = None
@@ -202,9 +227,10 @@ class UidExpunge(Request):
 
 # APPEND is a small conversation, so that messages stream (RFC 3502: any number of them):
 #   Append, { AppendMessage, AppendOctets..., } AppendEnd
-# After AppendMessage the session calls engine.accept_literal() (a "+" for a synchronising literal) or
-# engine.refuse_append(): then a synchronising literal is not read at all, other octets are dropped, and the
-# rest of the command gives no more events.
+# After AppendMessage the engine is PAUSED until the session calls engine.accept_literal() (for a synchronising
+# literal `Continue` comes next) or engine.refuse_append(): then a synchronising literal is not read at all,
+# other octets are dropped, and the rest of the command gives no more events; the session answers NO at once.
+# refuse_append() may also be called after Append, in place of asking for AppendMessage, and between the octets.
 
 
 @define

@@ -1,0 +1,337 @@
+"""Argument readers of the IMAP4 commands (floor 1): from behind the command's name to the fields of its event.
+
+Each takes the lexer and gives the event's fields after `tag` and `name`, in order.  All raise BadSyntax.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from typing import Any
+
+from . import imap_names, imap_numset
+from .imap_fetch_items import fetch_items
+from .imap_lexer import BadSyntax, Lexer
+from .imap_query import search as search
+
+Fields = tuple[Any, ...]
+_OPEN, _CLOSE, _DIGITS = 40, 41, frozenset(b"0123456789*")
+_STATUS = frozenset({"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE"})
+_SELECT_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
+_RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
+_USE = re.compile(rb"\\[A-Za-z]{1,32}").match
+_ARGUMENT = re.compile(rb"[0-9:,*$]+").match
+#: One parameter's argument in parentheses: no strings, no nesting but one level (RFC 7162 QRESYNC).
+_GROUP = re.compile(rb"\(([0-9:,*$ ()]*+)\)").match
+#: RFC 2971 section 3.3: at most 30 pairs, 30 octets of field, 1024 of value.
+_ID_PAIRS, _ID_FIELD, _ID_VALUE = 30, 30, 1024
+#: Patterns of one LIST, capabilities of one ENABLE, parameters of one command.
+_MAX_WORDS = 100
+
+
+def nothing(lexer: Lexer) -> Fields:
+    """No arguments."""
+    lexer.end()
+    return ()
+
+
+def _text(octets: bytes, what: str) -> str:
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadSyntax(what + " is not valid UTF-8") from None
+
+
+def _mailbox(lexer: Lexer) -> str:
+    lexer.space()
+    return imap_names.decode(lexer.astring())
+
+
+def mailbox(lexer: Lexer) -> Fields:
+    """SP mailbox."""
+    name = _mailbox(lexer)
+    lexer.end()
+    return (name,)
+
+
+def two_mailboxes(lexer: Lexer) -> Fields:
+    """SP mailbox SP mailbox."""
+    old, new = _mailbox(lexer), _mailbox(lexer)
+    lexer.end()
+    return old, new
+
+
+def login(lexer: Lexer) -> Fields:
+    """SP userid SP password."""
+    lexer.space()
+    # QUIRK: 8-bit in quoted strings is UTF-8 in practice, though RFC 3501 has no 8-bit there.
+    username = _text(lexer.astring(), "User name")
+    lexer.space()
+    password = _text(lexer.astring(), "Password")
+    lexer.end()
+    return username, password
+
+
+def authenticate(lexer: Lexer) -> Fields:
+    """SP mechanism [SP initial-response] (RFC 4959)."""
+    lexer.space()
+    mechanism = lexer.word()
+    if lexer.peek() < 0:
+        return mechanism, None
+    lexer.space()
+    octets = lexer.text[lexer.at :]
+    if octets == b"=":
+        return mechanism, b""
+    try:
+        initial = a2b_base64(octets, strict_mode=True)
+    except (Base64Error, ValueError):
+        raise BadSyntax("Initial response is not base64") from None
+    if not initial:
+        raise BadSyntax("Initial response is missing")
+    return mechanism, initial
+
+
+def _parameters(lexer: Lexer) -> dict[str, bytes]:
+    """A parenthesised list of name [SP argument] (RFC 4466); arguments stay raw."""
+    out: dict[str, bytes] = {}
+    lexer.open()
+    while True:
+        name, argument = lexer.word(), b""
+        following = lexer.text[lexer.at + 1 : lexer.at + 2]
+        if lexer.peek() == 32 and following and following[0] in (_OPEN, *_DIGITS):
+            found = _GROUP(lexer.text, lexer.at + 1) or _ARGUMENT(lexer.text, lexer.at + 1)
+            if found is None:
+                raise BadSyntax("Not a parameter")
+            argument, lexer.at = found[0], found.end()
+        out[name] = argument
+        if len(out) > _MAX_WORDS:
+            raise BadSyntax("Too many parameters")
+        if not lexer.more():
+            return out
+
+
+def select(lexer: Lexer) -> Fields:
+    """SP mailbox [SP "(" parameters ")"]."""
+    name = _mailbox(lexer)
+    if lexer.peek() < 0:
+        return name, {}
+    lexer.space()
+    parameters = _parameters(lexer)
+    lexer.end()
+    return name, parameters
+
+
+def create(lexer: Lexer) -> Fields:
+    r"""SP mailbox [SP "(USE (\Sent ...))"] (RFC 6154)."""
+    name = _mailbox(lexer)
+    if lexer.peek() < 0:
+        return name, ()
+    lexer.space()
+    lexer.open()
+    if lexer.word() != "USE":
+        raise BadSyntax("Unknown CREATE parameter")
+    lexer.space()
+    lexer.open()
+    uses: list[bytes] = []
+    if not lexer.accept(_CLOSE):
+        while True:
+            found = _USE(lexer.text, lexer.at)
+            if found is None or len(uses) >= _MAX_WORDS:
+                raise BadSyntax("Not a special-use attribute")
+            lexer.at = found.end()
+            uses.append(found[0])
+            if not lexer.more():
+                break
+    lexer.close()
+    lexer.end()
+    return name, tuple(uses)
+
+
+def _words(lexer: Lexer, known: frozenset[str], what: str) -> list[str]:
+    """A list of words, possibly empty; each must be known."""
+    out: list[str] = []
+    lexer.open()
+    if lexer.accept(_CLOSE):
+        return out
+    while True:
+        word = lexer.word()
+        if word not in known:
+            raise BadSyntax("Unknown " + what)
+        if word not in out:
+            out.append(word)
+        if not lexer.more():
+            return out
+
+
+def _status_items(lexer: Lexer) -> tuple[str, ...]:
+    items = _words(lexer, _STATUS, "STATUS item")
+    if not items:
+        raise BadSyntax("STATUS item expected")
+    return tuple(items)
+
+
+def status(lexer: Lexer) -> Fields:
+    """SP mailbox SP "(" items ")"."""
+    name = _mailbox(lexer)
+    lexer.space()
+    items = _status_items(lexer)
+    lexer.end()
+    return name, items
+
+
+def _pattern(lexer: Lexer) -> str:
+    return imap_names.decode(lexer.list_mailbox())
+
+
+def _returns(lexer: Lexer) -> tuple[frozenset[str], tuple[str, ...]]:
+    """RETURN's options, and STATUS's items (RFC 5819)."""
+    options: set[str] = set()
+    items: tuple[str, ...] = ()
+    lexer.open()
+    if lexer.accept(_CLOSE):
+        return frozenset(), ()
+    while True:
+        word = lexer.word()
+        if word not in _RETURN_OPTIONS:
+            raise BadSyntax("Unknown LIST return option")
+        if word == "STATUS":
+            lexer.space()
+            items = _status_items(lexer)
+        options.add(word)
+        if not lexer.more():
+            return frozenset(options), items
+
+
+def list_mailboxes(lexer: Lexer) -> Fields:
+    """SP [select options SP] reference SP pattern(s) [SP RETURN SP options] (RFC 3501, RFC 5258)."""
+    lexer.space()
+    chosen: frozenset[str] = frozenset()
+    extended = lexer.peek() == _OPEN
+    if extended:
+        chosen = frozenset(_words(lexer, _SELECT_OPTIONS, "LIST selection option"))
+        if "RECURSIVEMATCH" in chosen and not chosen - {"RECURSIVEMATCH", "REMOTE"}:
+            raise BadSyntax("RECURSIVEMATCH needs another selection option")
+        lexer.space()
+    reference = imap_names.decode(lexer.astring())
+    lexer.space()
+    if lexer.peek() == _OPEN:
+        extended = True
+        lexer.open()
+        patterns = [_pattern(lexer)]
+        while lexer.more():
+            if len(patterns) >= _MAX_WORDS:
+                raise BadSyntax("Too many patterns")
+            patterns.append(_pattern(lexer))
+    else:
+        patterns = [_pattern(lexer)]
+    if lexer.peek() < 0:
+        return reference, tuple(patterns), chosen, frozenset(), (), extended
+    lexer.space()
+    if lexer.word() != "RETURN":
+        raise BadSyntax("RETURN expected")
+    lexer.space()
+    returns, items = _returns(lexer)
+    lexer.end()
+    return reference, tuple(patterns), chosen, returns, items, True
+
+
+def list_subscribed(lexer: Lexer) -> Fields:
+    """SP reference SP pattern."""
+    lexer.space()
+    reference = imap_names.decode(lexer.astring())
+    lexer.space()
+    pattern = _pattern(lexer)
+    lexer.end()
+    return reference, (pattern,)
+
+
+def identification(lexer: Lexer) -> Fields:
+    """SP NIL or a list of field and value pairs (RFC 2971)."""
+    lexer.space()
+    out: dict[str, str | None] = {}
+    if lexer.peek() != _OPEN:
+        if lexer.nstring() is not None:
+            raise BadSyntax("List expected")
+        lexer.end()
+        return (out,)
+    lexer.open()
+    if not lexer.accept(_CLOSE):
+        while True:
+            field = _text(lexer.string(), "ID field")
+            lexer.space()
+            value = lexer.nstring()
+            if len(field) > _ID_FIELD or len(out) >= _ID_PAIRS or (value is not None and len(value) > _ID_VALUE):
+                raise BadSyntax("ID list is too long")
+            out[field] = None if value is None else _text(value, "ID value")
+            if not lexer.more():
+                break
+    lexer.end()
+    return (out,)
+
+
+def enable(lexer: Lexer) -> Fields:
+    """1*(SP capability) (RFC 5161)."""
+    out: list[str] = []
+    while lexer.peek() >= 0 or not out:
+        lexer.space()
+        out.append(lexer.word())
+        if len(out) > _MAX_WORDS:
+            raise BadSyntax("Too many capabilities")
+    return (tuple(out),)
+
+
+def number_set(lexer: Lexer) -> Fields:
+    """SP sequence-set."""
+    lexer.space()
+    numbers = imap_numset.parse(lexer.number_set())
+    lexer.end()
+    return (numbers,)
+
+
+def fetch(lexer: Lexer) -> Fields:
+    """SP sequence-set SP items [SP "(" modifiers ")"]."""
+    lexer.space()
+    numbers = imap_numset.parse(lexer.number_set())
+    lexer.space()
+    items = fetch_items(lexer)
+    if lexer.peek() < 0:
+        return numbers, items
+    lexer.space()
+    modifiers = _parameters(lexer)
+    lexer.end()
+    return numbers, items, modifiers
+
+
+_ACTIONS = {
+    "FLAGS": ("replace", False), "FLAGS.SILENT": ("replace", True),
+    "+FLAGS": ("add", False), "+FLAGS.SILENT": ("add", True),
+    "-FLAGS": ("remove", False), "-FLAGS.SILENT": ("remove", True),
+}  # fmt: skip
+
+
+def store(lexer: Lexer) -> Fields:
+    """SP sequence-set SP ["(" modifiers ")" SP] action SP flags."""
+    lexer.space()
+    numbers = imap_numset.parse(lexer.number_set())
+    lexer.space()
+    modifiers: dict[str, bytes] = {}
+    if lexer.peek() == _OPEN:
+        modifiers = _parameters(lexer)
+        lexer.space()
+    action = _ACTIONS.get(lexer.word())
+    if action is None:
+        raise BadSyntax("FLAGS, +FLAGS or -FLAGS expected")
+    lexer.space()
+    flags = lexer.flags()
+    lexer.end()
+    return numbers, *action, flags, modifiers
+
+
+def copy(lexer: Lexer) -> Fields:
+    """SP sequence-set SP mailbox."""
+    lexer.space()
+    numbers = imap_numset.parse(lexer.number_set())
+    name = _mailbox(lexer)
+    lexer.end()
+    return numbers, name

@@ -1,0 +1,119 @@
+"""The IMAP4 commands (floor 1): one row each; a new command is a row here and a reader in `imap_arguments`.
+
+RFC 3501, with UIDPLUS (4315), MOVE (6851), NAMESPACE (2342), IDLE (2177), ID (2971), ENABLE (5161),
+UNSELECT (3691), SASL-IR (4959).  What a command does to the flow of octets is its row's `then`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from . import imap_arguments as read
+from . import imap_requests as r
+from .imap_lexer import BadSyntax, Lexer
+
+#: The states of RFC 3501 section 3, as the session sets them on the engine.
+NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
+#: Synonym of NOT_AUTHENTICATED: the greeting is not yet out.
+GREETING = "greeting"
+
+_BEFORE = frozenset({GREETING, NOT_AUTHENTICATED})
+_AFTER = frozenset({AUTHENTICATED, SELECTED})
+_SELECTED = frozenset({SELECTED})
+_ANY = _BEFORE | _AFTER
+_WRONG_STATE = {_BEFORE: "Already authenticated", _AFTER: "Not authenticated", _SELECTED: "No mailbox selected"}
+
+_HEAD = re.compile(rb"([\x21\x23\x24\x26\x27\x2c-\x5b\x5d-\x7a\x7c-\x7e]++) ([A-Za-z]++)(?= |\Z)").match
+_TAG = re.compile(rb"[\x21\x23\x24\x26\x27\x2c-\x5b\x5d-\x7a\x7c-\x7e]++(?= )").match
+_WORD = re.compile(rb" ([A-Za-z]++)(?= |\Z)").match
+
+
+@frozen
+class Row:
+    """One command.  `then` is "" or how the octets after it are to be read: auth, tls, closed, append."""
+
+    name: str
+    states: frozenset[str]
+    read: Callable[[Lexer], tuple[Any, ...]]
+    request: Callable[..., Any]
+    then: str = ""
+
+
+ROWS = (
+    Row("CAPABILITY", _ANY, read.nothing, r.Simple),
+    Row("NOOP", _ANY, read.nothing, r.Simple),
+    Row("LOGOUT", _ANY, read.nothing, r.Simple, "closed"),
+    Row("ID", _ANY, read.identification, r.Id),
+    Row("STARTTLS", _BEFORE, read.nothing, r.Simple, "tls"),
+    Row("AUTHENTICATE", _BEFORE, read.authenticate, r.Authenticate, "auth"),
+    Row("LOGIN", _BEFORE, read.login, r.Login),
+    Row("ENABLE", _AFTER, read.enable, r.Enable),
+    Row("SELECT", _AFTER, read.select, r.Select),
+    Row("EXAMINE", _AFTER, read.select, r.Select),
+    Row("CREATE", _AFTER, read.create, r.Create),
+    Row("DELETE", _AFTER, read.mailbox, r.Named),
+    Row("RENAME", _AFTER, read.two_mailboxes, r.Rename),
+    Row("SUBSCRIBE", _AFTER, read.mailbox, r.Named),
+    Row("UNSUBSCRIBE", _AFTER, read.mailbox, r.Named),
+    Row("LIST", _AFTER, read.list_mailboxes, r.List),
+    Row("LSUB", _AFTER, read.list_subscribed, r.List),
+    Row("NAMESPACE", _AFTER, read.nothing, r.Simple),
+    Row("STATUS", _AFTER, read.status, r.Status),
+    Row("APPEND", _AFTER, read.mailbox, r.Append, "append"),
+    Row("IDLE", _AFTER, read.nothing, r.Simple),
+    Row("CHECK", _SELECTED, read.nothing, r.Simple),
+    Row("CLOSE", _SELECTED, read.nothing, r.Simple),
+    Row("UNSELECT", _SELECTED, read.nothing, r.Simple),
+    Row("EXPUNGE", _SELECTED, read.nothing, r.Simple),
+    Row("UID EXPUNGE", _SELECTED, read.number_set, r.UidExpunge),
+    Row("SEARCH", _SELECTED, read.search, r.Search),
+    Row("UID SEARCH", _SELECTED, read.search, r.Search),
+    Row("FETCH", _SELECTED, read.fetch, r.Fetch),
+    Row("UID FETCH", _SELECTED, read.fetch, r.Fetch),
+    Row("STORE", _SELECTED, read.store, r.Store),
+    Row("UID STORE", _SELECTED, read.store, r.Store),
+    Row("COPY", _SELECTED, read.copy, r.Copy),
+    Row("UID COPY", _SELECTED, read.copy, r.Copy),
+    Row("MOVE", _SELECTED, read.copy, r.Copy),
+    Row("UID MOVE", _SELECTED, read.copy, r.Copy),
+)
+_BY_NAME = {row.name.encode("ascii"): row for row in ROWS}
+
+
+class NoCommand(BadSyntax):
+    """No command of this state begins here; `tag` is None when not even the tag can be read."""
+
+    def __init__(self, tag: bytes | None, text: str) -> None:
+        super().__init__(text)
+        self.tag = tag
+
+
+def tag_of(text: bytes) -> bytes | None:
+    """The tag, None when there is none to answer to."""
+    found = _TAG(text)
+    return found[0] if found else None
+
+
+def find(text: bytes, state: str) -> tuple[bytes, Row, int]:
+    """(tag, row, position behind the command's name).  Raises NoCommand."""
+    found = _HEAD(text)
+    if found is None:
+        tag = tag_of(text)
+        raise NoCommand(tag, "Command expected" if tag else "Tag expected")
+    tag, name = found[1], found[2].upper()
+    at = found.end()
+    if name == b"UID":
+        second = _WORD(text, at)
+        if second is not None:
+            name = b"UID " + second[1].upper()
+            at = second.end()
+    row = _BY_NAME.get(name)
+    if row is None:
+        raise NoCommand(tag, "Unknown command")
+    if state not in row.states:
+        raise NoCommand(tag, _WRONG_STATE.get(row.states, "Command not possible now"))
+    return tag, row, at
