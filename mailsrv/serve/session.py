@@ -9,9 +9,11 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from ..errors import AuthenticationFailed, MailError, TryLater
-from ..interfaces import IAuthenticator, IAuthorizer, IMessageStore, ISaslMechanism
+from ..interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore, IRouter, ISaslMechanism
 from ..limits import Limits
 from ..net.connection import Connection
+from ..net.spool import Spool
+from ..transfer.intake import Intake
 from ..values import AuthContext, Challenge, Credentials, Identity, Verify
 
 log = Logger()
@@ -45,6 +47,9 @@ class Services:
     now: Callable[[], float]
     random: Callable[[int], bytes]
     sleep: Callable[[float], Awaitable[None]]
+    #: The folder of spool files; and the accounts whose maildrop a POP3 session of this site holds.
+    spool_folder: str
+    maildrops: set[int]
     login_domain: str = ""
     require_tls: bool = False
     login_without_tls: bool = False
@@ -54,9 +59,25 @@ class Services:
     zone: int = 0
     counters: dict[str, int] = field(factory=dict)
 
+    def spool(self) -> Spool:
+        """For the octets of one message on their way in."""
+        return Spool(self.spool_folder, self.limits.memory_octets)
+
     def count(self, what: str) -> None:
         """Add one to a counter (S-068 and `server show`)."""
         self.counters[what] = self.counters.get(what, 0) + 1
+
+
+@define(eq=False, kw_only=True)
+class SmtpServices(Services):
+    """What an SMTP virtual server gives besides.  `anonymous`: mail is taken without a login (S-099);
+    `policies` make the rule objects of one connection, in order."""
+
+    router: IRouter
+    intake: Intake
+    policies: Sequence[Callable[[], IMessagePolicy]] = ()
+    anonymous: bool = True
+    default_domain: str = ""
 
 
 class Session:
@@ -182,9 +203,7 @@ class Session:
         except AuthenticationFailed:
             self.failed_logins += 1
             self.services.count("failed logins")
-            log.info(
-                "login refused on {server} from {peer}", server=self.services.name, peer=self.connection.peer.host
-            )
+            log.info("login refused on {server} from {peer}", server=self.services.name, peer=self.connection.peer.host)
             if self.limits.failed_login_delay:
                 await self.services.sleep(self.limits.failed_login_delay)
             raise

@@ -1,0 +1,342 @@
+"""The SMTP session (floor 3): RFC 5321 with PIPELINING, SIZE, 8BITMIME, ENHANCEDSTATUSCODES, STARTTLS, AUTH.
+
+The engine below gives one event at a time; the transaction is kept here.  A recipient is answered when the
+directory and the policies have answered; the message only when it is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import AuthenticationFailed, MailError, TryLater
+from ..interfaces import IMessagePolicy
+from ..net.connection import Connection
+from ..values import ACCEPT, Owner, Recipient, Transaction, Verdict
+from ..wire import smtp_server as wire
+from ..wire.smtp_syntax import print_reply
+from . import smtp_replies as say
+from .session import Session, SmtpServices
+from .smtp_message import MessageInput
+
+#: MAIL parameters that are understood, and RCPT has none yet.
+_MAIL_PARAMETERS = {"SIZE", "BODY", "AUTH"}
+
+
+class SmtpSession(Session):
+    """One client of an SMTP virtual server."""
+
+    def __init__(self, connection: Connection, services: SmtpServices, number: int) -> None:
+        super().__init__(connection, services, number)
+        self.smtp = services
+        self.engine = wire.SmtpServerEngine(services.limits)
+        self.helo = ""
+        self.extended = False
+        self.transaction: Transaction | None = None
+        self.owners: list[Owner] = []
+        self.octets_taken = 0
+        self.bare_messages = 0
+        self.policies: list[IMessagePolicy] | None = None
+
+    # ------------------------------------------------------------ for the connection
+
+    def greet(self) -> None:
+        """220 with the server's FQDN (S-086)."""
+        self.say(say.reply(220, "", f"{self.services.hostname} ESMTP mailsrv"))
+
+    async def handle(self, event: Any) -> None:
+        """One event of the engine."""
+        await _HANDLERS[type(event)](self, event)
+
+    def must_log_in(self) -> bool:
+        """Only where mail is not taken without a login."""
+        return not self.smtp.anonymous
+
+    def dismiss(self, why: str) -> None:
+        """421 with the reason (RFC 5321 section 3.8)."""
+        text = {"idle": "Idle for too long", "shutdown": "Service is stopping"}.get(why, "Closing connection")
+        self.say(say.reply(421, "4.4.2" if why == "idle" else "4.3.2", text))
+
+    def fail(self, incident: str) -> None:
+        """An internal error, temporary for the client."""
+        self.say(say.reply(451, "4.3.0", f"Internal error, incident {incident}"))
+
+    def say(self, octets: bytes) -> None:
+        """Write a reply."""
+        self.connection.write(octets)
+
+    def complain(self, octets: bytes) -> None:
+        """Write the reply to a mistake and count it; after too many the connection is closed."""
+        self.say(octets)
+        self.bad_commands += 1
+        if self.bad_commands >= self.limits.bad_commands:
+            self.services.count("closed for errors")
+            self.say(say.TOO_MANY_ERRORS)
+            self.connection.close()
+
+    # ------------------------------------------------------------ commands
+
+    async def on_wrong(self, event: wire.Wrong) -> None:
+        """What is no command."""
+        self.complain(print_reply(event.reply))
+
+    async def on_hello(self, event: wire.Hello) -> None:
+        """EHLO and HELO reset the transaction (RFC 5321 section 4.1.4)."""
+        self.reset()
+        self.helo, self.extended = event.name, event.extended
+        if not event.extended:
+            self.say(say.reply(250, "", self.services.hostname))
+            return
+        limit = self.limits.message_octets
+        lines = [
+            self.services.hostname,
+            "PIPELINING",
+            f"SIZE {limit}" if limit is not None else "SIZE",
+            "8BITMIME",
+            "ENHANCEDSTATUSCODES",
+        ]
+        if self.services.tls_available and not self.connection.secure:
+            lines.append("STARTTLS")
+        mechanisms = [] if self.identity else self.offered_mechanisms()
+        if mechanisms and not (self.services.require_tls and not self.connection.secure):
+            lines.append("AUTH " + " ".join(mechanisms))
+        self.say(say.reply(250, "", *lines))
+
+    async def on_plain(self, event: wire.Plain) -> None:
+        """Commands without syntax of their own."""
+        await _PLAIN[event.verb](self, event)
+
+    async def on_mail(self, event: wire.Mail) -> None:
+        """MAIL FROM."""
+        refusal = self.refuse_mail(event)
+        if refusal is not None:
+            self.complain(refusal)
+            return
+        path = event.path
+        if path is not None and not path.domain:
+            path = type(path)(path.local, self.smtp.default_domain)
+        transaction = Transaction(
+            server=self.services.name,
+            peer=self.connection.peer,
+            helo=self.helo,
+            protocol=self.protocol(),
+            identity=self.identity,
+            reverse_path=path,
+            parameters=event.parameters,
+            origin="local" if self.identity else "outside",
+        )
+        for policy in self.rules():
+            verdict = await policy.on_sender(transaction)
+            if verdict.action != "accept":
+                self.complain(say.of_verdict(verdict))
+                return
+        self.transaction = transaction
+        self.say(say.SENDER_OK)
+
+    async def on_rcpt(self, event: wire.Rcpt) -> None:
+        """RCPT TO: policies, then the router, which knows whether anybody has this address."""
+        transaction = self.transaction
+        if transaction is None:
+            self.complain(say.MAIL_FIRST)
+            return
+        if event.parameters:
+            self.complain(say.BAD_PARAMETER)
+            return
+        limit = self.limits.recipients
+        if limit is not None and len(transaction.recipients) >= limit:
+            self.say(say.TOO_MANY_RECIPIENTS)
+            return
+        address = event.path
+        if not address.domain and address.local.lower() != "postmaster":
+            address = type(address)(address.local, self.smtp.default_domain)
+        recipient = Recipient(address)
+        try:
+            for policy in self.rules():
+                verdict = await policy.on_recipient(transaction, recipient)
+                if verdict.action != "accept":
+                    self.services.count("recipients refused")
+                    self.complain(say.of_verdict(verdict))
+                    return
+            route = await self.smtp.router.route(address, transaction)
+        except MailError as error:
+            self.services.count("recipients refused")
+            self.complain(say.of_error(error))
+            return
+        transaction.recipients.append(recipient)
+        self.owners.extend(route.placements)
+        self.say(say.RECIPIENT_OK)
+
+    # ------------------------------------------------------------ rules
+
+    def protocol(self) -> str:
+        """The word for Received; the trace adds S and A (RFC 3848)."""
+        return "ESMTP" if self.extended else "SMTP"
+
+    def refuse_mail(self, event: wire.Mail) -> bytes | None:
+        """Why this MAIL cannot be, or None."""
+        if not self.helo:
+            return say.HELLO_FIRST
+        if self.services.require_tls and not self.connection.secure:
+            return say.TLS_FIRST
+        if self.identity is None and not self.smtp.anonymous:
+            return say.LOGIN_FIRST
+        if self.transaction is not None:
+            return say.NESTED_MAIL
+        parameters = event.parameters
+        if not parameters:
+            return None
+        if not parameters.keys() <= _MAIL_PARAMETERS:
+            return say.BAD_PARAMETER
+        if parameters.get("BODY", "7BIT").upper() not in ("7BIT", "8BITMIME"):
+            return say.BAD_VALUE
+        return self.refuse_size(parameters["SIZE"]) if "SIZE" in parameters else None
+
+    def refuse_size(self, text: str) -> bytes | None:
+        """RFC 1870 section 6.1: the announced size against the limits (S-117, S-121)."""
+        if not (text.isascii() and text.isdigit() and len(text) <= 20):
+            return say.BAD_VALUE
+        size, limits = int(text), self.limits
+        if limits.message_octets is not None and size > limits.message_octets:
+            return say.TOO_BIG
+        if limits.session_octets is not None and size > limits.session_octets - self.octets_taken:
+            return say.SESSION_FULL
+        return None
+
+    def rules(self) -> list[IMessagePolicy]:
+        """The policies of this connection, made when first needed."""
+        if self.policies is None:
+            self.policies = [make() for make in self.smtp.policies]
+        return self.policies
+
+    async def judge(self, transaction: Transaction, content: Any) -> tuple[Verdict, list[bytes]]:
+        """What the policies say about the content: the verdict that ends it, and header fields to add."""
+        fields: list[bytes] = []
+        for policy in self.rules():
+            verdict = await policy.on_content(transaction, content)
+            fields.extend(verdict.fields)
+            if verdict.action != "accept":
+                return verdict, fields
+        return ACCEPT, fields
+
+    def reset(self) -> None:
+        """No transaction is under way."""
+        self.transaction = None
+        self.owners = []
+
+
+async def _data(session: SmtpSession, event: wire.Plain) -> None:
+    if session.transaction is None:
+        refusal = say.MAIL_FIRST
+    elif not session.owners:
+        refusal = say.NO_RECIPIENTS
+    else:
+        await MessageInput(session).run()
+        return
+    session.complain(refusal)
+    if session.engine.pipelined:
+        # The client did not wait for 354: what follows is a message, and must not be read as commands.
+        session.connection.close()
+
+
+async def _rset(session: SmtpSession, event: wire.Plain) -> None:
+    session.reset()
+    session.say(say.RESET_OK)
+
+
+async def _noop(session: SmtpSession, event: wire.Plain) -> None:
+    session.say(say.RESET_OK)
+
+
+async def _quit(session: SmtpSession, event: wire.Plain) -> None:
+    session.say(say.GOODBYE)
+    session.connection.close()
+
+
+async def _vrfy(session: SmtpSession, event: wire.Plain) -> None:
+    session.say(say.CANNOT_VERIFY)
+
+
+async def _expn(session: SmtpSession, event: wire.Plain) -> None:
+    session.complain(say.NO_EXPN)
+
+
+async def _help(session: SmtpSession, event: wire.Plain) -> None:
+    session.say(say.HELP)
+
+
+async def _starttls(session: SmtpSession, event: wire.Plain) -> None:
+    if session.connection.secure or not session.services.tls_available:
+        session.engine.resume()
+        session.complain(say.TLS_ALREADY if session.connection.secure else say.NO_TLS)
+        return
+    session.say(say.START_TLS)
+    # RFC 3207 section 4.2: everything learnt in clear is forgotten.
+    session.reset()
+    session.helo, session.extended = "", False
+    session.connection.start_tls()
+
+
+async def _auth(session: SmtpSession, event: wire.Auth) -> None:
+    """RFC 4954.  A failed, refused or aborted mechanism leaves the session ready for the next (S-103)."""
+    refusal = _refuse_auth(session, event)
+    if refusal is not None:
+        session.complain(refusal)
+        return
+
+    async def ask(challenge: bytes) -> bytes | None:
+        session.say(say.challenge(challenge))
+        response = await session.connection.next_event()
+        if not response.valid:
+            raise AuthenticationFailed("Not base64", "5.5.2")
+        octets: bytes | None = response.octets
+        return octets
+
+    session.engine.start_auth()
+    try:
+        identity = await session.login(lambda: session.authenticate(event.mechanism, event.initial, ask))
+        session.say(say.AUTH_OK if identity is not None else say.AUTH_ABORTED)
+    except AuthenticationFailed as error:
+        session.say(say.AUTH_NOT_BASE64 if error.status == "5.5.2" else say.reply(535, error.status, error.text))
+        if session.failed_logins >= session.limits.failed_logins:
+            session.say(say.TOO_MANY_ERRORS)
+            session.connection.close()
+    except TryLater:
+        session.say(say.AUTH_LATER)
+    finally:
+        session.engine.auth_done()
+
+
+def _refuse_auth(session: SmtpSession, event: wire.Auth) -> bytes | None:
+    if not session.helo:
+        return say.HELLO_FIRST
+    if session.identity is not None:
+        return say.AUTH_ALREADY
+    if session.transaction is not None:
+        return say.NO_TRANSACTION_AUTH
+    if session.services.require_tls and not session.connection.secure:
+        return say.TLS_FIRST
+    if event.mechanism not in session.offered_mechanisms():
+        known = session.services.mechanisms.get(event.mechanism) if session.services.basic else None
+        return say.AUTH_NEEDS_TLS if known is not None and not session.plaintext_allowed() else say.AUTH_UNKNOWN
+    return None if event.valid else say.AUTH_NOT_BASE64
+
+
+_PLAIN: dict[str, Callable[[SmtpSession, wire.Plain], Any]] = {
+    "DATA": _data,
+    "RSET": _rset,
+    "NOOP": _noop,
+    "QUIT": _quit,
+    "VRFY": _vrfy,
+    "EXPN": _expn,
+    "HELP": _help,
+    "STARTTLS": _starttls,
+}
+
+_HANDLERS: dict[type, Callable[[SmtpSession, Any], Any]] = {
+    wire.Wrong: SmtpSession.on_wrong,
+    wire.Hello: SmtpSession.on_hello,
+    wire.Plain: SmtpSession.on_plain,
+    wire.Mail: SmtpSession.on_mail,
+    wire.Rcpt: SmtpSession.on_rcpt,
+    wire.Auth: _auth,
+}

@@ -1,0 +1,177 @@
+"""A whole mail server in memory: real sessions and engines, a memory store, a clock that only tests move."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.reflect import namedAny
+from zope.interface import implementer
+
+from ..access.relay import RelayPolicy
+from ..auth.authorizer import AllowAccounts
+from ..errors import AuthenticationFailed
+from ..host.vserver import VirtualServer
+from ..interfaces import IAuthenticator
+from ..limits import Limits
+from ..message.content import MemoryContent
+from ..serve.session import Services, SmtpServices
+from ..store.memory import MemoryStore
+from ..transfer.ids import IdMaker
+from ..transfer.intake import Intake
+from ..transfer.router import LocalRouter
+from ..values import Address, AuthContext, Credentials, DomainFacts, Envelope, Identity, NewDelivery, Peer, Placement
+from ..wire.sasl import Login, Plain
+from .loop import Loop
+from .transport import MemoryTransport
+
+#: The moment at which the clock of a bed stands: 2026-11-24 04:00:00 UTC.
+START = 1_795_492_800.0
+DOMAIN = "example.org"
+PASSWORD = "secret"
+_SESSIONS = {
+    "smtp": "mailsrv.serve.smtp.SmtpSession",
+    "imap": "mailsrv.serve.imap.session.ImapSession",
+    "pop3": "mailsrv.serve.pop3.Pop3Session",
+}
+
+
+@implementer(IAuthenticator)
+class Accounts:
+    """Lets in every account of the directory by one password, without hashing."""
+
+    schemes = frozenset({"password"})
+
+    def __init__(self, directory: Any, password: str = PASSWORD) -> None:
+        self._directory = directory
+        self._password = password
+
+    async def authenticate(self, credentials: Credentials, context: AuthContext) -> Identity | None:
+        """See IAuthenticator."""
+        login = credentials.username
+        if "@" not in login and context.login_domain:
+            login = f"{login}@{context.login_domain}"
+        stored = await self._directory.credentials(login)
+        if stored is None:
+            return None
+        if credentials.password != self._password:
+            raise AuthenticationFailed()
+        return Identity(stored.account_id, stored.login, credentials.authzid, "PLAIN")
+
+
+class Bed:
+    """`bed.connect("imap")` gives a client; `bed.settle()` lets everything happen that can happen now.
+
+    Accounts me@example.org and you@example.org, password "secret".  `settings` are attributes of `Services`,
+    `limits` of `Limits`; both hold for all servers of the bed and may be given before the first `connect`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.loop = Loop()
+        self.store = MemoryStore(self.clock.seconds, [DomainFacts(DOMAIN)])
+        self.limits = Limits(failed_login_delay=0)
+        self.settings: dict[str, Any] = {"login_without_tls": True, **settings}
+        self.servers: dict[str, VirtualServer] = {}
+        self.accounts = {name: self.add_account(name) for name in ("me", "you")}
+        self._numbers = itertools.count(1)
+        self._maildrops: set[int] = set()
+
+    def add_account(self, local: str) -> int:
+        """A further account; its id."""
+        facts = self.loop.run(self.store.directory.add_account(Address(local, DOMAIN), "x"))
+        account_id: int = facts.account_id
+        return account_id
+
+    def server(self, protocol: str) -> VirtualServer:
+        """The virtual server of a protocol, made when first asked for; it listens nowhere."""
+        if protocol not in self.servers:
+            self.servers[protocol] = VirtualServer(
+                self._services(protocol),
+                namedAny(_SESSIONS[protocol]),
+                self.clock,
+                monotonic=self.clock.seconds,
+                numbers=lambda: next(self._numbers),
+                tls_context=object,
+            )
+            self.servers[protocol].start()
+        return self.servers[protocol]
+
+    def connect(self, protocol: str, tls: bool = False, window: int = 1 << 30) -> MemoryTransport:
+        """A connected client; the greeting is in its output."""
+        transport = MemoryTransport(window)
+        made = self.server(protocol).accept(Peer("192.0.2.1", 40000), tls)
+        if made is not None:
+            transport.attach(made)  # type: ignore[arg-type]
+        else:
+            transport.closed = True
+        self.settle()
+        return transport
+
+    def settle(self, seconds: float = 0.0) -> None:
+        """Move the clock, then let all that is due happen."""
+        self.clock.advance(seconds)
+        for _ in range(100_000):
+            self.loop.turn()
+            if not any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+                return
+            self.clock.advance(0)
+        raise AssertionError("the bed does not come to rest")
+
+    def deliver(self, octets: bytes, local: str = "me", mailbox: str = "INBOX") -> None:
+        """Put a message into a mailbox."""
+        delivery = NewDelivery(
+            id="0000000000000",
+            envelope=Envelope(None),
+            content=MemoryContent(octets),
+            placements=(Placement(self.accounts[local], mailbox),),
+            received_at=self.clock.seconds(),
+        )
+        self.loop.run(self.store.deliver(delivery))
+        self.settle()
+
+    async def _sleep(self, seconds: float) -> None:
+        slept: Deferred[None] = Deferred()
+        self.clock.callLater(seconds, slept.callback, None)
+        await slept
+
+    def _services(self, protocol: str) -> Services:
+        authorizer = AllowAccounts()
+        common: dict[str, Any] = {
+            "name": f"{protocol}/default",
+            "protocol": protocol,
+            "hostname": "mx.example.org",
+            "limits": self.limits,
+            "store": self.store,
+            "authenticators": [Accounts(self.store.directory)],
+            "mechanisms": {"PLAIN": Plain(), "LOGIN": Login()},
+            "authorizer": authorizer,
+            "now": self.clock.seconds,
+            "random": lambda n: b"\x07" * n,
+            "sleep": self._sleep,
+            "spool_folder": "/tmp",
+            "maildrops": self._maildrops,
+            "login_domain": DOMAIN,
+        }
+        if protocol != "smtp":
+            settings = {k: v for k, v in self.settings.items() if k not in ("anonymous", "policies")}
+            return Services(**{**common, **settings})
+        directory = self.store.directory
+        return SmtpServices(
+            **{
+                **common,
+                "router": LocalRouter(directory, lambda: DOMAIN),
+                "intake": Intake(self.store, IdMaker(self.clock.seconds, common["random"]), self.clock.seconds),
+                "policies": [lambda: RelayPolicy(directory, authorizer)],
+                "default_domain": DOMAIN,
+                **self.settings,
+            }
+        )
+
+    def limit(self, **changes: Any) -> None:
+        """Change limits, before the server in question is first used."""
+        self.limits = evolve(self.limits, **changes)

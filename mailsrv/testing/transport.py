@@ -1,0 +1,127 @@
+"""The client's end of a connection in memory: what a test says, and what the server answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from ..net.connection import Connection
+
+
+class _Handle:
+    """What a session asks of a TLS connection."""
+
+    def get_protocol_version_name(self) -> str:
+        """As OpenSSL names it."""
+        return "TLSv1.3"
+
+    def get_cipher_name(self) -> str:
+        """As OpenSSL names it."""
+        return "TLS_AES_256_GCM_SHA384"
+
+    def get_servername(self) -> bytes | None:
+        """No SNI."""
+        return None
+
+
+class MemoryTransport:
+    """A transport between a `Connection` and a test.
+
+    Nothing is encrypted: `tls` tells that the server began TLS.  `window` octets unread make the server wait.
+    """
+
+    def __init__(self, window: int = 1 << 30) -> None:
+        self.window = window
+        self.output = bytearray()
+        self.tls = False
+        self.closed = False
+        self.aborted = False
+        self.reading = True
+        self._held: list[bytes] = []
+        self._producer: Any = None
+        self._connection: Connection | None = None
+
+    # ------------------------------------------------------------ for the server
+
+    def write(self, octets: bytes) -> None:
+        """Take output."""
+        if not self.closed:
+            self.output += octets
+            if self._producer is not None and len(self.output) > self.window:
+                self._producer.pauseProducing()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """As ITransport has it."""
+        self._producer = producer
+
+    def unregisterProducer(self) -> None:
+        """As ITransport has it."""
+        self._producer = None
+
+    def pauseProducing(self) -> None:
+        """The server reads no more for now."""
+        self.reading = False
+
+    def resumeProducing(self) -> None:
+        """The server reads again."""
+        self.reading = True
+        held, self._held = self._held, []
+        for octets in held:
+            self.send(octets)
+
+    def startTLS(self, context: Any) -> None:
+        """The server begins TLS."""
+        self.tls = True
+
+    def getHandle(self) -> _Handle:
+        """Facts of TLS."""
+        return _Handle()
+
+    def loseConnection(self) -> None:
+        """The server closes."""
+        self._end()
+
+    def abortConnection(self) -> None:
+        """The server cuts off."""
+        self.aborted = True
+        self._end()
+
+    # ------------------------------------------------------------ for the test
+
+    def attach(self, connection: Connection) -> None:
+        """Connect."""
+        self._connection = connection
+        connection.makeConnection(self)  # type: ignore[arg-type]
+
+    def send(self, octets: bytes) -> None:
+        """The client says something, in one read."""
+        if not self.reading:
+            self._held.append(octets)
+        elif not self.closed and self._connection is not None:
+            self._connection.dataReceived(octets)
+
+    def take(self) -> bytes:
+        """All that the server said and nobody read yet."""
+        out = bytes(self.output)
+        self.output.clear()
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        return out
+
+    def half_close(self) -> None:
+        """The client sends no more but still reads."""
+        if self._connection is not None and not self.closed:
+            self._connection.readConnectionLost()
+
+    def drop(self) -> None:
+        """The client vanishes."""
+        self._end()
+
+    def _end(self) -> None:
+        if not self.closed and self._connection is not None:
+            self.closed = True
+            self._connection.connectionLost(Failure(ConnectionDone()))
+
+

@@ -1,0 +1,85 @@
+"""The one durable door (floor 2b): an accepted transaction becomes mailbox rows in one commit.
+
+SMTP, and later LMTP, control, reports and embedding code all go through `accept`.  When it returns the message
+is durable: only then may anybody say 250.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from twisted.logger import Logger
+
+from ..interfaces import IContent, IMessageStore
+from ..message.content import prefixed
+from ..message.trace import received_field, return_path_field
+from ..values import Envelope, NewDelivery, Owner, Placement, TlsFacts, Transaction
+from .ids import IdMaker
+
+log = Logger()
+
+
+class Intake:
+    """Puts the trace fields above accepted messages and hands them to the store."""
+
+    def __init__(self, store: IMessageStore, ids: IdMaker, now: Callable[[], float], zone: int = 0) -> None:
+        self._store = store
+        self._ids = ids
+        self._now = now
+        self._zone = zone
+
+    async def accept(
+        self,
+        transaction: Transaction,
+        content: IContent,
+        owners: Iterable[Owner],
+        *,
+        hostname: str,
+        tls: TlsFacts | None = None,
+        fields: Sequence[bytes] = (),
+    ) -> str:
+        """Deliver to `owners` (each once); gives the id of the message.
+
+        `fields` are whole header fields from policies.  Raises StoreFull, StoreUnavailable.
+        """
+        delivery_id, now = self._ids.next(), self._now()
+        recipients = transaction.recipients
+        trace = [
+            return_path_field(transaction.reverse_path),
+            received_field(
+                helo=transaction.helo,
+                peer_host=transaction.peer.host,
+                peer_name=None,
+                by=hostname,
+                protocol=transaction.protocol,
+                delivery_id=delivery_id,
+                # Naming one of several would tell a blind recipient's address to the others.
+                recipient=recipients[0].address if len(recipients) == 1 else None,
+                epoch=now,
+                zone=self._zone,
+                tls=tls,
+                authenticated=transaction.identity is not None,
+            ),
+            *fields,
+        ]
+        places = {(owner.account_id, owner.mailbox): Placement(owner.account_id, owner.mailbox) for owner in owners}
+        await self._store.deliver(
+            NewDelivery(
+                id=delivery_id,
+                envelope=Envelope(transaction.reverse_path, tuple(recipients), transaction.parameters),
+                content=prefixed(b"".join(trace), content),
+                placements=tuple(places.values()),
+                received_at=now,
+                zone=self._zone,
+                server=transaction.server,
+            )
+        )
+        log.info(
+            "message {id} accepted on {server} from {peer}: {octets} octets for {count} mailboxes",
+            id=delivery_id,
+            server=transaction.server,
+            peer=transaction.peer.host,
+            octets=content.size,
+            count=len(places),
+        )
+        return delivery_id
