@@ -18,18 +18,37 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"mailsrv.testing.store_suite_{subject}"
-        for subject in ("base", "copies", "delivery", "mailboxes", "messages")
+        for subject in (
+            "base", "changes", "copies", "delivery", "directory", "mailboxes", "messages", "persistent", "search"
+        )
     )
 )
 
+from .store_suite_changes import ChangesContract, RandomChangesContract, ShortHistoryContract  # noqa: E402
 from .store_suite_copies import CopyContract, ExpungeContract  # noqa: E402
 from .store_suite_delivery import DeliveryContract, WatchContract  # noqa: E402
+from .store_suite_directory import AccountsContract, AliasesContract  # noqa: E402
 from .store_suite_mailboxes import MailboxesContract, RenameContract  # noqa: E402
 from .store_suite_messages import AppendContract, FlagContract  # noqa: E402
+from .store_suite_persistent import PersistentStoreContract  # noqa: E402
+from .store_suite_search import SearchContract  # noqa: E402
+
+__all__ = ["PersistentStoreContract", "ShortHistoryContract", "StoreContract"]
 
 
 class StoreContract(
-    AppendContract, FlagContract, ExpungeContract, CopyContract, MailboxesContract, RenameContract, DeliveryContract,
+    AccountsContract,
+    AliasesContract,
+    MailboxesContract,
+    RenameContract,
+    AppendContract,
+    FlagContract,
+    ExpungeContract,
+    CopyContract,
+    ChangesContract,
+    RandomChangesContract,
+    DeliveryContract,
     WatchContract,
+    SearchContract,
 ):
     """All that every store must do."""
