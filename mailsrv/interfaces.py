@@ -163,6 +163,16 @@ class IMessageStore(Interface):
         """Finish what is queued, let go of files.  Idempotent."""
 
 
+class IStoreMaintenance(Interface):
+    """Add-on of a store whose files can be looked after while it is open."""
+
+    async def check() -> Sequence[str]:
+        """What does not fit together, one line each; empty when all is well.  Changes nothing."""
+
+    async def compact() -> int:
+        """Give back the room of expunged content now; the octets freed."""
+
+
 class IAccount(Interface):
     """The mailboxes of one account.  Names are NFC text with "/" between levels; INBOX is always there."""
 

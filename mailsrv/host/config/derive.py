@@ -16,6 +16,7 @@ def limits_of(server: ServerOptions, site: SiteOptions) -> Limits:
         connections_per_address=server.max_connections_per_address,
         idle_timeout=server.idle_timeout,
         login_timeout=server.login_timeout,
+        failed_login_delay=server.failed_login_delay or 0.0,
         append_octets=site.limits.append_limit,
     )
     if isinstance(server, SmtpOptions):

@@ -94,6 +94,7 @@ class ServerOptions:
     max_connections_per_address: int | None = option(or_off(whole(1, _MANY)), None, "of one client address")
     idle_timeout: float | None = option(or_off(DURATION), 1800.0, "an idle connection is closed after this (S-060)")
     login_timeout: float | None = option(or_off(DURATION), 60.0, "so is one without a login, where login is required")
+    failed_login_delay: float | None = option(or_off(DURATION), 2.0, "a refused login is answered after this")
 
     @property
     def protocol(self) -> str:

@@ -1,0 +1,111 @@
+"""Accounts (floor 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from ...errors import MailError, Refused
+from ...values import AccountFacts
+from .common import account_of, address_of, admin_of, checked_password, local_address, shown
+from .table import operation
+
+#: Accounts of one `user.import`; the command sends more in several.
+MAX_IMPORT = 500
+#: How many of them are worked on at a time (the hasher's threads are few).
+AT_A_TIME = 8
+
+
+def _facts(facts: AccountFacts) -> dict[str, Any]:
+    """An account for JSON."""
+    return {
+        "address": shown(facts.address),
+        "id": facts.account_id,
+        "enabled": facts.enabled,
+        "created_at": facts.created_at,
+    }
+
+
+@operation("user.add", secret=("password",))
+async def add(site: Any, address: str, password: str) -> dict[str, Any]:
+    """Add an account with INBOX and the special-use mailboxes."""
+    where = await local_address(site, address)
+    encoded = await site.hasher.hash(checked_password(password))
+    return _facts(await admin_of(site).add_account(where, encoded))
+
+
+@operation("user.import", secret=("accounts",))
+async def import_many(site: Any, accounts: list[dict[str, str]]) -> dict[str, Any]:
+    """Add many accounts: objects with "address" and "password", or "password_hash" (argon2, encoded).
+
+    Those that cannot be added are told in "failed", the others stand.
+    """
+    if len(accounts) > MAX_IMPORT:
+        raise Refused(f"at most {MAX_IMPORT} accounts at once")
+    failed: list[dict[str, str]] = []
+    for start in range(0, len(accounts), AT_A_TIME):
+        group = accounts[start : start + AT_A_TIME]
+        texts = await gatherResults([Deferred.fromCoroutine(_import_one(site, one)) for one in group])
+        failed += [{"address": one.get("address", ""), "error": text} for one, text in zip(group, texts) if text]
+    return {"added": len(accounts) - len(failed), "failed": failed}
+
+
+async def _import_one(site: Any, account: dict[str, str]) -> str:
+    """Why it could not be added, or ""."""
+    try:
+        unknown = set(account) - {"address", "password", "password_hash"}
+        if unknown or "address" not in account or ("password" in account) == ("password_hash" in account):
+            raise Refused('an account has "address" and either "password" or "password_hash"')
+        where = await local_address(site, account["address"])
+        encoded = account.get("password_hash", "")
+        if "password" in account:
+            encoded = await site.hasher.hash(checked_password(account["password"]))
+        elif not encoded.startswith("$argon2"):
+            raise Refused("the password_hash is no encoded argon2 hash")
+        await admin_of(site).add_account(where, encoded)
+    except MailError as error:
+        return error.text
+    return ""
+
+
+@operation("user.list")
+async def list_users(site: Any, domain: str = "") -> list[dict[str, Any]]:
+    """All accounts, or those of one domain."""
+    wanted = address_of(f"x@{domain}").domain if domain else ""
+    return [_facts(facts) for facts in await admin_of(site).accounts() if wanted in ("", facts.address.domain)]
+
+
+@operation("user.password", secret=("password",))
+async def password(site: Any, address: str, password: str) -> dict[str, Any]:
+    """Set an account's password."""
+    facts = await account_of(site, address)
+    await admin_of(site).set_password(facts.account_id, await site.hasher.hash(checked_password(password)))
+    return _facts(facts)
+
+
+@operation("user.remove")
+async def remove(site: Any, address: str) -> dict[str, Any]:
+    """Remove an account and all its mail, for good."""
+    facts = await account_of(site, address)
+    await admin_of(site).remove_account(facts.account_id)
+    return _facts(facts)
+
+
+@operation("user.disable")
+async def disable(site: Any, address: str) -> dict[str, Any]:
+    """An account gets mail but nobody can log in."""
+    return await _switch(site, address, False)
+
+
+@operation("user.enable")
+async def enable(site: Any, address: str) -> dict[str, Any]:
+    """Undo `user.disable`."""
+    return await _switch(site, address, True)
+
+
+async def _switch(site: Any, address: str, enabled: bool) -> dict[str, Any]:
+    """Set it, and tell what is there now."""
+    facts = await account_of(site, address)
+    await admin_of(site).set_enabled(facts.account_id, enabled)
+    return {**_facts(facts), "enabled": enabled}

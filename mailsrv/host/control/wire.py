@@ -1,0 +1,232 @@
+"""The control wire: JSON lines over a UNIX socket (floor 4).
+
+A request is ``{"id": any, "operation": "noun.verb", "arguments": {...}}``, answered in order by one line
+``{"id": the same, "result": ...}`` or ``{"id": ..., "error": text, "status": "5.x.y"}``.  Who can open the socket (mode
+0600) may do everything.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from ...errors import MailError
+from .run import run
+
+#: One request; what does not fit is answered and the connection closed.
+MAX_REQUEST = 2 * 2**20
+#: One answer, as far as a client reads.
+MAX_ANSWER = 256 * 2**20
+#: Connections at a time, and how long one may say nothing.
+MAX_CONNECTIONS = 32
+IDLE_SECONDS = 600.0
+#: How long a client waits to connect, and for an answer (a check of a large store takes its time).
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 3600.0
+
+
+class NotReachable(MailError):
+    """No server answers at the control socket."""
+
+    status = "4.4.1"
+
+
+class ControlProtocol(Protocol):
+    """One connection: requests are worked on one at a time, and no more is read while one is."""
+
+    factory: ControlFactory
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._task: Deferred[Any] | None = None
+        self._closing = False
+        self._timer: Any = None
+
+    def connectionMade(self) -> None:
+        """Count it; turn away too many."""
+        self.factory.connections.add(self)
+        if len(self.factory.connections) > MAX_CONNECTIONS:
+            self._end("too many control connections")
+        self._wait()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep octets up to the bound."""
+        if self._closing:
+            return
+        self._buffer += data
+        self._turn()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget it; an operation under way is finished, its answer goes nowhere."""
+        self._closing = True
+        self._cancel_timer()
+        self.factory.connections.discard(self)
+
+    def close(self) -> None:
+        """After the answer to the operation under way."""
+        self._closing = True
+        if self._task is None and self.transport is not None:
+            self.transport.loseConnection()
+
+    def _turn(self) -> None:
+        """Start on the next whole line, if nothing is under way."""
+        if self._task is not None or self._closing:
+            return
+        end = self._buffer.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = len(self._buffer)
+            if self._searched > MAX_REQUEST:
+                self._end("the request is too long")
+            return
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        self._cancel_timer()
+        self.transport.pauseProducing()
+        self._task = Deferred.fromCoroutine(self._answer(line))
+        self._task.addBoth(self._done)
+
+    async def _answer(self, line: bytes) -> None:
+        """Run what one line asks for and write the answer."""
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            request = None
+        if not isinstance(request, Mapping):
+            self._write({"id": None, "error": "a request is one JSON object on a line", "status": "5.5.2"})
+            return
+        answer = await run(self.factory.site, request.get("operation"), request.get("arguments"))
+        self._write({"id": request.get("id"), **answer})
+
+    def _done(self, result: Any) -> Any:
+        """Go on with what has arrived meanwhile."""
+        self._task = None
+        if self._closing:
+            self.transport.loseConnection()
+        else:
+            self.transport.resumeProducing()
+            self._wait()
+            # From the reactor, so that a row of requests that need no waiting does not nest.
+            self.factory.reactor.callLater(0, self._turn)
+        return result
+
+    def _write(self, answer: Mapping[str, Any]) -> None:
+        """One line."""
+        self.transport.write(json.dumps(answer, separators=(",", ":")).encode("utf-8") + b"\n")
+
+    def _end(self, text: str) -> None:
+        """Say why, and close."""
+        self._write({"id": None, "error": text, "status": "4.3.2"})
+        self._closing = True
+        self._buffer.clear()
+        self.transport.loseConnection()
+
+    def _wait(self) -> None:
+        """Start the idle time anew."""
+        self._cancel_timer()
+        if not self._closing:
+            self._timer = self.factory.reactor.callLater(IDLE_SECONDS, self._idle)
+
+    def _idle(self) -> None:
+        """Nothing was asked for too long."""
+        self._timer = None
+        self._end("idle for too long")
+
+    def _cancel_timer(self) -> None:
+        """No idle time runs while working or after the end."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+
+class ControlFactory(Factory):
+    """Serves the operations of one site."""
+
+    protocol = ControlProtocol
+    noisy = False
+
+    def __init__(self, site: Any, reactor: Any) -> None:
+        self.site = site
+        self.reactor = reactor
+        self.connections: set[ControlProtocol] = set()
+
+    def close(self) -> None:
+        """Close every connection after the operation it is at."""
+        for connection in list(self.connections):
+            connection.close()
+
+
+def listen(reactor: Any, path: Path, factory: ControlFactory) -> Any:
+    """Listen on the socket, mode 0600; gives Twisted's port.  Raises OSError, twisted's CannotListenError.
+
+    The caller holds the lock of the data folder, so a socket that is there is left over from a crash.
+    """
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        path.unlink()
+    return reactor.listenUNIX(str(path), factory, mode=0o600)
+
+
+class Client:
+    """A blocking client, for commands.  Raises NotReachable on every trouble with the connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._buffer = bytearray()
+        self._count = 0
+        try:
+            self._socket.settimeout(CONNECT_SECONDS)
+            self._socket.connect(str(path))
+            self._socket.settimeout(ANSWER_SECONDS)
+        except OSError as error:
+            self._socket.close()
+            raise NotReachable(f"no server at {path}: {error.strerror or error}") from error
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer: it holds "result", or "error" and "status"."""
+        self._count += 1
+        request = {"id": self._count, "operation": operation, "arguments": dict(arguments or {})}
+        try:
+            self._socket.sendall(json.dumps(request).encode("utf-8") + b"\n")
+            answer = json.loads(self._line())
+        except (OSError, ValueError) as error:
+            raise NotReachable(f"the server at {self._path} stopped answering: {error}") from error
+        if not isinstance(answer, dict) or answer.get("id") != self._count:
+            text = answer.get("error", "") if isinstance(answer, dict) else ""
+            raise NotReachable(f"the server at {self._path} refused: {text or 'no sense in its answer'}")
+        del answer["id"]
+        return answer
+
+    def _line(self) -> bytes:
+        """The next line.  Raises OSError at the end of the connection or past the bound."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > MAX_ANSWER:
+                raise OSError("the answer is too long")
+            octets = self._socket.recv(256 * 2**10)
+            if not octets:
+                raise OSError("connection closed")
+            self._buffer += octets
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._socket.close()
