@@ -12,6 +12,7 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
 
 from ..errors import ConfigError, LimitReached
+from ..limits import Limits
 from ..net.connection import Connection, ConnectionSession
 from ..net.listen import listen
 from ..serve.session import Services, SessionInfo
@@ -62,11 +63,18 @@ SessionMaker = Callable[[Connection, Any, int], ConnectionSession]
 
 
 class VirtualServer(Service):
-    """A listener with sessions.  `numbers()` gives session ids that never repeat in the process."""
+    """A listener with sessions.  `numbers()` gives session ids that never repeat in the process.
+
+    Ports are bound early (`bind`), while the process may still have the right to; nothing is accepted before the
+    server is equipped with its services and started.
+    """
+
+    services: Services
 
     def __init__(
         self,
-        services: Services,
+        name: str,
+        limits: Limits,
         make_session: SessionMaker,
         reactor: Any,
         *,
@@ -76,15 +84,15 @@ class VirtualServer(Service):
         tls_context: Callable[[], Any] | None = None,
         automatic: bool = True,
     ) -> None:
-        self.services = services
-        self.name = services.name
-        self.setName(services.name)
+        self.name = name
+        self.setName(name)
+        self.limits = limits
         self.bindings = tuple(bindings)
         self.automatic = automatic
         self.state = "stopped"
         self.reason = ""
         self.monotonic = monotonic
-        self.pending_octets = services.limits.pending_octets
+        self.pending_octets = limits.pending_octets
         self._make_session, self._reactor, self._numbers = make_session, reactor, numbers
         self._tls_context = tls_context
         self._ports: list[Any] = []
@@ -95,14 +103,13 @@ class VirtualServer(Service):
 
     # ------------------------------------------------------------ life
 
-    def startService(self) -> None:
-        """Twisted: start with the site, unless this server is started by hand (S-013)."""
-        super().startService()
-        if self.automatic:
-            self.start()
+    def equip(self, services: Services) -> None:
+        """What its sessions work with; once, before the start."""
+        self.services = services
 
-    def start(self) -> None:
-        """Listen on every binding; one that cannot be had leaves the server stopped, with the reason (S-014)."""
+    def bind(self) -> None:
+        """Take every binding but accept nothing yet; one that cannot be had leaves the server stopped, with the
+        reason (S-014)."""
         try:
             if self._tls_context is not None:
                 self._tls_context()
@@ -110,11 +117,26 @@ class VirtualServer(Service):
                 self._ports += listen(self._reactor, binding.host, binding.port, _Factory(self, binding.tls))
         except ConfigError as error:
             self.reason = error.text
-            log.error("{server} stays stopped: {reason}", server=self.name, reason=error.text)
+            log.error("{server} stays stopped: {reason}", server=self.name, reason=str(error))
             self._close_ports()
-            return
-        self.state, self.reason = "running", ""
-        self._tick = self._reactor.callLater(TICK, self._look)
+        for port in self._ports:
+            port.stopReading()
+
+    def startService(self) -> None:
+        """Twisted: start with the site, unless this server is started by hand (S-013)."""
+        super().startService()
+        if self.automatic:
+            self.start()
+
+    def start(self) -> None:
+        """Accept on every binding."""
+        if not self._ports:
+            self.bind()
+        if self._ports or not self.bindings:
+            self.state, self.reason = "running", ""
+            for port in self._ports:
+                port.startReading()
+            self._tick = self._reactor.callLater(TICK, self._look)
 
     def stopService(self) -> Deferred[Any]:
         """Twisted: close the listeners, dismiss the sessions; fires when the last one is gone."""
@@ -160,7 +182,7 @@ class VirtualServer(Service):
 
     def accept(self, peer: Peer, tls: bool) -> Protocol | None:
         """A protocol for somebody who connected; within the limits (S-058, S-059)."""
-        limits, services = self.services.limits, self.services
+        limits, services = self.limits, self.services
         services.count("connections")
         full = limits.connections is not None and len(self._connections) >= limits.connections
         crowded = (

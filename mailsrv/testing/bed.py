@@ -90,15 +90,17 @@ class Bed:
     def server(self, protocol: str) -> VirtualServer:
         """The virtual server of a protocol, made when first asked for; it listens nowhere."""
         if protocol not in self.servers:
-            self.servers[protocol] = VirtualServer(
-                self._services(protocol),
+            server = self.servers[protocol] = VirtualServer(
+                f"{protocol}/default",
+                self.limits,
                 namedAny(_SESSIONS[protocol]),
                 self.clock,
                 monotonic=self.clock.seconds,
                 numbers=lambda: next(self._numbers),
                 tls_context=object,
             )
-            self.servers[protocol].start()
+            server.equip(self._services(protocol))
+            server.start()
         return self.servers[protocol]
 
     def connect(self, protocol: str, tls: bool = False, window: int = 1 << 30) -> MemoryTransport:

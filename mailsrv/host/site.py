@@ -1,0 +1,260 @@
+"""The composition root (floor 4): a MultiService of virtual servers, and all the wiring in `_wire`.
+
+Two sites in one process share nothing.  The order of life: ports are bound (perhaps with privileges that are given
+up then), the store is opened, servers are equipped and start to accept; at the end the servers stop first, then
+the store is flushed, and the control socket closes last (decisions 25).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ..auth.authorizer import AllowAccounts
+from ..auth.hashing import PasswordHasher
+from ..errors import ConfigError, MailError
+from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, ISaslMechanism
+from ..net.tls import Certificate
+from ..parts import find
+from ..serve.session import Services, SmtpServices
+from ..transfer.ids import IdMaker
+from ..transfer.intake import Intake
+from ..transfer.router import LocalRouter
+from ..values import DomainFacts
+from .config.derive import domain_facts, limits_of, policies_of
+from .config.edit import write_atomically
+from .config.options import ServerOptions, SiteOptions, SmtpOptions
+from .control.wire import ControlFactory
+from .control.wire import listen as listen_control
+from .protocols import SESSIONS
+from .vserver import VirtualServer
+
+log = Logger()
+
+#: SASL mechanisms in the order they are offered.
+_MECHANISMS = ("plain", "login")
+
+
+class Site(MultiService):
+    """One mail site.  `options` is the checked configuration; `reactor`, `clock` and `monotonic` are given.
+
+    `started` fires with the site when every automatic server accepts, or fails with the reason.
+    """
+
+    def __init__(
+        self,
+        options: SiteOptions,
+        reactor: Any,
+        base: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        store: Any = None,
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.reactor = reactor
+        self.base = base or options.base
+        self.config_path = options.file
+        self.clock, self.monotonic = clock, monotonic
+        self.servers: dict[str, VirtualServer] = {}
+        self.authorizer = AllowAccounts()
+        self.maildrops: set[int] = set()
+        self.started: Deferred[Site] = Deferred()
+        self.store: Any = store
+        self.directory: Any = None
+        self.hasher: Any = None
+        self._numbers = itertools.count(1)
+        self._control: Any = None
+        self._control_factory: ControlFactory | None = None
+        self._opening = False
+
+    # ------------------------------------------------------------ the store alone, for commands without a server
+
+    async def open(self) -> None:
+        """Open the store and what looks at it.  Raises InUse, ConfigError, StoreUnavailable."""
+        self.options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.hasher = PasswordHasher(self.call_from_thread, clock=self.monotonic)
+        if self.store is None:
+            choice = self.options.store
+            self.store = find(IMessageStore, choice.use).build(choice.options, self)
+        self.directory = self.store.directory
+        await self.apply_domains(domain_facts(self.options))
+
+    async def close(self) -> None:
+        """Flush and let go."""
+        if self.store is not None:
+            await self.store.close()
+        if self.hasher is not None:
+            self.hasher.close()
+
+    async def apply_domains(self, domains: Sequence[DomainFacts]) -> None:
+        """The local domains are these from now on."""
+        await self.directory.set_domains(domains)
+
+    def call_from_thread(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """The one way into the site from another thread."""
+        self.reactor.callFromThread(function, *arguments)
+
+    # ------------------------------------------------------------ life
+
+    def privilegedStartService(self) -> None:
+        """Twisted: take the ports while the process may."""
+        self._bind()
+
+    def startService(self) -> None:
+        """Twisted: open, then accept."""
+        Service.startService(self)
+        self._bind()
+        self._opening = True
+        Deferred.fromCoroutine(self._start()).addBoth(self._report)
+
+    def _bind(self) -> None:
+        if not self.servers:
+            certificates = self._certificates()
+            for name, server in self.options.servers.items():
+                self.servers[name] = self._server(server, certificates)
+                self.servers[name].bind()
+
+    async def _start(self) -> None:
+        await self.open()
+        self._wire()
+        for server in self.servers.values():
+            server.setServiceParent(self)
+        self._listen_control()
+        self._tell_ready()
+
+    def _report(self, result: Any) -> None:
+        self._opening = False
+        if result is None:
+            self.started.callback(self)
+            return
+        if result.check(MailError):
+            log.error("the site cannot start: {reason}", reason=str(result.value))
+        else:
+            log.failure("the site cannot start", failure=result)
+        self.started.errback(result)
+
+    async def _stop(self) -> None:
+        for server in list(self.servers.values()):
+            await (server.stopService() if server.running else server.stop())
+        await self.close()
+        if self._control is not None:
+            if self._control_factory is not None:
+                self._control_factory.close()
+            control, self._control = self._control, None
+            await control.stopListening()
+        (self.options.data / "ready.json").unlink(missing_ok=True)
+
+    def stopService(self) -> Deferred[Any]:
+        """Twisted: servers, store, control, in this order."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    # ------------------------------------------------------------ wiring
+
+    def _certificates(self) -> Mapping[str, Certificate]:
+        base = self.base
+        return {
+            name: Certificate(base / table.certificate, base / table.key, self.monotonic)
+            for name, table in self.options.certificates.items()
+        }
+
+    def _server(self, server: ServerOptions, certificates: Mapping[str, Certificate]) -> VirtualServer:
+        certificate = certificates.get(server.certificate)
+        return VirtualServer(
+            server.id,
+            limits_of(server, self.options),
+            SESSIONS[server.protocol],
+            self.reactor,
+            monotonic=self.monotonic,
+            numbers=lambda: next(self._numbers),
+            bindings=server.listen,  # type: ignore[attr-defined]
+            tls_context=certificate.context if certificate else None,
+            automatic=server.startup == "automatic",
+        )
+
+    def _wire(self) -> None:
+        """All parts of the site, made and given to the servers: the architecture on one screen."""
+        options = self.options
+        authenticators = [
+            find(IAuthenticator, choice.use).build(choice.options, self) for choice in options.authenticators
+        ]
+        mechanisms = {m.name: m for m in (find(ISaslMechanism, name).build(None, self) for name in _MECHANISMS)}
+        learners = [a.seen for a in authenticators if hasattr(a, "seen")]
+        router = LocalRouter(self.directory, self._first_domain, learners[0] if learners else None)
+        intake = Intake(self.store, IdMaker(self.clock, os.urandom), self.clock)
+        for name, server in options.servers.items():
+            common: dict[str, Any] = {
+                "name": name,
+                "protocol": server.protocol,
+                "hostname": server.hostname,
+                "limits": self.servers[name].limits,
+                "store": self.store,
+                "authenticators": authenticators,
+                "mechanisms": mechanisms,
+                "authorizer": self.authorizer,
+                "now": self.clock,
+                "random": os.urandom,
+                "sleep": self._sleep,
+                "spool_folder": str(options.data),
+                "maildrops": self.maildrops,
+                "login_domain": server.login_domain or self._first_domain(),
+                "require_tls": server.require_tls,
+                "login_without_tls": server.login_without_tls,
+                "basic": "basic" in server.authentication,  # type: ignore[attr-defined]
+                "tls_available": server.certificate in options.certificates,
+            }
+            if isinstance(server, SmtpOptions):
+                services: Services = SmtpServices(
+                    **common,
+                    router=router,
+                    intake=intake,
+                    policies=[self._policy(choice) for choice in policies_of(server, options)],
+                    anonymous="anonymous" in server.authentication,
+                    default_domain=server.default_domain or self._first_domain(),
+                )
+            else:
+                services = Services(**common)
+            self.servers[name].equip(services)
+
+    def _policy(self, choice: Any) -> Callable[[], Any]:
+        """A maker of one policy's object per connection; the first is made now, to find mistakes at the start."""
+        part = find(IMessagePolicy, choice.use)
+        part.build(choice.options, self)
+        return lambda: part.build(choice.options, self)
+
+    def _first_domain(self) -> str:
+        return next(iter(self.options.domains), "localhost")
+
+    async def _sleep(self, seconds: float) -> None:
+        slept: Deferred[None] = Deferred()
+        self.reactor.callLater(seconds, slept.callback, None)
+        await slept
+
+    def _listen_control(self) -> None:
+        self._control_factory = ControlFactory(self, self.reactor)
+        try:
+            self._control = listen_control(self.reactor, self.options.control, self._control_factory)
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {self.options.control}: {error}", key="site.control") from error
+
+    def _tell_ready(self) -> None:
+        """`ready.json` in the data folder: who listens where, for scripts and tests (decisions 27)."""
+        facts = {
+            "pid": os.getpid(),
+            "servers": {
+                name: {"state": server.state, "reason": server.reason, "addresses": server.addresses()}
+                for name, server in self.servers.items()
+            },
+        }
+        write_atomically(self.options.data / "ready.json", json.dumps(facts, indent=1).encode(), 0o600)
