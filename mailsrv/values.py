@@ -376,12 +376,14 @@ class Changes:
 @frozen
 class Updated:
     """The result of a flag change: every row addressed, as it is now, and the UIDs refused because their MODSEQ
-    was above the condition (RFC 7162 MODIFIED).  `modseq` is the mailbox's highest after the change."""
+    was above the condition (RFC 7162 MODIFIED).  `modseq` is the mailbox's highest after the change, `before`
+    the one just before it (-1: the store does not say): who was in step with it need not ask for `changes`."""
 
     modseq: int
     uids: Sequence[int]
     flags: Sequence[int]
     conflicts: UidSet = UidSet()
+    before: int = -1
 
 
 @define

@@ -1,0 +1,72 @@
+"""How a command can end (floor 3): OK, NO and BAD with response codes (RFC 3501 section 7.1, RFC 5530).
+
+A command's function gives the words of its OK, or raises `No`, `Bad` or an expected failure of the error family.
+"""
+
+from __future__ import annotations
+
+from ...errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    BadMailboxName,
+    InUse,
+    LimitReached,
+    MailboxExists,
+    MailError,
+    NoSuchMailbox,
+    QuotaExceeded,
+    Refused,
+    StoreFull,
+    TooBig,
+)
+
+
+class Bad(Exception):
+    """The command cannot be carried out as it was written; `text` is safe to show."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+
+class No(Exception):
+    """The command is refused; `code` is a response code without brackets or "", `text` safe to show."""
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code, self.text = code, text
+        super().__init__(text)
+
+
+#: Error class -> response code; the first that fits, so narrow classes stand before wide ones.
+CODES: tuple[tuple[type[MailError], str], ...] = (
+    (NoSuchMailbox, "NONEXISTENT"),
+    (MailboxExists, "ALREADYEXISTS"),
+    (BadMailboxName, "CANNOT"),
+    (QuotaExceeded, "OVERQUOTA"),
+    (TooBig, "TOOBIG"),
+    (AuthenticationFailed, "AUTHENTICATIONFAILED"),
+    (AccessDenied, "NOPERM"),
+    (Refused, "CANNOT"),
+    (InUse, "INUSE"),
+    (LimitReached, "LIMIT"),
+    # The disk is full for everybody: no client can do anything about it, so it is not a quota.
+    (StoreFull, "UNAVAILABLE"),
+    (MailError, "UNAVAILABLE"),
+)
+
+
+def code_of(error: MailError) -> str:
+    """The response code of an expected failure."""
+    return next(code for kind, code in CODES if isinstance(error, kind))
+
+
+def of_target(error: NoSuchMailbox) -> No:
+    """APPEND, COPY or MOVE into a mailbox that is not there: the client may make it (RFC 3501 section 6.4.7)."""
+    return No("TRYCREATE", error.text)
+
+
+def refusal(error: No | MailError) -> bytes:
+    """``NO [CODE] text`` without tag and line end."""
+    code = error.code if isinstance(error, No) else code_of(error)
+    text = error.text.encode("ascii", "replace")
+    return b"NO [%b] %b" % (code.encode("ascii"), text) if code else b"NO " + text
