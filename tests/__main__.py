@@ -1,0 +1,64 @@
+"""Everything that must hold: lint, types, house rules and unit tests, then live tests with real clients.
+
+    python -m tests [pytest arguments]
+
+Run from the root of a checkout, in an environment with the extra `test` installed.  Debian packages that the live
+tests need are installed when they are missing and this is root; without them those tests are skipped, unless CI is
+set: then they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Program -> Debian package of the clients that the live tests use.
+PACKAGES = {"swaks": "swaks", "mbsync": "isync", "fetchmail": "fetchmail", "curl": "curl"}
+
+
+def missing_packages() -> list[str]:
+    """Packages whose program is not on this machine."""
+    return sorted({package for program, package in PACKAGES.items() if shutil.which(program) is None})
+
+
+def install_packages(packages: list[str]) -> None:
+    """Install with apt, quietly; services that a package brings are kept from starting."""
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    for command in (["apt-get", "-qq", "update"], ["apt-get", "-qq", "-y", "install", "--no-install-recommends", *packages]):
+        subprocess.run(command, env=quiet, check=False, stdout=subprocess.DEVNULL, timeout=300)
+
+
+def step(title: str, *command: str) -> None:
+    """Run one check; stop at the first that fails."""
+    sys.stdout.write(f"\n== {title}\n")
+    sys.stdout.flush()
+    began = time.monotonic()
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    sys.stdout.write(f"== {title}: {'passed' if status == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s\n")
+    sys.stdout.flush()
+    if status:
+        sys.exit(status)
+
+
+def main(arguments: list[str]) -> None:
+    """All of it, cheapest first."""
+    python = sys.executable
+    step("lint", python, "-m", "ruff", "check", ".")
+    step("types", python, "-m", "mypy")
+    step("unit tests", python, "-m", "pytest", "-q", "-m", "not live and not slow", *arguments)
+    packages = missing_packages()
+    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
+        sys.stdout.write(f"\n== installing {' '.join(packages)}\n")
+        sys.stdout.flush()
+        install_packages(packages)
+    step("live and slow tests", python, "-m", "pytest", "-q", "-m", "live or slow", *arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
