@@ -204,7 +204,8 @@ class IAccount(Interface):
 class IMailbox(Interface):
     """One open mailbox.  It speaks of UIDs and MODSEQ only; sequence numbers belong to a session's view.
 
-    Every change of a mailbox takes the next MODSEQ; a UID is visible in ascending order only.
+    Every change of a mailbox takes the next MODSEQ; a UID is visible in ascending order only.  When the mailbox is
+    deleted its watchers are called; then whatever is not for reading messages raises NoSuchMailbox.
     """
 
     mailbox_id = Attribute("int, unique in the store, never reused")
@@ -214,7 +215,7 @@ class IMailbox(Interface):
         """The shared live columns (see `Columns`)."""
 
     async def state() -> v.MailboxState:
-        """Counters now."""
+        """Counters now; `highest_modseq` is at least 1 (RFC 7162 section 7)."""
 
     async def changes(since: int) -> v.Changes:
         """All that changed after the MODSEQ `since` (0: all rows)."""
@@ -227,7 +228,8 @@ class IMailbox(Interface):
         """All or none, durable.  Raises StoreFull, QuotaExceeded, NoSuchMailbox (deleted meanwhile)."""
 
     async def update(uids: UidSet, change: v.FlagChange, unchanged_since: int | None = None) -> v.Updated:
-        """Change flags, durable.  Unknown UIDs are ignored; a row that would not change keeps its MODSEQ."""
+        """Change flags, durable.  Unknown UIDs are ignored; a row that would not change keeps its MODSEQ.
+        The result holds every row addressed that exists, refused ones too.  Raises Refused (a flag that cannot be)."""
 
     async def expunge(uids: UidSet) -> UidSet:
         """Remove for good, durable; gives what was there.  Other handles can still read the content until

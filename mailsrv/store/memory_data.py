@@ -4,42 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, frozen
-from zope.interface import implementer
 
 from ..errors import MailError, StoreFull
-from ..interfaces import IContent
 from ..numbers import UidSet
 from ..values import DELETED, SEEN, Changes, Columns, MailboxState
 from . import keywords as kw
-
-_CHUNK = 256 * 2**10
-
-
-@implementer(IContent)
-class Octets:
-    """An `IContent` of octets in memory."""
-
-    __slots__ = ("_octets", "size")
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-        self.size = len(octets)
-
-    def chunks(self) -> Iterator[bytes]:
-        """All octets in pieces of at most 256 KiB."""
-        for start in range(0, self.size, _CHUNK):
-            yield self._octets[start : start + _CHUNK]
-
-    async def read(self, offset: int, length: int) -> bytes:
-        """The octets [offset, offset + length), shorter at the end."""
-        return self._octets[offset : offset + length]
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 @define(eq=False)
@@ -197,10 +170,8 @@ class MailboxData:
         )
 
     def forget(self) -> None:
-        """The mailbox is deleted: what is open keeps its messages readable, everything else is refused."""
+        """The mailbox is deleted: who has it open can still read its messages, everything else is refused."""
         self.gone = True
-        for handle in self.handles:
-            handle.remember(self.rows)
         self.room.used -= self.octets
 
     def notify(self) -> None:

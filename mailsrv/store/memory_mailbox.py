@@ -10,11 +10,12 @@ from zope.interface import implementer
 from .. import values as v
 from ..errors import NoSuchMailbox
 from ..interfaces import IContent, IMailbox
+from ..message.content import MemoryContent
 from ..numbers import UidSet
 from ..query import Query
 from . import keywords as kw
 from .columns_query import evaluate
-from .memory_data import Entry, MailboxData, Octets, Row
+from .memory_data import Entry, MailboxData, Row
 
 if TYPE_CHECKING:
     from .memory import MemoryStore
@@ -149,7 +150,7 @@ class MemoryMailbox:
 
     async def contents(self, uids: Sequence[int]) -> Sequence[IContent | None]:
         """In the order asked; None for one that was gone before this handle was opened."""
-        return [None if row is None else Octets(row.message.octets) for row in self._rows(uids)]
+        return [None if row is None else MemoryContent(row.message.octets) for row in self._rows(uids)]
 
     async def search(self, query: Query) -> UidSet | None:
         """What flags, UIDs and MODSEQ can tell; None for anything else."""

@@ -19,7 +19,15 @@ pytest.register_assert_rewrite(
     *(
         f"mailsrv.testing.store_suite_{subject}"
         for subject in (
-            "base", "changes", "copies", "delivery", "directory", "mailboxes", "messages", "persistent", "search"
+            "base",
+            "changes",
+            "copies",
+            "delivery",
+            "directory",
+            "mailboxes",
+            "messages",
+            "persistent",
+            "search",
         )
     )
 )

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ..interfaces import IAccount, IContent, IMailbox
+from ..message.content import MemoryContent
 from ..numbers import UidSet
 from ..store import keywords as kw
-from ..store.memory_data import Octets
 from ..store.names import normalise
 from ..values import (
     AccountFacts,
@@ -32,7 +32,7 @@ DATE, ZONE = 1767303245, 330
 
 
 def address(text: str) -> Address:
-    """"local@domain" as an Address; without a domain example.org is meant."""
+    """ "local@domain" as an Address; without a domain example.org is meant."""
     local, at, domain = text.rpartition("@")
     return Address(local, domain) if at else Address(domain, "example.org")
 
@@ -42,7 +42,7 @@ def message(number: int = 0, *flags: bytes, size: int = 0) -> NewMessage:
     octets = b"From: a@example.org\r\nSubject: message %d\r\n\r\nText of message %d.\r\n" % (number, number)
     if len(octets) < size:
         octets += b"0123456789abcdef" * ((size - len(octets)) // 16) + b"\r\n" * 9
-    return NewMessage(Octets(octets), frozenset(flags), DATE + number, ZONE)
+    return NewMessage(MemoryContent(octets), frozenset(flags), DATE + number, ZONE)
 
 
 def octets_of(content: IContent) -> bytes:
@@ -93,7 +93,8 @@ class StoreCase:
 
     def account(self, text: str = "alice") -> IAccount:
         """The mailboxes of a new account."""
-        return self.run(self.store.account(self.new_account(text).account_id))
+        account: IAccount = self.run(self.store.account(self.new_account(text).account_id))
+        return account
 
     def mailbox(self, text: str = "alice", name: str = "INBOX") -> IMailbox:
         """An open mailbox of a new account."""
@@ -103,7 +104,8 @@ class StoreCase:
         """A handle; the mailbox is created when it is not there."""
         if normalise(name) not in self.names(account):
             self.run(account.create(name))
-        return self.run(account.open(name))
+        box: IMailbox = self.run(account.open(name))
+        return box
 
     def names(self, account: Any) -> list[str]:
         """The names of the mailboxes that exist."""
@@ -140,9 +142,7 @@ class StoreCase:
     def octets(self, box: Any) -> dict[int, bytes]:
         """UID -> content."""
         uids = list(box.columns().uids)
-        return {
-            uid: octets_of(content) for uid, content in zip(uids, self.run(box.contents(uids)), strict=True)
-        }
+        return {uid: octets_of(content) for uid, content in zip(uids, self.run(box.contents(uids)), strict=True)}
 
     def check_counters(self, box: Any) -> None:
         """The counters of the mailbox are what counting its rows gives."""

@@ -48,7 +48,9 @@ class ChangesContract(StoreCase):
         changes = self.run(box.changes(0))
         columns = box.columns()
         assert (list(changes.uids), list(changes.flags), list(changes.modseqs)) == (
-            columns.uids, columns.flags, columns.modseqs
+            columns.uids,
+            columns.flags,
+            columns.modseqs,
         )
         assert changes.modseq == self.run(box.state()).highest_modseq
 
@@ -72,7 +74,10 @@ class ChangesContract(StoreCase):
         three = self.run(box.state()).highest_modseq
         self.run(box.expunge(UidSet.of([a])))
         for since, uids, vanished in (
-            (one, [b, d], [a]), (two, [b], [a]), (three, [], [a]), (self.run(box.state()).highest_modseq, [], [])
+            (one, [b, d], [a]),
+            (two, [b], [a]),
+            (three, [], [a]),
+            (self.run(box.state()).highest_modseq, [], []),
         ):
             changes = self.run(box.changes(since))
             assert (list(changes.uids), changes.vanished) == (uids, UidSet.of(vanished))
@@ -142,9 +147,7 @@ class RandomChangesContract(StoreCase):
         changes: Changes = self.run(modelled.box.changes(moment.modseq))
         assert changes.modseq == modelled.moments[-1].modseq
         assert list(changes.uids) == sorted(changes.uids)
-        news = {
-            uid: self.flag_names(modelled.box, mask) for uid, mask in zip(changes.uids, changes.flags, strict=True)
-        }
+        news = {uid: self.flag_names(modelled.box, mask) for uid, mask in zip(changes.uids, changes.flags, strict=True)}
         columns = modelled.box.columns()
         modseqs = dict(zip(columns.uids, columns.modseqs, strict=True))
         assert list(changes.modseqs) == [modseqs[uid] for uid in changes.uids]
@@ -185,13 +188,9 @@ class RandomChangesContract(StoreCase):
             for uid in chosen if kind == "move" else ():
                 del one.rows[uid]
 
-    def _deliver(
-        self, boxes: list[_Modelled], new: Any, flags: frozenset[bytes], accounts: tuple[int, int]
-    ) -> None:
+    def _deliver(self, boxes: list[_Modelled], new: Any, flags: frozenset[bytes], accounts: tuple[int, int]) -> None:
         """Into all three mailboxes at once; the UIDs are seen afterwards."""
-        placements = [
-            Placement(accounts[0], "INBOX", flags), Placement(accounts[0], "other"), Placement(accounts[1])
-        ]
+        placements = [Placement(accounts[0], "INBOX", flags), Placement(accounts[0], "other"), Placement(accounts[1])]
         self.deliver(new, placements)
         for modelled, placement in zip(boxes, placements, strict=True):
             (uid,) = set(modelled.box.columns().uids) - modelled.rows.keys()

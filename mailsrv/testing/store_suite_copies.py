@@ -78,8 +78,13 @@ class ExpungeContract(StoreCase):
         (content,) = self.run(box.contents([uid]))
         self.run(account.delete("gone"))
         for coroutine in (
-            box.append([message(1)]), box.state(), box.changes(0), box.update(ALL, add(b"\\Seen")),
-            box.expunge(ALL), box.copy(ALL, inbox.mailbox_id), inbox.copy(ALL, box.mailbox_id),
+            box.append([message(1)]),
+            box.state(),
+            box.changes(0),
+            box.update(ALL, add(b"\\Seen")),
+            box.expunge(ALL),
+            box.copy(ALL, inbox.mailbox_id),
+            inbox.copy(ALL, box.mailbox_id),
         ):
             with pytest.raises(NoSuchMailbox):
                 self.run(coroutine)

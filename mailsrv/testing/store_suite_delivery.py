@@ -28,7 +28,9 @@ class DeliveryContract(StoreCase):
         wanted = frozenset({"size", "dates", "ids"})
         found = []
         for account, name, flags in (
-            (alice, "INBOX", frozenset()), (bob, "lists/x", {b"\\seen", b"tag"}), (bob, "INBOX", frozenset())
+            (alice, "INBOX", frozenset()),
+            (bob, "lists/x", {b"\\seen", b"tag"}),
+            (bob, "INBOX", frozenset()),
         ):
             box = self.open(account, name)
             (uid,) = self.rows(box)
@@ -83,9 +85,9 @@ class DeliveryContract(StoreCase):
         accounts = [self.account(f"user{number}") for number in range(3)]
         boxes = [self.open(account, "INBOX") for account in accounts]
         placements = [Placement(account.account_id) for account in accounts]
-        self.loop.gather([
-            self.store.deliver(self.delivery(message(n), placements[: 1 + n % 3], f"d{n}")) for n in range(40)
-        ])
+        self.loop.gather(
+            [self.store.deliver(self.delivery(message(n), placements[: 1 + n % 3], f"d{n}")) for n in range(40)]
+        )
         for place, box in enumerate(boxes):
             want = sorted(octets_of(message(n).content) for n in range(40) if n % 3 >= place)
             assert sorted(self.octets(box).values()) == want
@@ -200,6 +202,7 @@ class WatchContract(StoreCase):
                 calls.append(number)
                 for stop in stops:
                     stop()
+
             return call
 
         stops += [box.watch(watcher(number)) for number, box in enumerate(boxes)]

@@ -224,12 +224,13 @@ class AliasesContract(_DirectoryCase):
         self.alias("b", "x@foreign.example")
         self.alias("A.l", "y@foreign.example", "z@foreign.example")
         self.alias("c@example.net", "b")
-        assert [(str(alias), [str(target) for target in targets]) for alias, targets in self.run(directory.aliases())] \
-            == [
-                ("c@example.net", ["b@example.org"]),
-                ("A.l@example.org", ["y@foreign.example", "z@foreign.example"]),
-                ("b@example.org", ["x@foreign.example"]),
-            ]
+        assert [
+            (str(alias), [str(target) for target in targets]) for alias, targets in self.run(directory.aliases())
+        ] == [
+            ("c@example.net", ["b@example.org"]),
+            ("A.l@example.org", ["y@foreign.example", "z@foreign.example"]),
+            ("b@example.org", ["x@foreign.example"]),
+        ]
         self.alias("B", "new@foreign.example")
         assert self.resolve("b") == Forward((Address("new", "foreign.example"),))
         assert len(self.run(directory.aliases())) == 3

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from zope.interface.verify import verifyObject
 
@@ -12,16 +15,30 @@ from ..values import MailboxInfo
 from .store_suite_base import ALL, StoreCase, add, message, octets_of
 
 BAD_NAMES = [
-    "", "/", "/a", "a/", "a//b", "a\0b", "a\rb", "a\nb", "tab\there", "del\x7f", "c1\x85", "a\u2028b", "x" * 1001,
-    "ü" * 501, "/".join("x" * 33), "lone\ud800",
+    "",
+    "/",
+    "/a",
+    "a/",
+    "a//b",
+    "a\0b",
+    "a\rb",
+    "a\nb",
+    "tab\there",
+    "del\x7f",
+    "c1\x85",
+    "a\u2028b",
+    "x" * 1001,
+    "ü" * 501,
+    "/".join("x" * 33),
+    "lone\ud800",
 ]
 
 
 class MailboxesContract(StoreCase):
     """IAccount.mailboxes, create, delete, subscribe, status, open."""
 
-    def info(self, account: IAccount, name: str) -> MailboxInfo | None:
-        """The line of the list with exactly this name."""
+    def info(self, account: IAccount, name: str) -> Any:
+        """The MailboxInfo with exactly this name, or None."""
         found = [info for info in self.run(account.mailboxes()) if info.name == name]
         assert len(found) <= 1
         return found[0] if found else None
@@ -200,7 +217,7 @@ class MailboxesContract(StoreCase):
         """RFC 9051 section 6.3.11: without opening, the same counters."""
         account = self.account()
         box = self.open(account, "counted")
-        steps = [
+        steps: list[Callable[[], Any]] = [
             lambda: box.append([message(1), message(2, b"\\Seen"), message(3, b"\\Deleted", size=9000)]),
             lambda: box.update(ALL, add(b"\\Seen")),
             lambda: box.update(ALL, add(b"\\Deleted")),

@@ -37,7 +37,11 @@ class PersistentStoreContract(StoreCase):
         facts = self.run(box.facts(uids, _ALL_FACTS))
         return (
             (state.mailbox_id, state.uidvalidity, state.uidnext, state.highest_modseq, state.octets),
-            self.rows(box), list(columns.modseqs), list(columns.keywords), facts, self.octets(box),
+            self.rows(box),
+            list(columns.modseqs),
+            list(columns.keywords),
+            facts,
+            self.octets(box),
         )
 
     def test_messages_survive(self) -> None:
@@ -45,10 +49,13 @@ class PersistentStoreContract(StoreCase):
         account = self.account()
         box, other = self.open(account, "INBOX"), self.open(account, "other/box")
         self.run(box.append([message(1, b"Key", b"\\Seen"), message(2), message(3, size=2**20 + 17)]))
-        self.deliver(message(4), [
-            Placement(account.account_id, "INBOX", frozenset({b"second"})),
-            Placement(account.account_id, "other/box"),
-        ])
+        self.deliver(
+            message(4),
+            [
+                Placement(account.account_id, "INBOX", frozenset({b"second"})),
+                Placement(account.account_id, "other/box"),
+            ],
+        )
         self.run(box.update(UidSet.of(box.columns().uids[1:2]), add(b"third", b"\\Flagged")))
         self.run(box.update(UidSet.of(box.columns().uids[:1]), remove(b"\\Seen")))
         self.run(box.copy(UidSet.of(box.columns().uids[:2]), other.mailbox_id))
@@ -148,9 +155,12 @@ class PersistentStoreContract(StoreCase):
     def test_concurrent_deliveries_survive(self) -> None:
         """Each acknowledged one, once."""
         accounts = [self.account(name).account_id for name in ("a", "b")]
-        self.loop.gather([
-            self.store.deliver(self.delivery(message(n), [Placement(a) for a in accounts], f"d{n}")) for n in range(30)
-        ])
+        self.loop.gather(
+            [
+                self.store.deliver(self.delivery(message(n), [Placement(a) for a in accounts], f"d{n}"))
+                for n in range(30)
+            ]
+        )
         orders = [list(self.octets(self.again(account_id)).values()) for account_id in accounts]
         self.restart()
         for account_id, order in zip(accounts, orders, strict=True):

@@ -60,10 +60,17 @@ class SearchContract(StoreCase):
     def test_search_is_right_or_left_to_others(self, query: Query, places: list[int]) -> None:
         """None: evaluate it yourself; otherwise exactly what matches."""
         box = self.mailbox()
-        uids = self.run(box.append([
-            message(0), message(1, b"\\Seen"), message(2, b"Work"), message(3, b"\\Seen", b"WORK"),
-            message(4, size=60_000),
-        ])).uids
+        uids = self.run(
+            box.append(
+                [
+                    message(0),
+                    message(1, b"\\Seen"),
+                    message(2, b"Work"),
+                    message(3, b"\\Seen", b"WORK"),
+                    message(4, size=60_000),
+                ]
+            )
+        ).uids
         found = self.run(box.search(query))
         assert found is None or found == UidSet.of(uids[place] for place in places)
 
@@ -75,8 +82,12 @@ class SearchContract(StoreCase):
         self.run(box.expunge(UidSet.of([a])))
         modseq = dict(zip(box.columns().uids, box.columns().modseqs, strict=True))[b]
         for query, want in (
-            (Uids(UidSet([(a, 10**9)])), [b, c]), (Uids(UidSet.of([a])), []), (ChangedSince(modseq), [b]),
-            (ChangedSince(1), [b, c]), (ChangedSince(modseq + 10), []), (Not(Uids(UidSet.of([c]))), [b]),
+            (Uids(UidSet([(a, 10**9)])), [b, c]),
+            (Uids(UidSet.of([a])), []),
+            (ChangedSince(modseq), [b]),
+            (ChangedSince(1), [b, c]),
+            (ChangedSince(modseq + 10), []),
+            (Not(Uids(UidSet.of([c]))), [b]),
         ):
             found = self.run(box.search(query))
             assert found is None or found == UidSet.of(want)
