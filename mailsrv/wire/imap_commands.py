@@ -28,7 +28,7 @@ _ANY = _BEFORE | _AFTER
 _WRONG_STATE = {_BEFORE: "Already authenticated", _AFTER: "Not authenticated", _SELECTED: "No mailbox selected"}
 
 _HEAD = re.compile(rb"([\x21\x23\x24\x26\x27\x2c-\x5b\x5d-\x7a\x7c-\x7e]++) ([A-Za-z]++)(?= |\Z)").match
-_TAG = re.compile(rb"[\x21\x23\x24\x26\x27\x2c-\x5b\x5d-\x7a\x7c-\x7e]++(?= )").match
+_TAG = re.compile(rb"[\x21\x23\x24\x26\x27\x2c-\x5b\x5d-\x7a\x7c-\x7e]++(?= |\Z)").match
 _WORD = re.compile(rb" ([A-Za-z]++)(?= |\Z)").match
 
 
