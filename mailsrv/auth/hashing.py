@@ -14,6 +14,7 @@ import time
 import unicodedata
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -144,7 +145,9 @@ class PasswordHasher:
         return encoded
 
     async def verify(self, encoded: str, password: str, login: str = "") -> bool:
-        """Whether the password is right for that encoded hash; "" is right for none.  Raises TryLater.
+        """Whether the password is right for that encoded hash; "" is right for none.
+
+        Raises TryLater when too many wait, and for a hash that is argon2 but damaged.
 
         `login` only sets apart what is remembered.  Every refusal takes as long as a true check.
         """
@@ -227,11 +230,17 @@ class PasswordHasher:
             return False
         except ValueError:
             # argon2's InvalidHashError is one; so is what a hash that is not ASCII raises.
-            log.error("a stored password hash is damaged or of an unknown kind")
+            log.error("a stored password hash is none of argon2")
+            self._against_decoy(secret)
             return False
         except VerificationError as error:
             log.error("a password could not be checked: {error}", error=str(error))
             return None
+
+    def _against_decoy(self, secret: bytes) -> None:
+        """In a thread: spend the time of a check, so that an account that cannot log in looks like any other."""
+        with suppress(VerificationError):
+            self._argon.verify(self._decoy, secret)
 
 
 def _never(random: Callable[[int], bytes]) -> str:
