@@ -5,7 +5,6 @@ Text made here is for reading and searching, never for the wire, so what cannot 
 
 from __future__ import annotations
 
-import codecs
 import re
 from encodings.aliases import aliases
 from functools import lru_cache
@@ -15,46 +14,43 @@ _UNFIT = frozenset(
     "base64_codec bz2_codec hex_codec quopri_codec rot_13 uu_codec zlib_codec mbcs oem idna punycode undefined "
     "unicode_escape raw_unicode_escape tactis".split()
 )
-_KNOWN = (frozenset(aliases) | frozenset(aliases.values()) | {"utf_8_sig", "cp874", "cp720", "koi8_u"}) - _UNFIT
-#: Labels that mean something else than they say.
+_CODECS = (frozenset(aliases.values()) | {"hp_roman8", "cp720", "cp874", "cp875", "koi8_u", "utf_8_sig"}) - _UNFIT
+#: Labels that Python does not know, or that mean something else than they say.
 _REALLY = {
     # QUIRK: Windows mailers label windows-1252 as Latin-1 and ASCII, and GBK as GB 2312.
-    "iso_8859_1": "cp1252", "latin_1": "cp1252", "us_ascii": "utf_8", "ascii": "utf_8",
-    "gb2312": "gb18030", "gbk": "gb18030", "gb_2312_80": "gb18030",
+    "latin_1": "cp1252", "iso8859_1": "cp1252", "ascii": "utf_8", "gb2312": "gb18030", "gbk": "gb18030",
     # QUIRK: Outlook and Lotus Notes for Korean, Hebrew, Thai and Japanese.
-    "ks_c_5601_1987": "cp949", "euc_kr": "cp949", "iso_8859_8_i": "iso8859_8", "iso_8859_8_e": "iso8859_8",
-    "windows_874": "cp874", "x_sjis": "cp932", "shift_jis": "cp932", "x_euc_jp": "euc_jp",
-    "cp_850": "cp850", "unicode_1_1_utf_7": "utf_7", "utf8mb4": "utf_8", "x_unknown": "utf_8",
-    "unknown_8bit": "utf_8", "default": "utf_8", "8bit": "utf_8", "binary": "utf_8",
+    "euc_kr": "cp949", "iso_8859_8_i": "iso8859_8", "iso_8859_8_e": "iso8859_8", "windows_874": "cp874",
+    "shift_jis": "cp932", "x_sjis": "cp932", "x_euc_jp": "euc_jp", "x_mac_roman": "mac_roman",
+    "unicode_1_1_utf_7": "utf_7", "unicode_1_1_utf_8": "utf_8", "utf8mb4": "utf_8",
+    # QUIRK: labels of gateways that did not know (RFC 1428) and of form mailers.
+    "unknown_8bit": "utf_8", "x_unknown": "utf_8", "default": "utf_8", "8bit": "utf_8", "binary": "utf_8",
 }  # fmt: skip
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 #: In these an octet below 128 need not be the ASCII character.
-_NOT_ASCII = re.compile(r"utf_?(?:7|16|32)|iso_?2022|hz|cp(?:037|273|424|500|1026|1140|875)")
+_NOT_ASCII = re.compile(r"utf_?(?:7|16|32)|iso_?2022|hz|cp(?:037|273|424|500|1026|1140|864|875)|johab|ptcp154|hp_")
 
 
 @lru_cache(maxsize=512)
 def codec(label: bytes) -> str | None:
     """The name of Python's codec for a charset label; None for one that is unknown.
 
-    Only names from a fixed table reach `codecs.lookup`, which remembers every unknown name for ever.
+    Only names from a fixed table are given: `codecs.lookup` would remember every unknown name for ever.
     """
     name = _SEPARATORS.sub("_", label[:64].decode("latin-1").lower()).strip("_")
-    if name in _REALLY:
-        return _REALLY[name]
-    for candidate in (name, aliases.get(name, ""), name.replace("windows_", "cp"), name.replace("iso_", "iso")):
-        if candidate in _KNOWN and aliases.get(candidate, candidate) not in _UNFIT:
-            try:
-                found = codecs.lookup(candidate)
-            except LookupError:
-                continue
-            return found.name
+    # QUIRK: win-1251, cp-850.
+    for spelling in (name, name.replace("win_", "cp"), name.replace("cp_", "cp")):
+        found = aliases.get(spelling, spelling)
+        found = _REALLY.get(found, found)
+        if found in _CODECS:
+            return found
     return None
 
 
 @lru_cache(maxsize=512)
 def ascii_compatible(label: bytes) -> bool:
     """Whether octets below 128 are always the ASCII characters in this charset (unknown ones are taken so)."""
-    return not _NOT_ASCII.match(_SEPARATORS.sub("_", codec(label) or ""))
+    return not _NOT_ASCII.match(codec(label) or "")
 
 
 def text_of(octets: bytes, label: bytes = b"") -> str:
@@ -64,20 +60,17 @@ def text_of(octets: bytes, label: bytes = b"") -> str:
     """
     if octets.isascii() and (not label or ascii_compatible(label)):
         return octets.decode("ascii")
-    name = codec(label) if label else "utf-8"
+    name = codec(label) if label else "utf_8"
     if name is None:
         # QUIRK: charset names invented by mailers; Latin-1 shows at least the ASCII part.
         return octets.decode("latin-1")
-    if name in ("utf-8", "utf_8"):
+    if name == "utf_8":
         try:
             return octets.decode("utf-8")
         except UnicodeDecodeError:
             # QUIRK: raw 8-bit octets in header fields and unlabelled text, mostly of western mailers.
             return octets.decode("utf-8", "replace") if label and not _weak(label) else octets.decode("latin-1")
-    try:
-        return octets.decode(name, "replace")
-    except (UnicodeError, LookupError, ValueError):
-        return octets.decode("latin-1")
+    return octets.decode(name, "replace")
 
 
 def _weak(label: bytes) -> bool:

@@ -85,8 +85,8 @@ def unfolded_lines(block: bytes) -> list[bytes]:
 
 
 def values(block: bytes, name: bytes) -> list[bytes]:
-    """The unfolded values of all fields of that name (any case), in order."""
-    name = name.lower()
+    """The unfolded values of all fields of that name (any case), in order; what follows the header is not read."""
+    name, block = name.lower(), block[: header_end(block)]
     # Most fields asked for do not exist in most messages: say so without looking at the lines.
     if name not in block[:MAX_OCTETS].lower():
         return []

@@ -23,9 +23,7 @@ _REMEMBERED = 200
 _TYPE = re.compile(rb'[ \t\r\n]*+([^\s/;,"()<>=]++)[ \t\r\n]*+/[ \t\r\n]*+([^\s/;,"()<>=]++)')
 _WORD = re.compile(rb'[ \t\r\n]*+([^\s;,"()<>=]++)')
 _GAP = re.compile(rb"[; \t\r\n]*+")
-_PARAMETER = re.compile(
-    rb'([^\s;="()]++)[ \t\r\n]*+=[ \t\r\n]*+(?:"((?:[^"\\]++|\\.)*+)"?+|([^;]*+))', re.DOTALL
-)
+_PARAMETER = re.compile(rb'([^\s;="()]++)[ \t\r\n]*+=[ \t\r\n]*+(?:"((?:[^"\\]++|\\.)*+)"?+|([^;]*+))', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _SEGMENT = re.compile(rb"(.+?)\*([0-9]{1,4})(\*?)\Z", re.DOTALL)
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from .addresses import parse_addresses
 from .imap_strings import nstring, parameter_list, string
 from .parameters import disposition
@@ -9,6 +11,8 @@ from .structure import LEAF, MESSAGE, MULTIPART, Part
 
 #: A multipart without parts must show one (RFC 9051: body-type-mpart is 1*body).
 _EMPTY_CORE = b'("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 0 0'
+#: Address fields up to this size are remembered: the same people write and get most mail.
+_REMEMBERED = 200
 _NO_EXTENSION = b" NIL NIL NIL NIL)"
 
 
@@ -40,13 +44,22 @@ def address_list(value: bytes | None) -> bytes:
     """``((name route mailbox host)...)`` of an address field's value, or NIL."""
     if not value:
         return b"NIL"
+    return _addresses_remembered(value) if len(value) <= _REMEMBERED else _addresses(value)
+
+
+def _addresses(value: bytes) -> bytes:
     found = parse_addresses(value)
     if not found:
         return b"NIL"
     return b"(%b)" % b"".join(
-        b"(%b %b %b %b)" % (nstring(name), nstring(route), nstring(mailbox), nstring(host))
-        for name, route, mailbox, host in found
+        [
+            b"(%b %b %b %b)" % (nstring(name), nstring(route), nstring(mailbox), nstring(host))
+            for name, route, mailbox, host in found
+        ]
     )
+
+
+_addresses_remembered = lru_cache(maxsize=2048)(_addresses)
 
 
 def body_structures(octets: bytes, root: Part) -> tuple[bytes, bytes]:

@@ -26,8 +26,7 @@ _MESSAGE_TYPES = frozenset({b"message/rfc822", b"message/global"})
 ADDRESS_FIELDS = frozenset({b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"})
 ENVELOPE_FIELDS = ADDRESS_FIELDS | {b"date", b"subject", b"in-reply-to", b"message-id"}
 CONTENT_FIELDS = frozenset(
-    b"content-" + name
-    for name in b"type transfer-encoding id description md5 disposition language location".split()
+    b"content-" + name for name in b"type transfer-encoding id description md5 disposition language location".split()
 )
 _KEPT = ENVELOPE_FIELDS | CONTENT_FIELDS
 
@@ -109,13 +108,13 @@ class _Scanner:
             if hit is None:
                 break
             at, after, level, closing = hit
+            if self._count >= MAX_PARTS and not closing:
+                break
             self._finish(level, at - 1 if at and self._octets[at - 1] == 13 else at)
             # The line end of a delimiter may begin the next one.
             self._at = after - 1
             if closing:
                 self._retire(level)
-            elif self._count >= MAX_PARTS:
-                break
             else:
                 self._begin(after, self._stack[level])
         self._finish(-1, self._size)

@@ -49,9 +49,7 @@ def _table(root: Part) -> tuple[bytes, int]:
     for part in order:
         first = len(order)
         order.extend(part.children)
-        rows.append(
-            _PART.pack(part.header_start, part.body_start, part.body_end, first, len(part.children), part.kind)
-        )
+        rows.append(_PART.pack(part.header_start, part.body_start, part.body_end, first, len(part.children), part.kind))
     return b"".join(rows), len(order)
 
 

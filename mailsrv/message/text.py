@@ -21,18 +21,10 @@ def header_text(block: bytes) -> str:
     return folded("\n".join([decode(line) for line in unfolded_lines(block[:end])]))
 
 
-def body_texts(octets: bytes) -> Iterator[str]:
-    """The decoded texts of a message without its own header: text parts, and headers of messages inside."""
-    for part in _parts(parse(octets)):
-        if part.kind == MESSAGE:
-            inner = part.children[0]
-            yield "\n".join([decode(line) for line in unfolded_lines(octets[inner.header_start : inner.body_start])])
-        elif part.media.name.startswith(b"text/"):
-            yield text_of(_decoded(octets, part), part.media.parameter(b"charset"))
-
-
 def is_in_body(needle: str, octets: bytes) -> bool:
     """Whether the body of a message holds `needle` (in the form of `folded`); reads no further than needed."""
+    if not needle:
+        return True
     # Octets can be compared instead of characters where both are ASCII.
     plain = needle.encode("ascii") if needle.isascii() else None
     for part in _parts(parse(octets)):
