@@ -9,9 +9,8 @@ from ...parts import all_parts, fields_of, kind_of
 from .table import operation
 
 
-@operation("part.list")
-async def list_parts(site: Any = None) -> list[dict[str, Any]]:
-    """Every part that the configuration can name, with its options."""
+def installed() -> list[dict[str, Any]]:
+    """Every part, with the kinds of its options."""
     found = []
     for part in all_parts():
         entry: dict[str, Any] = {"contract": part.contract.__name__, "name": part.name, "source": part.source}
@@ -21,3 +20,9 @@ async def list_parts(site: Any = None) -> list[dict[str, Any]]:
             entry["error"] = error.text
         found.append(entry)
     return found
+
+
+@operation("part.list")
+async def list_parts(site: Any) -> list[dict[str, Any]]:
+    """Every part that the configuration can name, with its options."""
+    return installed()

@@ -18,7 +18,9 @@ def _facts(site: Any, name: str) -> dict[str, Any]:
         "name": name,
         "title": options.title if options else "",
         "state": str(server.state),
+        "reason": server.reason,
         "bindings": [str(binding) for binding in server.bindings],
+        "addresses": list(server.addresses()),
         "connections": len(server.sessions()),
     }
 

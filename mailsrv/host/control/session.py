@@ -22,6 +22,7 @@ async def list_sessions(site: Any, server: str = "") -> list[dict[str, Any]]:
             "peer": str(info.peer),
             "user": info.user or "",
             "since": info.since,
+            "secure": info.secure,
         }
         for name, virtual in site.servers.items()
         if server in ("", name)

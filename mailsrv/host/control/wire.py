@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -166,13 +167,16 @@ class ControlFactory(Factory):
 
 
 def listen(reactor: Any, path: Path, factory: ControlFactory) -> Any:
-    """Listen on the socket, mode 0600; gives Twisted's port.  Raises OSError, twisted's CannotListenError.
+    """Listen on the socket, mode 0600; gives Twisted's port.  Raises OSError.
 
     The caller holds the lock of the data folder, so a socket that is there is left over from a crash.
     """
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         path.unlink()
-    return reactor.listenUNIX(str(path), factory, mode=0o600)
+    try:
+        return reactor.listenUNIX(str(path), factory, mode=0o600)
+    except CannotListenError as error:
+        raise OSError(str(error)) from error
 
 
 class Client:

@@ -1,0 +1,77 @@
+"""mailsrv check, mailsrv config ... (floor 7)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, Refused
+from ..host.config.load import load
+from ..host.config.options import SiteOptions
+from ..host.config.profiles import toml
+from ..host.config.show import flatten
+from ..parts import did_you_mean, dotted
+from .common import DONE, NO, emit, find_config, noun, options_of, verb
+
+
+def add_parsers(nouns: Any) -> None:
+    """The command check and the noun config."""
+    parser = verb(nouns, "check", _check, "errors and warnings of a configuration, with file, line and key")
+    parser.add_argument("file", nargs="?", metavar="FILE")
+    verbs = noun(nouns, "config", "the effective configuration")
+    verb(verbs, "show", _show, "every key with its value; those of the file are marked")
+    verb(verbs, "get", _get, "one value").add_argument("key", metavar="KEY", help="for example smtp.default.max_hops")
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Status 0 with warnings, 1 with an error."""
+    path = Path(args.file) if args.file else find_config(args)
+    try:
+        options = load(path)
+    except ConfigError as error:
+        emit(args, {"ok": False, "errors": [_facts(error)], "warnings": []}, [f"error: {error}"])
+        return NO
+    warnings = [*options.warnings, *_missing_files(options)]
+    lines = [f"warning: {warning}" for warning in warnings]
+    emit(
+        args, {"ok": True, "errors": [], "warnings": [_facts(warning) for warning in warnings]},
+        [*lines, f"{path}: no errors" + (f", {len(warnings)} warnings" if warnings else "")],
+    )
+    return DONE
+
+
+def _facts(error: ConfigError) -> dict[str, Any]:
+    """An error or warning for JSON."""
+    return {"file": error.file, "line": error.line, "key": error.key, "text": error.text}
+
+
+def _missing_files(options: SiteOptions) -> list[ConfigError]:
+    """Certificates that a server names and that are not there."""
+    missing = []
+    for name in dict.fromkeys(server.certificate for server in options.servers.values()):
+        table = options.certificates[name]
+        for key, value in (("certificate", table.certificate), ("key", table.key)):
+            path = options.base / value
+            if not path.exists():
+                missing.append(ConfigError(f"{path} is not there", file=str(options.file), key=f"tls.{name}.{key}"))
+    return missing
+
+
+def _show(args: argparse.Namespace) -> int:
+    """TOML-like lines, or a list of objects."""
+    shown = flatten(options_of(args))
+    data = [{"key": dotted(one.path), "value": one.value, "given": one.given} for one in shown]
+    lines = [
+        f"{dotted(one.path)} = {toml(one.value)}" + ("" if one.given else "  # default") for one in shown
+    ]
+    return emit(args, data, lines)
+
+
+def _get(args: argparse.Namespace) -> int:
+    """One value; a key that is none is status 1."""
+    shown = {dotted(one.path): one for one in flatten(options_of(args))}
+    if args.key not in shown:
+        raise Refused(f'no key "{args.key}"{did_you_mean(args.key, shown)}')
+    value = shown[args.key].value
+    return emit(args, value, [value if isinstance(value, str) else toml(value)])

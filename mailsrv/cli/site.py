@@ -1,0 +1,119 @@
+"""mailsrv domain, server, session, store, part, status (floor 7)."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from ..host.control.part import installed
+from .common import DONE, NO, emit, noun, options_of, perform, table, verb
+
+
+def add_parsers(nouns: Any) -> None:
+    """These nouns."""
+    verbs = noun(nouns, "domain", "local mail domains")
+    verb(verbs, "list", _domains, "the local domains")
+    for name, text in (("add", "make a domain local"), ("remove", "give a domain up; its accounts stay, unreachable")):
+        parser = verb(verbs, name, _domain_change, text)
+        parser.add_argument("domain")
+        parser.set_defaults(operation=f"domain.{name}")
+    verbs = noun(nouns, "server", "virtual servers")
+    verb(verbs, "list", _servers, "state, addresses, connections")
+    verb(verbs, "show", _server, "one server with its limits").add_argument("name", metavar="PROTOCOL/NAME")
+    verbs = noun(nouns, "session", "who is connected")
+    parser = verb(verbs, "list", _sessions, "all sessions")
+    parser.add_argument("server", nargs="?", default="", metavar="PROTOCOL/NAME")
+    verbs = noun(nouns, "store", "the message store")
+    verb(verbs, "check", _check, "read all of it and tell what does not fit together")
+    verb(verbs, "compact", _compact, "give back the disk room of expunged messages")
+    verbs = noun(nouns, "part", "installed parts")
+    verb(verbs, "list", _parts, "every part that the configuration can name")
+    verb(nouns, "status", _status, "the running server")
+
+
+def _domains(args: argparse.Namespace) -> int:
+    """A table."""
+    domains = perform(options_of(args), [("domain.list", {})])[0]
+    rows = [[one["domain"], one["kind"], str(one["accounts"])] for one in domains]
+    return emit(args, domains, table(rows, ("DOMAIN", "KIND", "ACCOUNTS")))
+
+
+def _domain_change(args: argparse.Namespace) -> int:
+    """add, remove."""
+    result = perform(options_of(args), [(args.operation, {"domain": args.domain})])[0]
+    lines = [f"local domains: {', '.join(result['domains'])}"]
+    if result.get("unreachable_accounts"):
+        lines.append(f"{result['unreachable_accounts']} accounts of {result['domain']} cannot be reached any more")
+    return emit(args, result, lines)
+
+
+def _servers(args: argparse.Namespace) -> int:
+    """A table."""
+    servers = perform(options_of(args), [("server.list", {})])[0]
+    rows = [
+        [one["name"], one["state"], _where(one), str(one["connections"]), one["reason"]]
+        for one in servers
+    ]
+    return emit(args, servers, table(rows, ("SERVER", "STATE", "ADDRESSES", "CONNECTIONS", "REASON")))
+
+
+def _where(server: dict[str, Any]) -> str:
+    """What a server listens on, or would."""
+    return ", ".join(server["addresses"] or server["bindings"])
+
+
+def _server(args: argparse.Namespace) -> int:
+    """Key by key."""
+    facts = perform(options_of(args), [("server.show", {"name": args.name})])[0]
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            lines += [f"{key}.{inner}: {'off' if one is None else one}" for inner, one in value.items()]
+        else:
+            lines.append(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+    return emit(args, facts, lines)
+
+
+def _sessions(args: argparse.Namespace) -> int:
+    """A table."""
+    sessions = perform(options_of(args), [("session.list", {"server": args.server})])[0]
+    rows = [
+        [
+            str(one["id"]), one["server"], one["peer"], one["user"] or "-", "yes" if one["secure"] else "no",
+            time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one["since"])),
+        ]
+        for one in sessions
+    ]
+    return emit(args, sessions, table(rows, ("ID", "SERVER", "PEER", "USER", "TLS", "SINCE")))
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Problems line by line; status 1 when there are any."""
+    result = perform(options_of(args), [("store.check", {})])[0]
+    emit(args, result, result["problems"] or ["nothing wrong"])
+    return DONE if result["ok"] else NO
+
+
+def _compact(args: argparse.Namespace) -> int:
+    """How much was freed."""
+    result = perform(options_of(args), [("store.compact", {})])[0]
+    return emit(args, result, [f"{result['octets_freed']} octets given back"])
+
+
+def _parts(args: argparse.Namespace) -> int:
+    """A table; needs neither server nor store."""
+    parts = installed()
+    rows = [
+        [one["contract"], one["name"], ", ".join(one.get("options", ())) or "-", one.get("error") or one["source"]]
+        for one in parts
+    ]
+    return emit(args, parts, table(rows, ("CONTRACT", "NAME", "OPTIONS", "SOURCE")))
+
+
+def _status(args: argparse.Namespace) -> int:
+    """Key by key."""
+    facts = perform(options_of(args), [("site.status", {})])[0]
+    lines = [f"{key}: {value}" for key, value in facts.items() if not isinstance(value, dict)]
+    lines += [f"{name}: {state}" for name, state in facts["servers"].items()]
+    return emit(args, facts, lines)

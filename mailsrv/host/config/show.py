@@ -1,0 +1,88 @@
+"""The effective configuration as a flat list, every value as TOML would write it (floor 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import frozen
+
+from ...interfaces import IAuthenticator, IMessagePolicy, IMessageStore
+from ...parts import fields_of, kind_of
+from ...parts import find as find_part
+from .options import PartChoice, SiteOptions
+
+Path = tuple[str, ...]
+
+
+@frozen
+class Shown:
+    """One effective value.  `given`: the file sets it; otherwise it is a default."""
+
+    path: Path
+    value: Any
+    given: bool
+
+
+def flatten(options: SiteOptions) -> list[Shown]:
+    """Every key with its effective value, in the order of the tables."""
+    return [Shown(path, value, path in options.given) for path, value in _walk(options)]
+
+
+def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
+    """All tables in order."""
+    yield from _table(("site",), options.site)
+    yield from _part(("store",), options.store, IMessageStore)
+    for name, domain in options.domains.items():
+        yield from _table(("domain", name), domain)
+    yield from _table(("limits",), options.limits)
+    yield ("auth", "use"), [choice.name for choice in options.authenticators]
+    for choice in options.authenticators:
+        yield from list(_part(("auth", choice.name), choice, IAuthenticator))[1:]
+    for name, certificate in options.certificates.items():
+        yield from _table(("tls", name), certificate)
+    for name, choice in options.policies.items():
+        yield from _part(("policy", name), choice, IMessagePolicy)
+    for server in options.servers.values():
+        yield from _table(tuple(server.id.split("/", 1)), server)
+
+
+def _part(path: Path, choice: PartChoice, contract: Any) -> Iterator[tuple[Path, Any]]:
+    """A table that names a part, with the part's own options."""
+    yield (*path, "use"), choice.use
+    kinds = find_part(contract, choice.use).options
+    yield from _values(path, kinds, choice.options)
+
+
+def _table(path: Path, table: Any) -> Iterator[tuple[Path, Any]]:
+    """One of our own tables."""
+    yield from _values(path, type(table), table)
+
+
+def _values(path: Path, options: type, table: Any) -> Iterator[tuple[Path, Any]]:
+    """The keys of an attrs class of options."""
+    for key, entry in fields_of(options).items():
+        yield (*path, key), written(kind_of(options, key).name, getattr(table, entry.name))
+
+
+def written(kind: str, value: Any) -> Any:
+    """A value as the file would hold it: None is "off", durations and sizes get their largest whole unit."""
+    if value is None:
+        return "off"
+    if kind.startswith("duration") and isinstance(value, float):
+        return _unit(int(value), (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)))
+    if kind.startswith("size") and isinstance(value, int):
+        return _unit(value, (("G", 2**30), ("M", 2**20), ("K", 2**10))) if value % 1024 == 0 else value
+    if isinstance(value, frozenset | set):
+        return sorted(map(str, value))
+    if isinstance(value, tuple | list):
+        return [str(item) for item in value]
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def _unit(number: int, units: tuple[tuple[str, int], ...]) -> str:
+    """With the largest unit that divides it."""
+    for unit, size in units:
+        if number % size == 0:
+            return f"{number // size}{unit}"
+    raise AssertionError("the last unit divides everything that comes here")

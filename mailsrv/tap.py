@@ -1,0 +1,177 @@
+"""`twistd mailsrv`: a site as a Twisted service (floor 7).
+
+Before `twistd` forks nothing happens but parsing: the site is built when the service starts.  A new site is made by
+`mailsrv init` in a process of its own, which leaves no thread, database or socket behind in this one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python import usage
+
+from .errors import ConfigError
+from .host.config.load import load
+from .host.config.options import SiteOptions
+from .host.config.profiles import USUAL_PORTS
+
+log = Logger()
+
+USUAL_FILES = ("mailsrv.toml", "mailsrv-data/mailsrv.toml")
+NEW_SITE = "mailsrv-data"
+#: Seconds `mailsrv init` may take.
+INIT_SECONDS = 60
+
+
+class Options(usage.Options):
+    """The command line of `twistd mailsrv`."""
+
+    synopsis = "[--config FILE] [--public]"
+    longdesc = (
+        "Run a mail site.  Without --config the file is ./mailsrv.toml, else ./mailsrv-data/mailsrv.toml; when neither "
+        "exists, a site is made in ./mailsrv-data, with an account whose password is shown once."
+    )
+    optParameters = [["config", "c", None, "The configuration file."]]
+    optFlags = [["public", None, "A site made now listens on all addresses, not only on 127.0.0.1."]]
+
+
+def makeService(options: Any) -> MultiService:
+    """The service for `twistd`.  Raises SystemExit with the mistake, the one way `twistd` shows no traceback."""
+    try:
+        return SiteService(load(_config(options)))
+    except ConfigError as error:
+        raise SystemExit(f"mailsrv: {error}") from error
+
+
+def _config(options: Any) -> Path:
+    """The file to run, absolute; made when there is none."""
+    if options["config"]:
+        return Path(options["config"]).absolute()
+    for name in USUAL_FILES:
+        if Path(name).exists():
+            return Path(name).absolute()
+    _make_site(bool(options["public"]) or os.geteuid() == 0)
+    return Path(NEW_SITE, "mailsrv.toml").absolute()
+
+
+def _make_site(public: bool) -> None:
+    """Run `mailsrv init` in a child.  Raises ConfigError."""
+    address = "*" if public else "127.0.0.1"
+    command = [sys.executable, "-m", "mailsrv", "init", NEW_SITE, "--address", address]
+    if not can_bind("" if public else "127.0.0.1"):
+        command.append("--high-ports")
+    try:
+        status = subprocess.run(command, timeout=INIT_SECONDS, stdin=subprocess.DEVNULL, check=False).returncode
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(f"cannot make a site: {error}", file=NEW_SITE) from error
+    if status:
+        raise ConfigError("cannot make a site, see above; `mailsrv init DIR` does it by hand", file=NEW_SITE)
+
+
+def can_bind(address: str, ports: tuple[int, ...] = tuple(USUAL_PORTS)) -> bool:
+    """True when every one of the ports may be bound now; nothing is left open."""
+    for port in ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            # As the listeners will: connections of the past in TIME_WAIT are no hindrance.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError:
+                return False
+    return True
+
+
+class SiteService(MultiService):
+    """Holds the options until the service starts, then the site."""
+
+    def __init__(self, options: SiteOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.site: Any = None
+
+    def privilegedStartService(self) -> None:
+        """Twisted: ports are taken while the process may."""
+        self._build().privilegedStartService()
+
+    def startService(self) -> None:
+        """Twisted: the reactor is about to turn."""
+        site = self._build()
+        super().startService()
+        site.started.addCallbacks(self._welcome, self._failed)
+
+    def stopService(self) -> Deferred[Any]:
+        """Twisted: the end."""
+        return maybeDeferred(super().stopService)
+
+    def _build(self) -> Any:
+        """The site, once."""
+        if self.site is None:
+            from twisted.internet import reactor
+
+            from .host.site import Site
+
+            self.site = Site(self.options, reactor, self.options.base)
+            self.site.setServiceParent(self)
+        return self.site
+
+    def _welcome(self, site: Any) -> None:
+        """Say where it listens and how a first mail is sent and read."""
+        for warning in self.options.warnings:
+            log.warn("{warning}", warning=str(warning))
+        for name, server in site.servers.items():
+            if server.addresses():
+                log.info("{server} listens on {addresses}", server=name, addresses=", ".join(server.addresses()))
+            else:
+                log.warn("{server} is {state}: {reason}", server=name, state=server.state, reason=server.reason)
+        for line in first_steps(self.options, {name: server.addresses() for name, server in site.servers.items()}):
+            log.info("{line}", line=line)
+
+    def _failed(self, failure: Any) -> None:
+        """A site that cannot start ends the process; why is in the log already."""
+        if self.running:
+            atexit.register(_exit_failed)
+            self.site.reactor.callLater(0, _stop, self.site.reactor)
+
+
+def _stop(reactor: Any) -> None:
+    """Stop a reactor that turns."""
+    if reactor.running:
+        reactor.stop()
+
+
+def _exit_failed() -> None:
+    """`twistd` knows no exit status but 0; whoever supervises the process must see that it failed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def first_steps(options: SiteOptions, addresses: dict[str, list[str]]) -> list[str]:
+    """How to send and read a first mail with what runs; no line about what does not."""
+    account = f"me@{next(iter(options.domains))}"
+    lines = []
+    for protocol, text in (
+        ("smtp", "send: swaks --server {} --to {}"),
+        ("imap", "read: curl --ssl-reqd -k --user {1} 'imap://{0}/INBOX;MAILINDEX=1'"),
+        ("pop3", "or:   curl --ssl-reqd -k --user {1} pop3://{0}/1"),
+    ):
+        for name, listening in addresses.items():
+            plain = [place for place in listening if not place.endswith("/tls")]
+            if name.startswith(protocol) and plain:
+                lines.append(text.format(_reachable(plain[0]), account))
+                break
+    return lines
+
+
+def _reachable(place: str) -> str:
+    """A wildcard address as one that a client can be given."""
+    return place.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
