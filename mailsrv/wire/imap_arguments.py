@@ -23,7 +23,7 @@ _RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
 _USE = re.compile(rb"\\[A-Za-z]{1,32}").match
 _ARGUMENT = re.compile(rb"[0-9:,*$]+").match
 #: One parameter's argument in parentheses: no strings, no nesting but one level (RFC 7162 QRESYNC).
-_GROUP = re.compile(rb"\(([0-9:,*$ ()]*+)\)").match
+_GROUP = re.compile(rb"\((?:[0-9:,*$ ]++|\([0-9:,*$ ]*+\))*+\)").match
 #: RFC 2971 section 3.3: at most 30 pairs, 30 octets of field, 1024 of value.
 _ID_PAIRS, _ID_FIELD, _ID_VALUE = 30, 30, 1024
 #: Patterns of one LIST, capabilities of one ENABLE, parameters of one command.

@@ -12,9 +12,10 @@ from typing import Any
 
 from attrs import frozen
 
-from . import imap_arguments as read
+from . import imap_arguments as arguments
 from . import imap_requests as r
 from .imap_lexer import BadSyntax, Lexer
+from .imap_query import UnknownCharset
 
 #: The states of RFC 3501 section 3, as the session sets them on the engine.
 NOT_AUTHENTICATED, AUTHENTICATED, SELECTED, LOGOUT = "not authenticated", "authenticated", "selected", "logout"
@@ -44,48 +45,48 @@ class Row:
 
 
 ROWS = (
-    Row("CAPABILITY", _ANY, read.nothing, r.Simple),
-    Row("NOOP", _ANY, read.nothing, r.Simple),
-    Row("LOGOUT", _ANY, read.nothing, r.Simple, "closed"),
-    Row("ID", _ANY, read.identification, r.Id),
-    Row("STARTTLS", _BEFORE, read.nothing, r.Simple, "tls"),
-    Row("AUTHENTICATE", _BEFORE, read.authenticate, r.Authenticate, "auth"),
-    Row("LOGIN", _BEFORE, read.login, r.Login),
-    Row("ENABLE", _AFTER, read.enable, r.Enable),
-    Row("SELECT", _AFTER, read.select, r.Select),
-    Row("EXAMINE", _AFTER, read.select, r.Select),
-    Row("CREATE", _AFTER, read.create, r.Create),
-    Row("DELETE", _AFTER, read.mailbox, r.Named),
-    Row("RENAME", _AFTER, read.two_mailboxes, r.Rename),
-    Row("SUBSCRIBE", _AFTER, read.mailbox, r.Named),
-    Row("UNSUBSCRIBE", _AFTER, read.mailbox, r.Named),
-    Row("LIST", _AFTER, read.list_mailboxes, r.List),
-    Row("LSUB", _AFTER, read.list_subscribed, r.List),
-    Row("NAMESPACE", _AFTER, read.nothing, r.Simple),
-    Row("STATUS", _AFTER, read.status, r.Status),
-    Row("APPEND", _AFTER, read.mailbox, r.Append, "append"),
-    Row("IDLE", _AFTER, read.nothing, r.Simple),
-    Row("CHECK", _SELECTED, read.nothing, r.Simple),
-    Row("CLOSE", _SELECTED, read.nothing, r.Simple),
-    Row("UNSELECT", _SELECTED, read.nothing, r.Simple),
-    Row("EXPUNGE", _SELECTED, read.nothing, r.Simple),
-    Row("UID EXPUNGE", _SELECTED, read.number_set, r.UidExpunge),
-    Row("SEARCH", _SELECTED, read.search, r.Search),
-    Row("UID SEARCH", _SELECTED, read.search, r.Search),
-    Row("FETCH", _SELECTED, read.fetch, r.Fetch),
-    Row("UID FETCH", _SELECTED, read.fetch, r.Fetch),
-    Row("STORE", _SELECTED, read.store, r.Store),
-    Row("UID STORE", _SELECTED, read.store, r.Store),
-    Row("COPY", _SELECTED, read.copy, r.Copy),
-    Row("UID COPY", _SELECTED, read.copy, r.Copy),
-    Row("MOVE", _SELECTED, read.copy, r.Copy),
-    Row("UID MOVE", _SELECTED, read.copy, r.Copy),
+    Row("CAPABILITY", _ANY, arguments.nothing, r.Simple),
+    Row("NOOP", _ANY, arguments.nothing, r.Simple),
+    Row("LOGOUT", _ANY, arguments.nothing, r.Simple, "closed"),
+    Row("ID", _ANY, arguments.identification, r.Id),
+    Row("STARTTLS", _BEFORE, arguments.nothing, r.Simple, "tls"),
+    Row("AUTHENTICATE", _BEFORE, arguments.authenticate, r.Authenticate, "auth"),
+    Row("LOGIN", _BEFORE, arguments.login, r.Login),
+    Row("ENABLE", _AFTER, arguments.enable, r.Enable),
+    Row("SELECT", _AFTER, arguments.select, r.Select),
+    Row("EXAMINE", _AFTER, arguments.select, r.Select),
+    Row("CREATE", _AFTER, arguments.create, r.Create),
+    Row("DELETE", _AFTER, arguments.mailbox, r.Named),
+    Row("RENAME", _AFTER, arguments.two_mailboxes, r.Rename),
+    Row("SUBSCRIBE", _AFTER, arguments.mailbox, r.Named),
+    Row("UNSUBSCRIBE", _AFTER, arguments.mailbox, r.Named),
+    Row("LIST", _AFTER, arguments.list_mailboxes, r.List),
+    Row("LSUB", _AFTER, arguments.list_subscribed, r.List),
+    Row("NAMESPACE", _AFTER, arguments.nothing, r.Simple),
+    Row("STATUS", _AFTER, arguments.status, r.Status),
+    Row("APPEND", _AFTER, arguments.mailbox, r.Append, "append"),
+    Row("IDLE", _AFTER, arguments.nothing, r.Simple),
+    Row("CHECK", _SELECTED, arguments.nothing, r.Simple),
+    Row("CLOSE", _SELECTED, arguments.nothing, r.Simple),
+    Row("UNSELECT", _SELECTED, arguments.nothing, r.Simple),
+    Row("EXPUNGE", _SELECTED, arguments.nothing, r.Simple),
+    Row("UID EXPUNGE", _SELECTED, arguments.number_set, r.UidExpunge),
+    Row("SEARCH", _SELECTED, arguments.search, r.Search),
+    Row("UID SEARCH", _SELECTED, arguments.search, r.Search),
+    Row("FETCH", _SELECTED, arguments.fetch, r.Fetch),
+    Row("UID FETCH", _SELECTED, arguments.fetch, r.Fetch),
+    Row("STORE", _SELECTED, arguments.store, r.Store),
+    Row("UID STORE", _SELECTED, arguments.store, r.Store),
+    Row("COPY", _SELECTED, arguments.copy, r.Copy),
+    Row("UID COPY", _SELECTED, arguments.copy, r.Copy),
+    Row("MOVE", _SELECTED, arguments.copy, r.Copy),
+    Row("UID MOVE", _SELECTED, arguments.copy, r.Copy),
 )
 _BY_NAME = {row.name.encode("ascii"): row for row in ROWS}
 
 
 class NoCommand(BadSyntax):
-    """No command of this state begins here; `tag` is None when not even the tag can be read."""
+    """No command of this state begins here; `tag` is None when not even the tag can be arguments."""
 
     def __init__(self, tag: bytes | None, text: str) -> None:
         super().__init__(text)
@@ -117,3 +118,25 @@ def find(text: bytes, state: str) -> tuple[bytes, Row, int]:
     if state not in row.states:
         raise NoCommand(tag, _WRONG_STATE.get(row.states, "Command not possible now"))
     return tag, row, at
+
+
+def read(text: bytes, state: str, literals: list[bytes], max_depth: int) -> tuple[Any, str]:
+    """(event, the row's `then`) of a whole command; (Invalid or BadCharset, "") of one that is none.
+
+    `text` and `literals` as in `imap_lexer`.
+    """
+    tag = None
+    try:
+        tag, row, at = find(text, state)
+        if row.then == "append":
+            # The engine would have begun a conversation at the message's literal.
+            raise BadSyntax("Message literal expected")
+        if literals and any(b"\0" in literal for literal in literals):
+            raise BadSyntax("NUL in a literal")
+        return row.request(tag, row.name, *row.read(Lexer(text, at, literals, max_depth))), row.then
+    except UnknownCharset:
+        return r.BadCharset(tag or b"", row.name), ""
+    except NoCommand as error:
+        return r.Invalid(error.tag, error.text), ""
+    except BadSyntax as error:
+        return r.Invalid(tag, error.text), ""

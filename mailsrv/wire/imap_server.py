@@ -17,11 +17,10 @@ from .buffer import Buffer, LineTooLong
 from .engine import NEED_DATA, PAUSED
 from .imap_append import AppendReader
 from .imap_collect import Collector, MessageComes
-from .imap_commands import GREETING, LOGOUT, NOT_AUTHENTICATED, NoCommand, find
+from .imap_commands import GREETING, LOGOUT, NOT_AUTHENTICATED, read
 from .imap_framing import BadLine, Drop, Overrun
-from .imap_lexer import MAX_63, BadSyntax, Lexer
-from .imap_query import UnknownCharset
-from .imap_requests import AuthResponse, BadCharset, Done, Invalid
+from .imap_lexer import MAX_63
+from .imap_requests import AuthResponse, Done, Invalid
 
 #: What may still arrive after the connection was told to stop reading: a few reads of the transport.
 SLACK_OCTETS = 256 * 1024
@@ -124,7 +123,16 @@ class ImapServerEngine:
     def _command_step(self) -> Any:
         found = self._collector.step(self.state)
         if type(found) is bytes:
-            return self._read(found)
+            literals = self._collector.literals
+            if literals:
+                self._collector.clear()
+            event, then = read(found, self.state, literals, self._limits.imap_depth)
+            self._tag = event.tag
+            if then:
+                self._mode = _THEN[then]
+                if self._mode == _CLOSED:
+                    self._buffer.clear()
+            return event
         if isinstance(found, MessageComes):
             self._tag = found.tag
             limit = self._limits.imap_command_octets_before_login
@@ -134,32 +142,6 @@ class ImapServerEngine:
             self._collector.clear()
             return event
         return found
-
-    def _read(self, text: bytes) -> Any:
-        """A whole command into its event."""
-        literals = self._collector.literals
-        if literals:
-            self._collector.clear()
-        tag = None
-        try:
-            tag, row, at = find(text, self.state)
-            if row.then == "append":
-                raise BadSyntax("Message literal expected")
-            if literals and any(b"\0" in literal for literal in literals):
-                raise BadSyntax("NUL in a literal")
-            event = row.request(tag, row.name, *row.read(Lexer(text, at, literals, self._limits.imap_depth)))
-        except UnknownCharset:
-            return BadCharset(tag or b"", row.name)
-        except NoCommand as error:
-            return Invalid(error.tag, error.text)
-        except BadSyntax as error:
-            return Invalid(tag, error.text)
-        self._tag = tag
-        if row.then:
-            self._mode = _THEN[row.then]
-            if self._mode == _CLOSED:
-                self._buffer.clear()
-        return event
 
     def _append_step(self) -> Any:
         append = self._append
@@ -192,9 +174,6 @@ class ImapServerEngine:
             return AuthResponse(a2b_base64(line, strict_mode=True))
         except Base64Error:
             return AuthResponse(None, False)
-
-    def _paused_step(self) -> Any:
-        return PAUSED
 
     # ------------------------------------------------------------ refusals and the end
 
@@ -239,8 +218,12 @@ class ImapServerEngine:
         self._buffer.clear()
 
 
+def _paused_step(_: ImapServerEngine) -> Any:
+    return PAUSED
+
+
 _STEPS: tuple[Callable[[ImapServerEngine], Any], ...] = (
     ImapServerEngine._command_step, ImapServerEngine._drop_step, ImapServerEngine._append_step,
-    ImapServerEngine._line_step, ImapServerEngine._line_step, ImapServerEngine._paused_step,
-    ImapServerEngine._paused_step,
+    ImapServerEngine._line_step, ImapServerEngine._line_step, _paused_step,
+    _paused_step,
 )  # fmt: skip
