@@ -201,3 +201,25 @@ def test_no_thread_runs_before_the_first_job() -> None:
 def test_a_password_that_is_no_unicode_text_is_refused(hashers: Hashers) -> None:
     with pytest.raises(Refused):
         normal("\ud800")
+
+
+def test_no_memory_for_a_hash_is_a_temporary_failure(hashers: Hashers, cheap: str) -> None:
+    import argon2
+    from argon2.exceptions import HashingError, VerificationError
+
+    class Exhausted(argon2.PasswordHasher):
+        """argon2 on a machine without memory."""
+
+        def hash(self, *arguments: Any, **options: Any) -> str:
+            raise HashingError("Memory allocation error")
+
+        def verify(self, *arguments: Any) -> bool:
+            raise VerificationError("Memory allocation error")
+
+    hasher = hashers.make()
+    hasher._argon = Exhausted()
+    for attempt in (hasher.hash("x"), hasher.verify(cheap, "secret")):
+        with pytest.raises(TryLater):
+            hashers.loop.run(attempt)
+    hasher._argon = argon2.PasswordHasher()
+    assert hashers.loop.run(hasher.verify(cheap, "secret")) is True

@@ -17,6 +17,7 @@ from mailsrv.store.memory_mailbox import MemoryMailbox
 from mailsrv.testing.bed import Bed
 from mailsrv.testing.transport import MemoryTransport
 from mailsrv.values import NewMessage
+from mailsrv.wire.pop3 import SLACK_OCTETS
 
 LOGIN = b"USER me\r\nPASS secret\r\n"
 
@@ -520,3 +521,18 @@ def test_the_session_is_listed_with_its_user() -> None:
     client.send(LOGIN)
     assert [info.user for info in bed.server("pop3").sessions()] == ["me@example.org"]
     assert connection_of(client).session.identity.mechanism == "USER"
+
+
+def test_what_had_to_be_dropped_is_not_taken_for_an_answer() -> None:
+    bed = Bed()
+    bed.limit(failed_login_delay=1.0)
+    client = bed.connect("pop3")
+    client.send(b"USER me\r\nPASS wrong\r\n")
+    bound = bed.limits.pending_octets + SLACK_OCTETS
+    last = b"AUTH PLAIN\r\n"
+    noise = b"CAPA\r\n" * ((bound - len(last) - 8) // 6)
+    # Read in one go while the refusal is waited for: its end does not fit.
+    client.send(noise + last + b"A" * 100 + b"\r\n")
+    bed.settle(1.0)
+    answer = say(bed, client, b"")
+    assert answer.endswith(b"+ \r\n-ERR Too much input\r\n") and client.closed
