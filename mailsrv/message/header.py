@@ -18,6 +18,8 @@ MAX_FIELDS = 5000
 MAX_OCTETS = 2**20
 #: Encoded words read in one field; further ones stay as they are.
 MAX_WORDS = 20_000
+#: Padded pieces read of one base64 text; further ones are read as one.
+MAX_PIECES = 10_000
 _WORD = re.compile(rb"=\?([^?\s\x00-\x1f]{1,80})\?([bBqQ])\?([^?\r\n]*+)\?=")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 
@@ -86,23 +88,36 @@ def unfolded_lines(block: bytes) -> list[bytes]:
 
 def values(block: bytes, name: bytes) -> list[bytes]:
     """The unfolded values of all fields of that name (any case), in order; what follows the header is not read."""
-    name, block = name.lower(), block[: header_end(block)]
-    # Most fields asked for do not exist in most messages: say so without looking at the lines.
-    if name not in block[:MAX_OCTETS].lower():
-        return []
-    found = []
-    for line in unfolded_lines(block):
-        key, colon, value = line.partition(b":")
-        if colon and key.rstrip(b" \t").lower() == name:
-            found.append(value.strip())
+    block = block[: min(header_end(block), MAX_OCTETS)]
+    # One octet ahead of `block`, so that the first line has a line end before it too.
+    lower = b"\n" + block.lower()
+    start = b"\n" + name.lower()
+    found: list[bytes] = []
+    at = lower.find(start)
+    while at >= 0 and len(found) < MAX_FIELDS:
+        after = at + len(start)
+        end = lower.find(b"\n", after)
+        while end >= 0 and lower[end + 1 : end + 2] in (b" ", b"\t"):
+            end = lower.find(b"\n", end + 1)
+        if end < 0:
+            end = len(lower)
+        gap, colon, value = block[after - 1 : end - 1].partition(b":")
+        if colon and not gap.strip(b" \t"):
+            found.append(unfold(value).strip())
+        at = lower.find(start, end)
     return found
 
 
 def select_fields(header: bytes, names: Collection[bytes], inverted: bool) -> bytes:
-    """The octets of the fields named (or not named), then a blank line (RFC 9051 section 6.4.5)."""
+    """The octets of the fields named (or not named), then a blank line (RFC 9051 section 6.4.5).
+
+    Fields behind the first `MAX_OCTETS` are left out.
+    """
     wanted = {name.lower() for name in names}
     chosen: list[bytes] = []
     keep = False
+    if len(header) > MAX_OCTETS:
+        header = header[: header.rfind(b"\n", 0, MAX_OCTETS) + 1]
     for line in header.split(b"\n"):
         first = line[:1]
         if first != b" " and first != b"\t":
@@ -156,7 +171,7 @@ def _octets(encoding: bytes, text: bytes) -> bytes:
 def base64_octets(text: bytes) -> bytes:
     """Decode base64 that may hold line ends and foreign octets, and may be cut short; never raises."""
     # QUIRK: padding in the middle, where mailers joined encoded pieces; each piece is read by itself.
-    pieces = text.split(b"=") if b"=" in text[:-4] else [text]
+    pieces = text.split(b"=", MAX_PIECES) if b"=" in text[:-4] else [text]
     decoded = []
     for piece in pieces:
         clean = _NOT_BASE64.sub(b"", piece)

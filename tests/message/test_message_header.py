@@ -49,7 +49,9 @@ def test_values_are_unfolded_and_found_without_case() -> None:
     assert header.values(BLOCK, b"SUBJECT") == [b"one two", b"three"]
     assert header.values(BLOCK, b"X-Empty") == [b""]
     assert header.values(BLOCK + b"X-Body: no\r\n\r\n", b"x-body") == []
-    assert header.values(BLOCK, b"subj") == []
+    assert header.values(BLOCK, b"subj") == header.values(BLOCK, b"") == header.values(b"", b"x") == []
+    assert header.values(b"A: b", b"a") == [b"b"]
+    assert header.values(b"A : b\n c\nAB: d\nA: e", b"a") == [b"b c", b"e"]
 
 
 @pytest.mark.parametrize(
@@ -229,3 +231,13 @@ def test_a_header_is_bounded() -> None:
     block = b"X: y\r\n" * (header.MAX_FIELDS + 100) + b"\r\n"
     assert len(header.fields(block)) == header.MAX_FIELDS
     assert len(header.values(block, b"x")) == header.MAX_FIELDS
+
+
+def test_selection_is_bounded() -> None:
+    block = b"To: a\r\nX: " + b"y" * header.MAX_OCTETS + b"\r\nTo: b\r\n\r\n"
+    assert header.select_fields(block, [b"to"], False) == b"To: a\r\n\r\n"
+    assert header.values(block, b"to") == [b"a"]
+
+
+def test_padding_without_end_is_bounded() -> None:
+    assert header.base64_octets(b"=" * 2**20 + b"SGVsbG8=") == b"Hello"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from imap_value_grammar import check_body, check_envelope, read_value
 from test_message_structure import CASES, MESSAGES, crlf
 
@@ -248,8 +249,22 @@ def sections(root: Part) -> dict[tuple[int, ...], Part]:
     return found
 
 
-@given(MESSAGES)
-@settings(max_examples=600, deadline=None)
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 900), st.integers(0, 40), st.integers(0, 900), st.integers(0, 60)), min_size=1, max_size=6
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """Real mail with stretches replaced by copies of other stretches."""
+    octets = draw(st.sampled_from([SECTIONED, RFC_MAIL[:700], *(crlf(text) for text, _ in CASES.values())]))
+    for at, gone, source, copied in draw(CHANGES):
+        octets = octets[:at] + octets[source : source + copied] + octets[at + gone :]
+    return octets
+
+
+@given(MESSAGES | mutated())
+@settings(max_examples=400, deadline=None)
 def test_any_octets_have_a_summary(octets: bytes) -> None:
     record = summarise(octets)
     assert Summary.current(record) and summarise(memoryview(octets)) == record
