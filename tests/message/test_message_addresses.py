@@ -110,7 +110,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join) | st.binary(max_size=100))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_anything_is_read(value: bytes) -> None:
     depth = 0
     for name, route, mailbox, host in parse_addresses(value):

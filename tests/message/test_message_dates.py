@@ -44,7 +44,7 @@ def test_no_date_time(octets: bytes) -> None:
 
 
 @given(EPOCHS, ZONES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_dates_are_read_back_and_agree_with_the_standard_library(epoch: int, zone: int) -> None:
     assert dates.parse_internal_date(dates.internal_date(epoch, zone)) == (epoch, zone)
     assert dates.parse_date_field(dates.rfc5322(epoch, zone)) == (epoch, zone)
@@ -142,7 +142,7 @@ def test_no_date_at_all(value: bytes) -> None:
     ).map(b"".join)
     | st.binary(max_size=60)
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_date_field_is_read(value: bytes) -> None:
     found = dates.parse_date_field(value)
     if found is not None:

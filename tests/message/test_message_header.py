@@ -182,7 +182,7 @@ def test_base64_of_real_mail(octets: bytes, expected: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_base64_never_raises_and_undoes_the_standard_encoding(octets: bytes) -> None:
     header.base64_octets(octets)
     assert header.base64_octets(base64.encodebytes(octets)) == octets
@@ -210,7 +210,7 @@ def test_base64_never_raises_and_undoes_the_standard_encoding(octets: bytes) -> 
         max_size=30,
     )
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_decoding_never_raises(pieces: list[bytes]) -> None:
     assert isinstance(header.decode(b"".join(pieces)), str)
 

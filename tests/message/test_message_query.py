@@ -196,7 +196,7 @@ def plainly(query: q.Query, candidate: Candidate) -> bool:
 
 
 @given(QUERIES, st.integers(0, 40), st.sampled_from([0, SEEN, FLAGGED, SEEN | FLAGGED]), st.booleans(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_is_decided_early_stays_decided(query: q.Query, size: int, flags: int, subject: bool, body: bool) -> None:
     content = (b"Subject: x\r\n" if subject else b"") + b"\r\n" + (b"y" if body else b"")
     stages = [
@@ -212,7 +212,7 @@ def test_what_is_decided_early_stays_decided(query: q.Query, size: int, flags: i
 
 
 @given(MESSAGES, st.sampled_from(["a", "ü", "\0", "x", "\ufffd", "a\u0308"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_octets_can_be_searched(octets: bytes, needle: str) -> None:
     candidate = Candidate(1, content=octets)
     in_body = matches(q.BodyContains(needle), candidate)

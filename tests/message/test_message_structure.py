@@ -225,7 +225,7 @@ def oracle(message: email.message.Message) -> object:
 
 
 @given(entities(tuple(BOUNDARIES), 4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_tree_agrees_with_the_standard_library(text: str) -> None:
     octets = ("From: a@b\r\nMIME-Version: 1.0\r\n" + text).encode()
     root = parse(octets)
@@ -341,6 +341,6 @@ MESSAGES = st.lists(FRAGMENTS, max_size=40).map(b"".join) | st.binary(max_size=2
 
 
 @given(MESSAGES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_octets_have_a_tree(octets: bytes) -> None:
     check_offsets(octets, parse(octets))

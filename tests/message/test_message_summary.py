@@ -264,7 +264,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @given(MESSAGES | mutated())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_octets_have_a_summary(octets: bytes) -> None:
     record = summarise(octets)
     assert Summary.current(record) and summarise(memoryview(octets)) == record

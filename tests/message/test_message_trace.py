@@ -88,7 +88,7 @@ ANY = st.text(max_size=40) | st.sampled_from(
 
 
 @given(ANY, ANY, st.none() | ANY, ANY, ANY, ANY, ANY, ANY, st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_clients_say_never_breaks_the_field(
     helo: str, host: str, name: str | None, by: str, protocol: str, ident: str, local: str, domain: str, tls: bool
 ) -> None:
