@@ -186,8 +186,8 @@ def test_field_names_may_be_literals() -> None:
 @pytest.mark.parametrize(
     "text",
     [b"", b"FOO", b"()", b"(FAST)", b"(FLAGS", b"(FLAGS  UID)", b"(FLAGS,UID)", b"FAST)", b"BODY[", b"BODY[1",
-     b"BODY[0]", b"BODY[1.]", b"BODY[.1]", b"BODY[01]", b"BODY[4294967296]", b"BODY[99999999999]", b"BODY[MIME]", b"BODY[FOO]",
-     b"BODY[1.FOO]", b"BODY[HEADER.FIELDS]", b"BODY[HEADER.FIELDS ()]", b'BODY[HEADER.FIELDS ("")]',
+     b"BODY[0]", b"BODY[1.]", b"BODY[.1]", b"BODY[01]", b"BODY[4294967296]", b"BODY[99999999999]", b"BODY[MIME]",
+     b"BODY[FOO]", b"BODY[1.FOO]", b"BODY[HEADER.FIELDS]", b"BODY[HEADER.FIELDS ()]", b'BODY[HEADER.FIELDS ("")]',
      b'BODY[HEADER.FIELDS ("caf\xc3\xa9")]', b'BODY[HEADER.FIELDS ("a\tb")]', b"BODY[]<1>", b"BODY[]<1.0>",
      b"BODY[]<.1>", b"BODY[]<1.2", b"BODY[]<9223372036854775808.1>", b"BODY.FOO[]", b"FLAGS[]", b"RFC822.SIZE[1]",
      b"BODY.PEEK", b"BINARY[1]", b"MODSEQ", b"BODY[" + b"1." * 101 + b"1]", b"(" + b"UID " * 200 + b"UID)",
