@@ -19,6 +19,7 @@ from ...errors import (
     StoreFull,
     TooBig,
 )
+from ...wire.imap_print import human
 
 
 class Bad(Exception):
@@ -68,5 +69,5 @@ def of_target(error: NoSuchMailbox) -> No:
 def refusal(error: No | MailError) -> bytes:
     """``NO [CODE] text`` without tag and line end."""
     code = error.code if isinstance(error, No) else code_of(error)
-    text = error.text.encode("ascii", "replace")
+    text = human(error.text)
     return b"NO [%b] %b" % (code.encode("ascii"), text) if code else b"NO " + text

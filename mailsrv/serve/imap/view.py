@@ -43,7 +43,7 @@ class View:
     """
 
     __slots__ = (
-        "_columns", "_flags", "_held", "_recent", "_told", "_uids", "highest_modseq", "length", "mailbox", "modseq",
+        "_columns", "_flags", "_held", "_told", "_uids", "highest_modseq", "length", "mailbox", "modseq", "recent",
     )
 
     def __init__(self, mailbox: IMailbox) -> None:
@@ -54,7 +54,8 @@ class View:
         self.length = len(columns.uids)
         self.modseq = self.highest_modseq = columns.modseq
         self._held: UidSet | None = None
-        self._recent: UidSet | None = None
+        #: The UIDs that are recent to this session; None for none.
+        self.recent: UidSet | None = None
         self._told: dict[int, int] | None = None
 
     # ------------------------------------------------------------ numbers
@@ -114,6 +115,13 @@ class View:
         """
         return UidSet((self._uids[part.start], self._uids[part.stop - 1]) for part in ranges)
 
+    def lost(self, ranges: Sequence[range]) -> bool:
+        """Whether some of these messages are expunged, as far as this process knows, and only still seen here."""
+        live = self._columns.uids
+        if self._uids is live:
+            return False
+        return sum(map(len, self.uid_set(ranges).positions(live))) < sum(map(len, ranges))
+
     # ------------------------------------------------------------ flags
 
     def flags(self, part: range) -> list[int]:
@@ -140,15 +148,24 @@ class View:
         uids = self._columns.uids
         if uids and lowest <= uids[-1]:
             fresh = UidSet([(lowest, uids[-1])])
-            self._recent = fresh if self._recent is None else self._recent | fresh
+            self.recent = fresh if self.recent is None else self.recent | fresh
 
-    def recent(self) -> UidSet | None:
-        """The UIDs that are recent to this session; None for none."""
-        return self._recent
+    def split(self, part: range) -> Iterator[tuple[range, bool]]:
+        """The indexes in runs of messages that are all recent or all not; with whether they are."""
+        at = part.start
+        for fresh in self.ranges(self.recent) if self.recent is not None else ():
+            start, stop = max(fresh.start, at), min(fresh.stop, part.stop)
+            if start < stop:
+                if at < start:
+                    yield range(at, start), False
+                yield range(start, stop), True
+                at = stop
+        if at < part.stop:
+            yield range(at, part.stop), False
 
     def count_recent(self) -> int:
         """How many of the messages seen are recent."""
-        return sum(map(len, self.ranges(self._recent))) if self._recent is not None else 0
+        return sum(map(len, self.ranges(self.recent))) if self.recent is not None else 0
 
     # ------------------------------------------------------------ in step with the mailbox
 
@@ -159,7 +176,9 @@ class View:
         """
         if self.modseq in (updated.before, updated.modseq):
             # Nothing else happened in between, so there is nothing to look for.
-            self._advance(updated.modseq)
+            self.modseq = updated.modseq
+            if self._held is None:
+                self.highest_modseq = updated.modseq
             return
         if self._told is None:
             self._told = {}
@@ -195,13 +214,10 @@ class View:
             news.exists = self.length
         news.changed = list(self._changed(uids[:split], changes.flags))
         self._told = None
-        self._advance(changes.modseq)
-        return news
-
-    def _advance(self, modseq: int) -> None:
-        self.modseq = modseq
+        self.modseq = changes.modseq
         if self._held is None:
-            self.highest_modseq = modseq
+            self.highest_modseq = changes.modseq
+        return news
 
     def _gone(self, changes: Changes) -> list[range]:
         """The indexes of all that vanished and is still seen."""

@@ -1,0 +1,236 @@
+"""FETCH (floor 3; RFC 3501 section 6.4.5): flags from the view, facts from the store, sections from the content.
+
+Messages are worked on in blocks, with one call of each kind to the store for a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from ...errors import MailError
+from ...message.dates import internal_date
+from ...message.summary import Summary
+from ...numbers import UidSet
+from ...values import SEEN, FlagChange, MessageFacts, Updated
+from ...wire import imap_print as p
+from ...wire import imap_requests as r
+from . import tell
+from .answer import Bad, No
+from .sections import Sections
+from .selected import Selection
+from .summaries import complete
+
+if TYPE_CHECKING:
+    from .session import ImapSession
+
+#: Messages in one block, with and without facts.
+BLOCK, FLAGS_BLOCK = 200, 2000
+_MARK_SEEN = FlagChange("add", frozenset([b"\\Seen"]))
+
+
+@define
+class Row:
+    """One message on its way out."""
+
+    number: int
+    uid: int
+    flags: bytes = b""
+    facts: MessageFacts | None = None
+    summary: Summary | None = None
+
+
+def _date(row: Row) -> bytes:
+    assert row.facts is not None
+    return internal_date(row.facts.internal_date, row.facts.zone)
+
+
+#: Item -> (its place in the response, what it needs of the store, how the value is got).
+_ITEMS: dict[str, tuple[bytes, str, Callable[[Row], object]]] = {
+    "UID": (b"UID %d", "", lambda row: row.uid),
+    "FLAGS": (b"FLAGS %b", "", lambda row: row.flags),
+    "INTERNALDATE": (b'INTERNALDATE "%b"', "dates", _date),
+    "RFC822.SIZE": (b"RFC822.SIZE %d", "size", lambda row: row.facts.size),  # type: ignore[union-attr]
+    "ENVELOPE": (b"ENVELOPE %b", "summary", lambda row: row.summary.envelope),  # type: ignore[union-attr]
+    "BODY": (b"BODY %b", "summary", lambda row: row.summary.body),  # type: ignore[union-attr]
+    "BODYSTRUCTURE": (b"BODYSTRUCTURE %b", "summary", lambda row: row.summary.bodystructure),  # type: ignore[union-attr]
+}
+
+
+class Plan:
+    """What a list of items means for every message: a form with its getters, then the sections."""
+
+    __slots__ = ("_forms", "_getters", "names", "sections", "wanted")
+
+    def __init__(self, items: Sequence[r.FetchItem], by_uid: bool) -> None:
+        asked = {item.name for item in items}
+        if by_uid:
+            asked.add("UID")
+        self.names = [name for name in _ITEMS if name in asked]
+        found = {item.label: item for item in items if item.name == "SECTION"}
+        self.sections = Sections(list(found.values())) if found else None
+        self.wanted = frozenset(_ITEMS[name][1] for name in self.names) - {""}
+        if self.sections is not None and self.sections.structured:
+            self.wanted |= {"summary"}
+        self._getters = [_ITEMS[name][2] for name in self.names]
+        # A response that tells of \Seen set on the way gets FLAGS even when they were not asked for.
+        plain = b" ".join([b"* %d FETCH (", *(_ITEMS[name][0] for name in self.names)]).replace(b"( ", b"(", 1)
+        extra = b"" if "FLAGS" in asked else b" FLAGS %b" if self.names else b"FLAGS %b"
+        self._forms = plain, plain + extra
+
+    @property
+    def extra_flags(self) -> bool:
+        """Whether FLAGS are not among the items."""
+        return "FLAGS" not in self.names
+
+    def head(self, row: Row, with_flags: bool) -> bytes:
+        """The response up to its sections."""
+        values = [get(row) for get in self._getters]
+        if with_flags and self.extra_flags:
+            values.append(row.flags)
+        return self._forms[with_flags] % (row.number, *values)
+
+
+def _blocks(ranges: Sequence[range], size: int) -> Iterator[range]:
+    for part in ranges:
+        for at in range(part.start, part.stop, size):
+            yield range(at, min(at + size, part.stop))
+
+
+async def fetch(session: ImapSession, request: r.Fetch) -> bytes:
+    """FETCH and UID FETCH."""
+    selection = session.selection
+    assert selection is not None
+    if request.modifiers:
+        raise Bad("Unknown FETCH modifier")
+    by_uid = request.name == "UID FETCH"
+    ranges = selection.view.positions(request.numbers, by_uid)
+    plan = Plan(request.items, by_uid)
+    if plan.wanted or plan.sections is not None:
+        gone = 0
+        for chunk in _gathered(ranges, BLOCK):
+            gone += await Block(session, selection, plan, chunk).send()
+            await session.connection.breathe()
+        if gone and not by_uid:
+            raise No("EXPUNGEISSUED", "Some of the messages were expunged")
+    else:
+        await _columns_only(session, selection, ranges, plan.names)
+    return b"OK FETCH completed"
+
+
+async def _columns_only(
+    session: ImapSession, selection: Selection, ranges: Sequence[range], names: Sequence[str]
+) -> None:
+    """UID and FLAGS: nothing but the view is needed, so a whole block is one piece of text."""
+    view = selection.view
+    lists = p.FlagLists(view.keywords())
+    for block in _blocks(ranges, FLAGS_BLOCK):
+        tell.announce(session, selection)
+        if "FLAGS" in names:
+            for part, recent in view.split(block):
+                numbers = range(part.start + 1, part.stop + 1)
+                uids = view.uids(part) if "UID" in names else None
+                session.put(lists.rows(numbers, uids, view.flags(part), recent))
+        else:
+            pairs = enumerate(view.uids(block), block.start + 1)
+            session.put(b"".join([b"* %d FETCH (UID %d)\r\n" % pair for pair in pairs]))
+        await session.pace()
+        await session.connection.breathe()
+
+
+def _gathered(ranges: Sequence[range], size: int) -> Iterator[list[range]]:
+    """Ranges in groups of at most `size` messages, so that a set of single numbers makes few blocks."""
+    group: list[range] = []
+    room = size
+    for part in ranges:
+        while part:
+            taken, part = part[:room], part[room:]
+            group.append(taken)
+            room -= len(taken)
+            if not room:
+                yield group
+                group, room = [], size
+    if group:
+        yield group
+
+
+class Block:
+    """Some messages of one FETCH."""
+
+    __slots__ = ("_plan", "_selection", "_session", "indexes", "masks", "seen", "uids")
+
+    def __init__(self, session: ImapSession, selection: Selection, plan: Plan, ranges: Sequence[range]) -> None:
+        self._session, self._selection, self._plan = session, selection, plan
+        view = selection.view
+        self.indexes = [at for part in ranges for at in part]
+        self.uids = [uid for part in ranges for uid in view.uids(part)]
+        self.masks = [mask for part in ranges for mask in view.flags(part)]
+        #: UID -> flags of those that were marked \Seen on the way.
+        self.seen: dict[int, int] = {}
+
+    async def send(self) -> int:
+        """Write the responses; how many messages are gone."""
+        plan, mailbox, uids = self._plan, self._selection.mailbox, self.uids
+        sections = plan.sections
+        updated = None
+        if sections is not None and sections.marks and not self._selection.read_only:
+            updated = await self._mark_seen()
+        tell.announce(self._session, self._selection)
+        contents = await mailbox.contents(uids) if sections is not None else [None] * len(uids)
+        try:
+            facts: Sequence[MessageFacts | None] = [MessageFacts(uid) for uid in uids]
+            if plan.wanted:
+                facts = await mailbox.facts(uids, plan.wanted)
+                if "summary" in plan.wanted:
+                    await complete(mailbox, facts, self._session.connection.breathe)
+            gone = 0
+            for row, content in zip(self._rows(facts), contents):
+                if row is None or (content is None and sections is not None):
+                    gone += 1
+                    continue
+                head = plan.head(row, row.uid in self.seen)
+                if sections is None or content is None:
+                    self._session.put(head + b")\r\n")
+                else:
+                    await sections.send(self._session, head, row.summary, content)
+                await self._session.pace()
+        finally:
+            for content in contents:
+                if content is not None:
+                    content.close()
+        if updated is not None:
+            # Told only now: had the block failed, the sync would have told.
+            self._selection.view.told(updated, updated.uids, updated.flags)
+        return gone
+
+    def _rows(self, facts: Sequence[MessageFacts | None]) -> Iterator[Row | None]:
+        """In the order of the UIDs; None for a message that is gone."""
+        view = self._selection.view
+        lists, recent = p.FlagLists(view.keywords()), view.recent
+        wants_flags = not self._plan.extra_flags
+        structured = "summary" in self._plan.wanted
+        for at, uid, mask, known in zip(self.indexes, self.uids, self.masks, facts):
+            if known is None or (structured and known.summary is None):
+                yield None
+                continue
+            row = Row(at + 1, uid, facts=known)
+            if wants_flags or uid in self.seen:
+                row.flags = lists.octets(self.seen.get(uid, mask), recent is not None and uid in recent)
+            if structured:
+                assert known.summary is not None
+                row.summary = Summary(known.summary)
+            yield row
+
+    async def _mark_seen(self) -> Updated | None:
+        """Set \\Seen on what has it not, in one change; a store that cannot write can still be read."""
+        unseen = UidSet.of(uid for uid, mask in zip(self.uids, self.masks) if not mask & SEEN)
+        if not unseen:
+            return None
+        try:
+            updated = await self._selection.mailbox.update(unseen, _MARK_SEEN)
+        except MailError:
+            return None
+        self.seen = dict(zip(updated.uids, updated.flags))
+        return updated

@@ -1,0 +1,96 @@
+"""How a client logs in (floor 3): RFC 3501 section 6.2, RFC 4959 (SASL-IR), RFC 5530 response codes."""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from ...errors import AuthenticationFailed
+from ...values import Credentials, Identity
+from ...wire import imap_requests as r
+from .answer import Bad, No, refusal
+from .extensions import capabilities, login_possible
+
+if TYPE_CHECKING:
+    from .session import ImapSession
+
+_PRIVATE = No("PRIVACYREQUIRED", "Passwords are taken under TLS only")
+
+
+async def starttls(session: ImapSession, request: r.Simple) -> bytes:
+    """STARTTLS: what the client sent before the handshake is dropped with the engine's state."""
+    if session.connection.secure or not session.services.tls_available:
+        session.engine.tls_refused()
+        raise Bad("TLS is active already" if session.connection.secure else "No TLS here")
+    session.say(request.tag + b" OK Begin TLS negotiation now")
+    session.connection.start_tls()
+    return b""
+
+
+async def login(session: ImapSession, request: r.Login) -> bytes:
+    """LOGIN."""
+    if not login_possible(session):
+        if session.services.basic and not session.plaintext_allowed():
+            raise No("PRIVACYREQUIRED", _PRIVATE.text)
+        raise No("CANNOT", "LOGIN is not taken here")
+
+    async def attempt() -> Identity:
+        identity = await session.check(Credentials("password", request.username, request.password))
+        return evolve(identity, mechanism="LOGIN")
+
+    return await _enter(session, attempt)
+
+
+async def authenticate(session: ImapSession, request: r.Authenticate) -> bytes:
+    """AUTHENTICATE: an abort or a refusal leaves the session ready for the next mechanism at once (S-145)."""
+    try:
+        if request.mechanism not in session.offered_mechanisms():
+            known = session.services.basic and request.mechanism in session.services.mechanisms
+            if known and not session.plaintext_allowed():
+                raise No("PRIVACYREQUIRED", _PRIVATE.text)
+            raise No("CANNOT", "No such mechanism here")
+
+        async def ask(challenge: bytes) -> bytes | None:
+            session.say(b"+ " + b2a_base64(challenge, newline=False))
+            return await _response(session)
+
+        return await _enter(session, lambda: session.authenticate(request.mechanism, request.initial, ask))
+    finally:
+        session.engine.auth_done()
+
+
+async def _response(session: ImapSession) -> bytes | None:
+    """The client's octets; None: it gives up."""
+    event = await session.connection.next_event()
+    if not isinstance(event, r.AuthResponse):
+        # The line was too long, or the like; the engine says whether this is the end.
+        session.reply(event)
+        raise ConnectionResetError("no response")
+    if not event.valid:
+        raise Bad("Not base64")
+    return event.octets
+
+
+async def _enter(session: ImapSession, attempt: Callable[[], Awaitable[Identity | None]]) -> bytes:
+    """One attempt, which counts as failed when there is no account behind the identity."""
+
+    async def whole() -> Identity | None:
+        identity = await attempt()
+        if identity is not None:
+            session.enter(await session.services.store.account(identity.account_id))
+        return identity
+
+    try:
+        identity = await session.login(whole)
+    except AuthenticationFailed as error:
+        if session.failed_logins < session.limits.failed_logins:
+            raise
+        session.say(b"%b %b" % (session.tag, refusal(error)))
+        session.bye(b"Too many failed logins")
+        return b""
+    if identity is None:
+        raise Bad("Authentication given up")
+    return b"OK [CAPABILITY %b] Logged in" % capabilities(session)

@@ -1,0 +1,114 @@
+"""BODY[...] and its kin (floor 3; RFC 3501 section 6.4.5): slices of a message's octets as literals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from ...errors import MailError, StoreUnavailable
+from ...interfaces import IContent
+from ...message.header import select_fields
+from ...message.summary import Summary
+from ...wire import imap_print as p
+from ...wire.imap_requests import FetchItem
+
+if TYPE_CHECKING:
+    from .session import ImapSession
+
+log = Logger()
+
+#: A longer section is read and sent in pieces of so many octets.
+PIECE = 64 * 1024
+
+
+async def _read(content: IContent, offset: int, length: int) -> bytes:
+    """Exactly these octets.  Raises StoreUnavailable."""
+    octets = await content.read(offset, length)
+    if len(octets) != length:
+        raise StoreUnavailable()
+    return octets
+
+
+def _cut(item: FetchItem, offset: int, length: int) -> tuple[int, int]:
+    """What the item's partial range leaves of a section."""
+    if item.partial is None:
+        return offset, length
+    start, count = item.partial
+    start = min(start, length)
+    return offset + start, min(count, length - start)
+
+
+class Sections:
+    """The sections of one FETCH.  `marks`: \\Seen is set on the way; `structured`: offsets of parts are needed."""
+
+    __slots__ = ("_items", "marks", "structured")
+
+    def __init__(self, items: Sequence[FetchItem]) -> None:
+        self._items = items
+        self.marks = any(not item.peek for item in items)
+        self.structured = any(item.section is not None and (item.section.part or item.section.text) for item in items)
+
+    async def send(self, session: ImapSession, head: bytes, summary: Summary | None, content: IContent) -> None:
+        """Write `head`, the sections and the end of the response."""
+        parts = [head]
+        space = b"" if head.endswith(b"(") else b" "
+        for item in self._items:
+            parts.append(space)
+            space = b" "
+            found = self._find(item, summary, content)
+            if found is None:
+                parts.append(p.section(item.label, None))
+                continue
+            offset, length = found
+            assert item.section is not None
+            if item.section.fields:
+                block = await _read(content, offset, length)
+                chosen = select_fields(block, item.section.fields, item.section.text.endswith("NOT"))
+                start, count = _cut(item, 0, len(chosen))
+                parts.append(p.section(item.label, chosen[start : start + count]))
+                continue
+            offset, length = _cut(item, offset, length)
+            if length <= PIECE:
+                parts.append(p.section(item.label, await _read(content, offset, length)))
+            else:
+                parts.append(p.section_head(item.label, length))
+                await _stream(session, b"".join(parts), content, offset, length)
+                parts.clear()
+        parts.append(b")\r\n")
+        session.put(b"".join(parts))
+
+    @staticmethod
+    def _find(item: FetchItem, summary: Summary | None, content: IContent) -> tuple[int, int] | None:
+        """Where the section is, before its partial range; None: there is no such section."""
+        section = item.section
+        assert section is not None
+        if not section.part and not section.text:
+            return 0, content.size
+        assert summary is not None
+        return summary.find(section.part, "HEADER" if section.fields else section.text)
+
+
+async def _stream(session: ImapSession, head: bytes, content: IContent, offset: int, length: int) -> None:
+    """A long section, at the pace of the client.
+
+    Once the literal has begun nothing else can be said.  Raises ConnectionResetError when it cannot be ended.
+    """
+    end = offset + length
+    piece = await _read(content, offset, PIECE)
+    session.put(head)
+    session.streaming = True
+    try:
+        while True:
+            session.put(piece)
+            offset += len(piece)
+            await session.pace()
+            if offset >= end:
+                break
+            await session.connection.breathe()
+            piece = await _read(content, offset, min(PIECE, end - offset))
+    except MailError as error:
+        log.warn("a message could not be read to its end: {error}", error=error.text)
+        raise ConnectionResetError("cut off inside a literal") from error
+    session.streaming = False

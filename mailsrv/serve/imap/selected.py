@@ -1,0 +1,102 @@
+"""SELECT, EXAMINE and the ways out (floor 3): RFC 3501 sections 6.3.1, 6.3.2, 6.4.2, RFC 3691."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...interfaces import IMailbox
+from ...values import DELETED, SEEN
+from ...wire import imap_print as p
+from ...wire import imap_requests as r
+from . import tell
+from .answer import Bad, No
+from .view import View
+
+if TYPE_CHECKING:
+    from .session import ImapSession
+
+
+class Selection:
+    """The selected mailbox: the open handle, the view on it, and how many keywords the client knows of."""
+
+    __slots__ = ("announced", "mailbox", "read_only", "view")
+
+    def __init__(self, mailbox: IMailbox, read_only: bool) -> None:
+        self.mailbox = mailbox
+        self.read_only = read_only
+        self.view = View(mailbox)
+        self.announced = -1
+
+    def writable(self) -> None:
+        """Raises No in a mailbox that was selected by EXAMINE."""
+        if self.read_only:
+            raise No("READ-ONLY", "Mailbox is selected read-only")
+
+
+async def select(session: ImapSession, request: r.Select) -> bytes:
+    """SELECT and EXAMINE.  The mailbox selected before is left first, also when this one cannot be had."""
+    if request.parameters:
+        raise Bad("Unknown parameter")
+    session.deselect()
+    read_only = request.name == "EXAMINE"
+    assert session.account is not None
+    mailbox = await session.account.open(request.mailbox)
+    complete = False
+    try:
+        recent = await mailbox.claim_recent(not read_only)
+        state = await mailbox.state()
+        selection = Selection(mailbox, read_only)
+        complete = True
+    finally:
+        if not complete:
+            mailbox.release()
+    session.chosen(selection)
+    selection.view.claimed(recent)
+    _describe(session, selection, state.unseen > 0, state.uidnext)
+    return b"OK [READ-ONLY] EXAMINE completed" if read_only else b"OK [READ-WRITE] SELECT completed"
+
+
+def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext: int) -> None:
+    """The untagged data of RFC 3501 section 6.3.1, and HIGHESTMODSEQ (RFC 7162 section 3.1.2.1)."""
+    view = selection.view
+    tell.announce(session, selection)
+    session.put(p.exists(view.length) + p.recent(view.count_recent()))
+    if unseen:
+        first = next((at for at, mask in enumerate(view.flags(range(view.length)), 1) if not mask & SEEN), None)
+        if first is not None:
+            session.say(b"* OK [UNSEEN %d] First unseen message" % first)
+    session.say(b"* OK [UIDVALIDITY %d] UIDs valid" % selection.mailbox.uidvalidity)
+    # A message may have come between the counters and the view.
+    session.say(b"* OK [UIDNEXT %d] Predicted next UID" % max(uidnext, view.last_uid() + 1))
+    session.say(b"* OK [HIGHESTMODSEQ %d] Highest" % view.highest_modseq)
+
+
+async def close(session: ImapSession, request: r.Simple) -> bytes:
+    """CLOSE: what is deleted goes without a word (section 6.4.2)."""
+    selection = session.selection
+    assert selection is not None
+    if not selection.read_only:
+        marked = marked_deleted(selection.view)
+        if marked:
+            await selection.mailbox.expunge(selection.view.uid_set(marked))
+    session.deselect()
+    return b"OK CLOSE completed"
+
+
+async def unselect(session: ImapSession, request: r.Simple) -> bytes:
+    """UNSELECT (RFC 3691): CLOSE without expunging."""
+    session.deselect()
+    return b"OK UNSELECT completed"
+
+
+def marked_deleted(view: View, within: list[range] | None = None) -> list[range]:
+    """The indexes of what is marked \\Deleted, of all or of those `within`, as ranges of neighbours."""
+    found: list[range] = []
+    for part in [range(view.length)] if within is None else within:
+        for at, mask in enumerate(view.flags(part), part.start):
+            if mask & DELETED:
+                if found and found[-1].stop == at:
+                    found[-1] = range(found[-1].start, at + 1)
+                else:
+                    found.append(range(at, at + 1))
+    return found

@@ -1,0 +1,98 @@
+"""What a session says of its mailbox unasked (floor 3): EXPUNGE, EXISTS, RECENT, FLAGS, FETCH (RFC 3501 section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ...errors import MailError, NoSuchMailbox
+from ...values import SYSTEM_FLAGS
+from ...wire import imap_print as p
+from .view import News
+
+if TYPE_CHECKING:
+    from .selected import Selection
+    from .session import ImapSession
+
+#: Rows told in one piece.
+BLOCK = 1000
+
+
+def pieces(rows: Iterable[bytes]) -> Iterator[bytes]:
+    """The rows joined, `BLOCK` in a piece."""
+    rows = iter(rows)
+    while piece := b"".join(islice(rows, BLOCK)):
+        yield piece
+
+
+def announce(session: ImapSession, selection: Selection) -> None:
+    """FLAGS and PERMANENTFLAGS, when the mailbox has keywords that the client does not know (section 7.2.6)."""
+    keywords = selection.view.keywords()
+    if selection.announced == len(keywords):
+        return
+    selection.announced = len(keywords)
+    session.put(p.flags_line(keywords))
+    if selection.read_only:
+        session.say(b"* OK [PERMANENTFLAGS ()] No changes here")
+    else:
+        kept = b" ".join([*SYSTEM_FLAGS, *keywords, b"\\*"])
+        session.say(b"* OK [PERMANENTFLAGS (%b)] Flags and new keywords are kept" % kept)
+
+
+async def catch_up(session: ImapSession, expunge: bool, ask: bool = False) -> None:
+    """Bring the client up to date; `expunge`: also about messages that vanished.
+
+    `ask`: ask the store even when nothing is known to have changed.  Sets `session.deleted`; what the store
+    cannot tell now is told later.
+    """
+    selection = session.selection
+    assert selection is not None
+    if not ask and not selection.view.behind(expunge):
+        return
+    try:
+        news = await selection.view.sync(expunge)
+    except NoSuchMailbox:
+        session.deleted = True
+        return
+    except MailError:
+        return
+    if session.selection is not selection:
+        # The connection was lost meanwhile.
+        return
+    if news.exists is not None:
+        await claim_recent(selection)
+    await tell(session, selection, news)
+
+
+async def claim_recent(selection: Selection) -> None:
+    """New messages came: those that nobody was told of are recent here.  A failure costs \\Recent only."""
+    try:
+        selection.view.claimed(await selection.mailbox.claim_recent(not selection.read_only))
+    except MailError:
+        return
+
+
+async def tell(session: ImapSession, selection: Selection, news: News) -> None:
+    """Say it, in pieces."""
+    for at in range(0, len(news.expunged), BLOCK):
+        session.put(p.expunges(news.expunged[at : at + BLOCK]))
+        await session.pace()
+    if news.exists is not None:
+        session.put(p.exists(news.exists) + p.recent(selection.view.count_recent()))
+    if news.changed:
+        await tell_flags(session, selection, news.changed)
+
+
+async def tell_flags(session: ImapSession, selection: Selection, rows: Iterable[tuple[int, int, int]]) -> None:
+    """FETCH with UID and FLAGS of each (sequence number, UID, mask)."""
+    announce(session, selection)
+    flags, recent = p.FlagLists(selection.view.keywords()), selection.view.recent
+    lines = (
+        b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, flags.octets(mask, recent is not None and uid in recent))
+        for number, uid, mask in rows
+    )
+    for piece in pieces(lines):
+        session.put(piece)
+        await session.pace()
+        await session.connection.breathe()
