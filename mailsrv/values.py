@@ -375,9 +375,8 @@ class Changes:
 
 @frozen
 class Updated:
-    """The result of a flag change: every row addressed, as it is now, and the UIDs refused because their MODSEQ
-    was above the condition (RFC 7162 MODIFIED).  `modseq` is the mailbox's highest after the change, `before`
-    the one just before it (-1: the store does not say): who was in step with it need not ask for `changes`."""
+    """A flag change's result: every row addressed, as it is now, and the UIDs refused because their MODSEQ was above
+    the condition (RFC 7162).  `modseq` is the mailbox's highest after it, `before` that before it (-1: not said)."""
 
     modseq: int
     uids: Sequence[int]
