@@ -268,13 +268,18 @@ class Part:
         found = self._resolve(self._options) if self._options is not None else NoOptions
         return typing.cast(type, found)
 
+    @property
+    def builder(self) -> Callable[[Any, Any], Any]:
+        """What makes it from (options, site)."""
+        return typing.cast(Callable[[Any, Any], Any], self._resolve(self._builder))
+
     def read(self, table: Mapping[str, Any], place: Place | None = None) -> Any:
         """Its options from a table of the configuration.  Raises ConfigError."""
         return read_table(self.options, table, place or Place())
 
     def build(self, options: Any, site: Any) -> Any:
         """A provider of the contract.  Raises ConfigError, also when what was built does not provide it."""
-        provider = self._resolve(self._builder)(options, site)
+        provider = self.builder(options, site)
         try:
             verifyObject(self.contract, provider)
         except Invalid as error:

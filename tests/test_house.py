@@ -19,7 +19,7 @@ FLOORS = {
     "store": 4, "auth": 4, "access": 4, "transfer": 4,
     "serve": 5,
     "host": 6,
-    "tap": 7, "cli": 7, "__main__": 7, "testing": 8,
+    "tap": 7, "cli": 7, "__main__": 8, "testing": 8,
 }
 MAX_MODULE, MAX_METHODS, MAX_BODY = 400, 20, 40
 #: name -> why it may break a cap.

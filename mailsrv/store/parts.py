@@ -20,4 +20,4 @@ def build_memory(options: Any, site: Any) -> Any:
     """Everything in this process; what it held is gone with it."""
     from .memory import MemoryStore
 
-    return MemoryStore()
+    return MemoryStore(site.clock)

@@ -62,9 +62,12 @@ def loads(text: str, file: Path | str | None = None) -> SiteOptions:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
-        line = int(found[1]) if found and found[1] else None
+        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        # Otherwise it says "at end of document".
+        line = int(found[1]) if found else text.rstrip().count("\n") + 1
         raise ConfigError(f"not TOML: {error}", file=name, line=line) from None
+    except RecursionError:
+        raise ConfigError("not TOML that anybody wrote: nested too deep", file=name) from None
     return _Reader(tables, Place((), name, LineIndex(text).line_of), Path(file) if file is not None else None).read()
 
 

@@ -14,7 +14,7 @@ from attrs import Factory, field, frozen
 
 from ...errors import ConfigError
 from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, whole
-from .values import BINDINGS, DOMAINS, HOSTNAME, PATH, Binding, binding, later, subset
+from .values import BINDINGS, DOMAINS, HOSTNAME, PATH, Binding, binding, later, or_empty, subset
 
 _MANY = 1_000_000_000
 
@@ -33,10 +33,10 @@ def _bindings(*texts: str) -> tuple[Binding, ...]:
 class SiteTable:
     """[site]"""
 
-    hostname: str = option(HOSTNAME, "", "FQDN of the servers; default: the machine's own name (S-087)")
+    hostname: str = option(or_empty(HOSTNAME), "", "FQDN of the servers; default: the machine's own name (S-087)")
     domains: tuple[str, ...] = option(DOMAINS, (), "local mail domains (S-009); default: the host name")
     data: str = option(PATH, "data", "folder of store, spool and keys, relative to this file")
-    control: str = option(PATH, "", "socket of local administration; default: control.sock in the data folder")
+    control: str = option(or_empty(PATH), "", "socket of administration; default: control.sock in data")
 
 
 @frozen
@@ -85,8 +85,8 @@ class ServerOptions:
     id: str = derived("")
     title: str = option(TEXT, "", "what people call this server")
     startup: str = option(choice("automatic", "manual"), "automatic", "manual: stopped until started by hand (S-013)")
-    hostname: str = option(HOSTNAME, "", "FQDN of this server (S-088); default: the site's")
-    login_domain: str = option(HOSTNAME, "", "completes login names without a domain (S-106)")
+    hostname: str = option(or_empty(HOSTNAME), "", "FQDN of this server (S-088); default: the site's")
+    login_domain: str = option(or_empty(HOSTNAME), "", "completes login names without a domain (S-106)")
     certificate: str = option(TEXT, "default", "which [tls.NAME] it shows (S-050)")
     require_tls: bool = option(FLAG, False, "nothing but TLS negotiation before TLS (S-053)")
     login_without_tls: bool = option(FLAG, False, "allow passwords in clear text without TLS")
@@ -124,7 +124,7 @@ class SmtpOptions(ServerOptions):
         Factory(lambda self: frozenset({"anonymous", "basic"} if self.role == "relay" else {"basic"}), True),
         "anonymous: mail without login; basic: user name and password (S-098)",
     )
-    default_domain: str = option(HOSTNAME, "", "completes addresses (S-011); default: the first of site.domains")
+    default_domain: str = option(or_empty(HOSTNAME), "", "completes addresses (S-011); default: the first domain")
     idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
     max_message_size: int | None = option(or_off(SIZE), 50 * 2**20, "one message (S-117)")
     max_session_size: int | None = option(or_off(SIZE), None, "all messages of a connection (S-121)")

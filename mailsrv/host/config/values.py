@@ -129,6 +129,11 @@ def later(kind: Kind, **words: str) -> Kind:
     return Kind(kind.name, read)
 
 
+def or_empty(kind: Kind) -> Kind:
+    """The kind, or "", which stands for the default."""
+    return Kind(kind.name, lambda value: "" if value == "" else kind.read(value))
+
+
 def subset(*names: str) -> Kind:
     """A list of some of these words, in any order."""
 

@@ -83,10 +83,10 @@ class ControlProtocol(Protocol):
         if self._task is not None or self._closing:
             return
         end = self._buffer.find(b"\n", self._searched)
-        if end < 0:
-            self._searched = len(self._buffer)
-            if self._searched > MAX_REQUEST:
-                self._end("the request is too long")
+        self._searched = len(self._buffer) if end < 0 else end
+        if self._searched > MAX_REQUEST:
+            self._end("the request is too long")
+        if end < 0 or self._closing:
             return
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]

@@ -1,0 +1,176 @@
+"""Every option is read: changing one gives another tree, and other limits where it is a limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mailsrv.host.config.derive import domain_facts, limits_of, policies_of
+from mailsrv.host.config.load import loads
+from mailsrv.host.config.options import (
+    SERVER_TABLES,
+    CertificateTable,
+    DomainTable,
+    LimitsTable,
+    SiteOptions,
+    SiteTable,
+)
+from mailsrv.host.config.profiles import toml
+from mailsrv.host.config.show import flatten
+from mailsrv.limits import Limits
+from mailsrv.parts import dotted, fields_of, kind_of
+from mailsrv.values import DomainFacts
+
+#: Key -> (value as TOML, the field of Limits it is, what that holds then).  Every key of a server must be here.
+CHANGED: dict[str, tuple[Any, str, Any]] = {
+    "title": ("A title", "", None),
+    "startup": ("manual", "", None),
+    "listen": (["127.0.0.1:2525"], "", None),
+    "hostname": ("other.example.org", "", None),
+    "login_domain": ("example.org", "", None),
+    "certificate": ("second", "", None),
+    "require_tls": (True, "", None),
+    "login_without_tls": (True, "", None),
+    "authentication": (["basic"], "", None),
+    "role": ("submission", "", None),
+    "default_domain": ("other.example.org", "", None),
+    "policies": (["relay"], "", None),
+    "max_connections": (7, "connections", 7),
+    "max_connections_per_address": (3, "connections_per_address", 3),
+    "idle_timeout": ("45m", "idle_timeout", 2700.0),
+    "login_timeout": ("33s", "login_timeout", 33.0),
+    "failed_login_delay": ("off", "failed_login_delay", 0.0),
+    "max_message_size": ("4096K", "message_octets", 4096 * 1024),
+    "max_session_size": ("10240K", "session_octets", 10240 * 1024),
+    "max_recipients": (64000, "recipients", 64000),
+    "max_hops": (99, "hops", 99),
+}
+#: A server whose defaults differ from all of the above.
+BASE = {
+    "smtp": "[tls.second]\n[smtp.a]\n{}\n",
+    "imap": "[tls.second]\n[imap.a]\n{}\n",
+    "pop3": "[tls.second]\n[pop3.a]\n{}\n",
+}
+SAME_AS_DEFAULT = {("imap", "authentication"), ("pop3", "authentication")}
+EVERY = [(protocol, key) for protocol, table in SERVER_TABLES.items() for key in fields_of(table)]
+
+
+@pytest.mark.parametrize(("protocol", "key"), EVERY, ids=[".".join(one) for one in EVERY])
+def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) -> None:
+    value, limit, held = CHANGED[key]
+    # login_timeout is a limit only where a login is required.
+    more = 'role = "submission"' if (protocol, key) == ("smtp", "login_timeout") else ""
+    before = loads(BASE[protocol].format(more))
+    after = loads(BASE[protocol].format(f"{more}\n{key} = {toml(value)}"))
+    server, changed = before.servers[f"{protocol}/a"], after.servers[f"{protocol}/a"]
+    if (protocol, key) in SAME_AS_DEFAULT:
+        assert getattr(changed, key) == frozenset(value)
+        return
+    assert before != after and getattr(server, key) != getattr(changed, key)
+    limits, changed_limits = limits_of(server, before), limits_of(changed, after)
+    if limit:
+        assert getattr(changed_limits, limit) == held != getattr(limits, limit)
+    elif key not in ("role", "authentication"):
+        assert limits == changed_limits
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("[site]\nhostname='a.org'", "[site]\nhostname='b.org'"),
+    ("[site]\nhostname='a.org'", "[site]\nhostname='a.org'\ndomains=['b.org']"),
+    ("", "[site]\ndata='other'"),
+    ("", "[site]\ncontrol='other.sock'"),
+    ("", "[store]\nuse='memory'"),
+    ("", "[store]\npurge_after='1d'"),
+    ("", "[limits]\nappend_limit='1M'"),
+    ("", "[auth]\nuse=['any']\n[auth.any]\npassword_file='x'"),
+    ("", "[auth]\nuse=['directory', 'any']\n[auth.any]\npassword_file='x'"),
+    ("", "[tls.default]\ncertificate='x'"),
+    ("", "[tls.default]\nkey='x'"),
+    ("", "[policy.second]\nuse='relay'"),
+    *(
+        ("[site]\ndomains=['b.org']", f"[site]\ndomains=['b.org']\n[domain.'b.org']\n{key}={value!r}")
+        for key, value in (("subaddress", "-"), ("catch_all", "me@b.org"))
+    ),
+], ids=lambda text: text)
+def test_every_option_of_the_site_makes_a_difference(before: str, after: str) -> None:
+    assert loads(before) != loads(after)
+
+
+def test_every_option_of_the_site_is_in_the_test_above() -> None:
+    keys = {key for table in (SiteTable, DomainTable, LimitsTable, CertificateTable) for key in fields_of(table)}
+    assert keys == {
+        "hostname", "domains", "data", "control", "kind", "subaddress", "catch_all", "append_limit", "certificate",
+        "key",
+    }
+
+
+def test_every_option_has_a_kind_and_a_help_text() -> None:
+    for table in (SiteTable, DomainTable, LimitsTable, CertificateTable, *SERVER_TABLES.values()):
+        for key, entry in fields_of(table).items():
+            assert kind_of(table, key).name and entry.metadata["text"], f"{table.__name__}.{key}"
+
+
+def test_defaults_are_those_of_the_limits_themselves() -> None:
+    options = loads("")
+    assert limits_of(options.servers["imap/default"], options) == Limits(idle_timeout=1800.0, login_timeout=60.0)
+
+
+def test_the_append_limit_is_the_sites(
+) -> None:
+    for text, held in (("[limits]\nappend_limit = '2M'", 2 * 2**20), ("[limits]\nappend_limit = 'off'", None)):
+        options = loads(text)
+        assert limits_of(options.servers["imap/default"], options).append_octets == held
+
+
+def test_who_may_send_without_login_is_not_waited_for() -> None:
+    options = loads('[smtp.in]\n[smtp.out]\nrole = "submission"\n')
+    waits = {name: limits_of(server, options).login_timeout for name, server in options.servers.items()}
+    assert waits == {"smtp/in": None, "smtp/out": 60.0}
+
+
+@pytest.mark.parametrize(("text", "uses"), [
+    ("[smtp.a]", [("relay", "relay")]),
+    ("[smtp.a]\npolicies = []", [("relay", "relay")]),
+    ("[smtp.a]\npolicies = ['relay']", [("relay", "relay")]),
+    ("[policy.r]\nuse = 'relay'\n[smtp.a]\npolicies = ['r']", [("r", "relay")]),
+    ("[policy.r]\nuse = 'relay'\n[smtp.a]", [("r", "relay")]),
+])
+def test_the_relay_rule_always_holds_S_136(text: str, uses: list[tuple[str, str]]) -> None:
+    options = loads(text)
+    found = policies_of(options.servers["smtp/a"], options)  # type: ignore[arg-type]
+    assert [(choice.name, choice.use) for choice in found] == uses
+
+
+def test_domain_facts_in_the_order_of_the_file() -> None:
+    options = loads(
+        "[site]\ndomains = ['b.org', 'a.org']\n[domain.'A.org']\nsubaddress = '-'\ncatch_all = 'me@a.org'\n"
+    )
+    assert domain_facts(options) == (DomainFacts("b.org"), DomainFacts("a.org", "local", "-", "me@a.org"))
+
+
+def test_what_is_shown_can_be_read_again() -> None:
+    text = (
+        '[site]\nhostname = "mail.example.org"\ndomains = ["b.org", "bücher.example"]\n[domain."b.org"]\n'
+        'catch_all = "me@b.org"\n[auth]\nuse = ["any"]\n[auth.any]\npassword_file = "x"\n[policy.r]\nuse = "relay"\n'
+        '[smtp.a]\nmax_message_size = 1000\nidle_timeout = "90s"\npolicies = ["r"]\n[imap.b]\nmax_connections = 5\n'
+        'listen = ["[::1]:143"]\n'
+    )
+    options = loads(text)
+    shown = flatten(options)
+    again: dict[str, list[str]] = {}
+    for one in shown:
+        again.setdefault(dotted(one.path[:-1]), []).append(f"{dotted(one.path[-1:])} = {toml(one.value)}")
+    written = "\n".join(f"[{table}]\n" + "\n".join(lines) for table, lines in again.items())
+    assert loads(written) == options
+    given = {dotted(one.path) for one in shown if one.given}
+    assert "smtp.a.max_message_size" in given and "smtp.a.max_hops" not in given
+    values = {dotted(one.path): one.value for one in shown}
+    assert values["smtp.a.max_message_size"] == 1000 and values["smtp.a.idle_timeout"] == "90s"
+    assert values["smtp.a.max_session_size"] == "off" and values["imap.b.idle_timeout"] == "30m"
+
+
+def test_the_tree_can_be_compared_and_is_frozen() -> None:
+    assert loads("") == loads("# comment\n") and isinstance(loads(""), SiteOptions)
+    with pytest.raises(AttributeError):
+        loads("").limits.append_limit = 1  # type: ignore[misc]
