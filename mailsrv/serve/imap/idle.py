@@ -58,7 +58,8 @@ class Idle:
             # A client that does not read gets all that came meanwhile in one.
             await session.connection.drain()
             if not self.stopped:
-                await tell.catch_up(session, expunge=True)
+                # A mailbox that was deleted has no new MODSEQ, so the store is asked.
+                await tell.catch_up(session, expunge=True, ask=True)
                 session.connection.flush()
 
     def _failed(self, failure: Failure) -> None:
