@@ -194,26 +194,7 @@ class Site(MultiService):
         router = LocalRouter(self.directory, self._first_domain, learners[0] if learners else None)
         intake = Intake(self.store, IdMaker(self.clock, os.urandom), self.clock)
         for name, server in options.servers.items():
-            common: dict[str, Any] = {
-                "name": name,
-                "protocol": server.protocol,
-                "hostname": server.hostname,
-                "limits": self.servers[name].limits,
-                "store": self.store,
-                "authenticators": authenticators,
-                "mechanisms": mechanisms,
-                "authorizer": self.authorizer,
-                "now": self.clock,
-                "random": os.urandom,
-                "sleep": self._sleep,
-                "spool_folder": str(options.data),
-                "maildrops": self.maildrops,
-                "login_domain": server.login_domain or self._first_domain(),
-                "require_tls": server.require_tls,
-                "login_without_tls": server.login_without_tls,
-                "basic": "basic" in server.authentication,  # type: ignore[attr-defined]
-                "tls_available": server.certificate in options.certificates,
-            }
+            common = {"authenticators": authenticators, "mechanisms": mechanisms, **self._common(server)}
             if isinstance(server, SmtpOptions):
                 services: Services = SmtpServices(
                     **common,
@@ -226,6 +207,27 @@ class Site(MultiService):
             else:
                 services = Services(**common)
             self.servers[name].equip(services)
+
+    def _common(self, server: ServerOptions) -> dict[str, Any]:
+        """What a server of any protocol gives to its sessions, as far as it is not shared by all of them."""
+        return {
+            "name": server.id,
+            "protocol": server.protocol,
+            "hostname": server.hostname,
+            "limits": self.servers[server.id].limits,
+            "store": self.store,
+            "authorizer": self.authorizer,
+            "now": self.clock,
+            "random": os.urandom,
+            "sleep": self._sleep,
+            "spool_folder": str(self.options.data),
+            "maildrops": self.maildrops,
+            "login_domain": server.login_domain or self._first_domain(),
+            "require_tls": server.require_tls,
+            "login_without_tls": server.login_without_tls,
+            "basic": "basic" in server.authentication,  # type: ignore[attr-defined]
+            "tls_available": server.certificate in self.options.certificates,
+        }
 
     def _policy(self, choice: Any) -> Callable[[], Any]:
         """A maker of one policy's object per connection; the first is made now, to find mistakes at the start."""

@@ -85,7 +85,7 @@ class Pump(TwistedProtocol):
         self.peer = peer
         self._out: list[bytes] = []
         self._coroutine: Coroutine[Any, Any, None] | None = None
-        self._blocked = self._reading_paused = self._closing = self._lost = self._eof = False
+        self._blocked = self._reading_paused = self._closing = self._lost = self._eof = self._ended = False
         self._drained: Deferred[None] | None = None
         self._more: Deferred[None] | None = None
         self._turn_began = 0.0
@@ -144,6 +144,7 @@ class Pump(TwistedProtocol):
             if self._eof or self._closing:
                 raise ConnectionResetError("the peer is gone")
             self.flush()
+            self._read_on()
             self._more = Deferred()
             await self._more
 
@@ -192,9 +193,7 @@ class Pump(TwistedProtocol):
             self.close()
         elif not self._closing:
             self.flush()
-            if self._reading_paused:
-                self._reading_paused = False
-                self.transport.resumeProducing()
+            self._read_on()
         return result
 
     def _resume(self, result: Any) -> Any:
@@ -203,6 +202,12 @@ class Pump(TwistedProtocol):
         self._step()
         # A failure was raised in the coroutine: nobody else has to hear of it.
         return None if isinstance(result, Failure) else result
+
+    def _read_on(self) -> None:
+        """The engine has used up its input: what waits in the kernel may come."""
+        if self._reading_paused:
+            self._reading_paused = False
+            self.transport.resumeProducing()
 
     def _wake(self) -> None:
         drained, self._drained = self._drained, None
@@ -219,8 +224,10 @@ class Pump(TwistedProtocol):
             self.close()
 
     def _gone(self) -> None:
-        self.session.closed()
-        self.host.left(self)
+        if not self._ended:
+            self._ended = True
+            self.session.closed()
+            self.host.left(self)
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)

@@ -43,31 +43,13 @@ class Intake:
         `fields` are whole header fields from policies.  Raises StoreFull, StoreUnavailable.
         """
         delivery_id, now = self._ids.next(), self._now()
-        recipients = transaction.recipients
-        trace = [
-            return_path_field(transaction.reverse_path),
-            received_field(
-                helo=transaction.helo,
-                peer_host=transaction.peer.host,
-                peer_name=None,
-                by=hostname,
-                protocol=transaction.protocol,
-                delivery_id=delivery_id,
-                # Naming one of several would tell a blind recipient's address to the others.
-                recipient=recipients[0].address if len(recipients) == 1 else None,
-                epoch=now,
-                zone=self._zone,
-                tls=tls,
-                authenticated=transaction.identity is not None,
-            ),
-            *fields,
-        ]
+        trace = self._trace(transaction, delivery_id, now, hostname, tls)
         places = {(owner.account_id, owner.mailbox): Placement(owner.account_id, owner.mailbox) for owner in owners}
         await self._store.deliver(
             NewDelivery(
                 id=delivery_id,
-                envelope=Envelope(transaction.reverse_path, tuple(recipients), transaction.parameters),
-                content=prefixed(b"".join(trace), content),
+                envelope=Envelope(transaction.reverse_path, tuple(transaction.recipients), transaction.parameters),
+                content=prefixed(b"".join((*trace, *fields)), content),
                 placements=tuple(places.values()),
                 received_at=now,
                 zone=self._zone,
@@ -83,3 +65,26 @@ class Intake:
             count=len(places),
         )
         return delivery_id
+
+    def _trace(
+        self, transaction: Transaction, delivery_id: str, now: float, hostname: str, tls: TlsFacts | None
+    ) -> tuple[bytes, bytes]:
+        """Return-Path and Received (RFC 5321 section 4.4)."""
+        recipients = transaction.recipients
+        return (
+            return_path_field(transaction.reverse_path),
+            received_field(
+                helo=transaction.helo,
+                peer_host=transaction.peer.host,
+                peer_name=None,
+                by=hostname,
+                protocol=transaction.protocol,
+                delivery_id=delivery_id,
+                # Naming one of several would tell a blind recipient's address to the others.
+                recipient=recipients[0].address if len(recipients) == 1 else None,
+                epoch=now,
+                zone=self._zone,
+                tls=tls,
+                authenticated=transaction.identity is not None,
+            ),
+        )

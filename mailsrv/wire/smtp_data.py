@@ -74,14 +74,10 @@ class BodyReader:
         """Find a line over the limit by leaps: within each stretch of `limit` octets there must be an LF."""
         limit, size = self._limit, len(piece)
         at = -self._current
-        while size - at > limit:
+        while size - at > limit and not self.long_line:
             end = piece.rfind(b"\n", max(at, 0), at + limit) if at + limit > 0 else -1
-            if end < 0:
-                self.long_line = True
-                end = piece.rfind(b"\n")
-                if end < 0:
-                    self._current += size
-                    return
+            self.long_line = end < 0
             at = end + 1
-        end = piece.rfind(b"\n", max(at, 0))
-        self._current = size - (end + 1) if end >= 0 else size - at
+        if not self.long_line:
+            end = piece.rfind(b"\n", max(at, 0))
+            self._current = size - (end + 1) if end >= 0 else size - at

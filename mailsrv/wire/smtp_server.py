@@ -17,7 +17,8 @@ from ..values import Address, Reply
 from .buffer import Buffer, LineTooLong
 from .engine import NEED_DATA, PAUSED
 from .smtp_data import BodyReader
-from .smtp_syntax import read_base64, read_parameters, read_path
+from .sasl import decode as read_base64
+from .smtp_syntax import read_parameters, read_path
 
 #: A base64 line of an AUTH exchange (RFC 4954 section 4: 12288 octets).
 AUTH_LINE = 12 * 1024

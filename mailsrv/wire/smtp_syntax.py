@@ -6,8 +6,6 @@ Reads return None or raise nothing: what cannot be read is None, the engine says
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 
 from ..values import Address, Reply
 
@@ -100,14 +98,6 @@ def read_parameters(text: str) -> dict[str, str] | None:
             return None
         out[found.group(1).upper()] = found.group(2) or ""
     return out
-
-
-def read_base64(text: bytes) -> bytes | None:
-    """Strict base64; None when it is not."""
-    try:
-        return b64decode(text, validate=True)
-    except (Base64Error, ValueError):
-        return None
 
 
 def print_address(address: Address) -> str:

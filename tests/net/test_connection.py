@@ -1,0 +1,246 @@
+"""The pump: strict order under slow answers, one write per read, back-pressure both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, globalLogPublisher
+
+from mailsrv.net.connection import Connection
+from mailsrv.testing.transport import MemoryTransport
+from mailsrv.values import Peer
+from mailsrv.wire.engine import NEED_DATA
+
+
+class LineEngine:
+    """Lines in, lines as events."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    @property
+    def buffered(self) -> int:
+        return len(self._data)
+
+    def receive(self, octets: bytes) -> None:
+        self._data += octets
+
+    def next_event(self) -> Any:
+        line, end, rest = self._data.partition(b"\n")
+        if not end:
+            return NEED_DATA
+        self._data = rest
+        return line
+
+    def eof(self) -> None:
+        pass
+
+    def tls_started(self) -> None:
+        self._data = b""
+
+
+class EchoSession:
+    """Says every line back; `wait` lines wait for a Deferred, others do what their name tells."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.engine = LineEngine()
+        self.connection = connection
+        self.waits: list[Deferred[None]] = []
+        self.gone = 0
+        self.drained: list[str] = []
+
+    def greet(self) -> None:
+        self.connection.write(b"hi;")
+
+    async def handle(self, event: bytes) -> None:
+        if event.startswith(b"wait"):
+            waited: Deferred[None] = Deferred()
+            self.waits.append(waited)
+            await waited
+        elif event == b"big":
+            self.connection.write(b"x" * 100)
+            await self.connection.drain()
+            self.drained.append("big")
+        elif event == b"more":
+            event = b"more:" + await self.connection.next_event()
+        elif event == b"bug":
+            raise ZeroDivisionError("secret details")
+        elif event == b"quit":
+            self.connection.close()
+        self.connection.write(event + b";")
+
+    def limit(self, connected: float, active: float) -> float | None:
+        return active + 10
+
+    def dismiss(self, why: str) -> None:
+        self.connection.write(b"bye " + why.encode() + b";")
+
+    def fail(self, incident: str) -> None:
+        self.connection.write(b"incident;")
+
+    def closed(self) -> None:
+        self.gone += 1
+
+
+class EchoHost:
+    """What a virtual server gives."""
+
+    pending_octets = 20
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.lost: list[Connection] = []
+        self.soon: list[Any] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def session(self, connection: Connection) -> EchoSession:
+        return EchoSession(connection)
+
+    def tls_context(self) -> Any:
+        return object()
+
+    def left(self, connection: Connection) -> None:
+        self.lost.append(connection)
+
+    def call_soon(self, function: Any, *arguments: Any) -> None:
+        self.soon.append((function, arguments))
+
+
+def connected(window: int = 1 << 30) -> tuple[MemoryTransport, EchoSession, EchoHost]:
+    host = EchoHost()
+    transport = MemoryTransport(window)
+    connection = Connection(host, Peer("192.0.2.1"))
+    transport.attach(connection)
+    session = connection.session
+    assert isinstance(session, EchoSession)
+    return transport, session, host
+
+
+def test_answers_to_one_read_leave_in_one_write() -> None:
+    transport, _, _ = connected()
+    writes: list[bytes] = []
+    transport.write = writes.append  # type: ignore[method-assign]
+    transport.send(b"a\nb\nc\n")
+    assert writes == [b"a;b;c;"]
+
+
+def test_a_slow_answer_keeps_the_order_and_what_was_said_before_leaves() -> None:
+    transport, session, _ = connected()
+    transport.take()
+    transport.send(b"a\nwait1\nb\nwait2\nc\n")
+    assert transport.take() == b"a;"
+    session.waits[0].callback(None)
+    assert transport.take() == b"wait1;b;"
+    session.waits[1].callback(None)
+    assert transport.take() == b"wait2;c;"
+
+
+def test_input_above_the_limit_waits_in_the_kernel() -> None:
+    transport, session, _ = connected()
+    transport.send(b"wait\n")
+    transport.send(b"x" * 30 + b"\n")
+    assert not transport.reading
+    session.waits[0].callback(None)
+    assert transport.reading
+    assert transport.take().endswith(b"wait;" + b"x" * 30 + b";")
+
+
+def test_output_waits_for_a_slow_peer() -> None:
+    transport, session, _ = connected(window=50)
+    transport.take()
+    transport.send(b"big\na\n")
+    assert session.drained == []
+    assert transport.take() == b"x" * 100
+    assert session.drained == ["big"]
+    assert transport.take() == b"big;a;"
+
+
+def test_a_handler_can_wait_for_the_next_event() -> None:
+    transport, _, _ = connected()
+    transport.take()
+    transport.send(b"more\n")
+    assert transport.take() == b""
+    transport.send(b"x\ny\n")
+    assert transport.take() == b"more:x;y;"
+
+
+def test_a_bug_is_logged_once_and_its_text_is_not_shown() -> None:
+    transport, session, host = connected()
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        transport.send(b"bug\nafter\n")
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    assert transport.take() == b"hi;incident;"
+    assert transport.closed
+    assert [e["log_failure"].type for e in events if "log_failure" in e] == [ZeroDivisionError]
+    assert host.lost and session.gone == 1
+
+
+def test_a_vanished_peer_wakes_a_handler_and_all_is_let_go_once() -> None:
+    for sent in (b"", b"more\n", b"big\n"):
+        transport, session, host = connected(window=50)
+        transport.send(sent)
+        transport.drop()
+        assert session.gone == 1 and len(host.lost) == 1
+
+
+def test_a_handler_that_waits_for_the_store_ends_after_its_peer_is_gone() -> None:
+    transport, session, host = connected()
+    transport.send(b"wait\n")
+    transport.drop()
+    assert session.gone == 0
+    session.waits[0].callback(None)
+    assert session.gone == 1 and len(host.lost) == 1
+
+
+def test_half_closed_complete_commands_are_answered_then_closed() -> None:
+    transport, session, _ = connected()
+    transport.take()
+    transport.send(b"wait\na\nhalf")
+    transport.half_close()
+    assert not transport.closed
+    session.waits[0].callback(None)
+    assert transport.take() == b"wait;a;" and transport.closed
+
+
+def test_idle_is_dismissed_but_a_command_under_way_is_not() -> None:
+    transport, session, host = connected()
+    connection = session.connection
+    transport.send(b"wait\n")
+    host.now = 11
+    connection.check(host.now)
+    assert not transport.closed
+    session.waits[0].callback(None)
+    connection.check(host.now)
+    assert transport.closed and transport.take().endswith(b"bye idle;")
+
+
+def test_a_peer_that_takes_nothing_is_cut_off() -> None:
+    transport, session, host = connected(window=50)
+    transport.send(b"big\n")
+    host.now = 11
+    session.connection.check(host.now)
+    assert transport.aborted and session.gone == 1
+
+
+def test_breathe_gives_others_a_turn_after_its_share() -> None:
+    transport, session, host = connected()
+
+    async def handle(event: bytes) -> None:
+        await session.connection.breathe()
+        host.now += 1
+        await session.connection.breathe()
+        session.connection.write(b"done;")
+
+    session.handle = handle  # type: ignore[method-assign]
+    transport.take()
+    transport.send(b"a\n")
+    assert len(host.soon) == 1 and transport.take() == b""
+    function, arguments = host.soon.pop()
+    function(*arguments)
+    assert transport.take() == b"done;"
