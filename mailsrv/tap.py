@@ -23,6 +23,7 @@ from .errors import ConfigError
 from .host.config.load import load
 from .host.config.options import SiteOptions
 from .host.config.profiles import USUAL_PORTS
+from .net.certificate import ensure
 
 log = Logger()
 
@@ -119,9 +120,23 @@ class SiteService(MultiService):
 
             from .host.site import Site
 
+            self._ensure_certificate()
             self.site = Site(self.options, reactor, self.options.base)
             self.site.setServiceParent(self)
         return self.site
+
+    def _ensure_certificate(self) -> None:
+        """A file written by hand need not think of keys: the certificate "default" is made when there is none."""
+        options = self.options
+        if all(server.certificate != "default" for server in options.servers.values()):
+            return
+        table = options.certificates["default"]
+        certificate, key = options.base / table.certificate, options.base / table.key
+        try:
+            if ensure(certificate, key, [options.site.hostname, *options.domains]):
+                log.info("made the self-signed certificate {file}", file=str(certificate))
+        except OSError as error:
+            log.error("no certificate: {reason}", reason=str(error))
 
     def _welcome(self, site: Any) -> None:
         """Say where it listens and how a first mail is sent and read."""
@@ -157,12 +172,14 @@ def _exit_failed() -> None:
 
 def first_steps(options: SiteOptions, addresses: dict[str, list[str]]) -> list[str]:
     """How to send and read a first mail with what runs; no line about what does not."""
-    account = f"me@{next(iter(options.domains))}"
+    # The authenticator of test beds knows u1 before anybody has logged in; `mailsrv init` made me@.
+    name = "u1" if any(choice.use == "any" for choice in options.authenticators) else "me"
+    account = f"{name}@{next(iter(options.domains))}"
     lines = []
     for protocol, text in (
         ("smtp", "send: swaks --server {} --to {}"),
-        ("imap", "read: curl --ssl-reqd -k --user {1} 'imap://{0}/INBOX;MAILINDEX=1'"),
-        ("pop3", "or:   curl --ssl-reqd -k --user {1} pop3://{0}/1"),
+        ("imap", "read: curl -k --ssl-reqd --user {1} 'imap://{0}/INBOX;MAILINDEX=1'"),
+        ("pop3", "or:   curl -k --ssl-reqd --user {1} pop3://{0}/1"),
     ):
         for name, listening in addresses.items():
             plain = [place for place in listening if not place.endswith("/tls")]

@@ -54,7 +54,9 @@ def _missing_files(options: SiteOptions) -> list[ConfigError]:
         for key, value in (("certificate", table.certificate), ("key", table.key)):
             path = options.base / value
             if not path.exists():
-                missing.append(ConfigError(f"{path} is not there", file=str(options.file), key=f"tls.{name}.{key}"))
+                then = "; it is made at the start" if name == "default" else ""
+                text = f"{path} is not there{then}"
+                missing.append(ConfigError(text, file=str(options.file), key=f"tls.{name}.{key}"))
     return missing
 
 

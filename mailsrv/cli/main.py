@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     args = parser().parse_args(arguments)
-    os.umask(0o077)
+    mask = os.umask(0o077)
     try:
         status = int(args.run(args))
         sys.stdout.flush()
@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(args, Refused(str(error)), NO)
     except KeyboardInterrupt:
         return 130
+    finally:
+        os.umask(mask)
 
 
 def _fail(args: argparse.Namespace, error: MailError, status: int) -> int:
