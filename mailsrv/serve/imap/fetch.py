@@ -6,6 +6,7 @@ Messages are worked on in blocks, with one call of each kind to the store for a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -22,6 +23,7 @@ from .answer import Bad, No
 from .sections import Sections
 from .selected import Selection
 from .summaries import complete
+from .view import gathered
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -93,6 +95,27 @@ class Plan:
         return self._forms[with_flags] % (row.number, *values)
 
 
+class _Same:
+    """A list of items as a key: the engine gives the same object for the same words."""
+
+    __slots__ = ("by_uid", "items")
+
+    def __init__(self, items: Sequence[r.FetchItem], by_uid: bool) -> None:
+        self.items, self.by_uid = items, by_uid
+
+    def __hash__(self) -> int:
+        return id(self.items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.items is other.items and self.by_uid == other.by_uid
+
+
+@lru_cache(maxsize=128)
+def _plan(asked: _Same) -> Plan:
+    """The plan of a list of items.  The key holds on to the items, so their id cannot come again."""
+    return Plan(asked.items, asked.by_uid)
+
+
 def _blocks(ranges: Sequence[range], size: int) -> Iterator[range]:
     for part in ranges:
         for at in range(part.start, part.stop, size):
@@ -107,10 +130,10 @@ async def fetch(session: ImapSession, request: r.Fetch) -> bytes:
         raise Bad("Unknown FETCH modifier")
     by_uid = request.name == "UID FETCH"
     ranges = selection.view.positions(request.numbers, by_uid)
-    plan = Plan(request.items, by_uid)
+    plan = _plan(_Same(request.items, by_uid))
     if plan.wanted or plan.sections is not None:
         gone = 0
-        for chunk in _gathered(ranges, BLOCK):
+        for chunk in gathered(ranges, BLOCK):
             gone += await Block(session, selection, plan, chunk).send()
             await session.connection.breathe()
         if gone and not by_uid:
@@ -138,22 +161,6 @@ async def _columns_only(
             session.put(b"".join([b"* %d FETCH (UID %d)\r\n" % pair for pair in pairs]))
         await session.pace()
         await session.connection.breathe()
-
-
-def _gathered(ranges: Sequence[range], size: int) -> Iterator[list[range]]:
-    """Ranges in groups of at most `size` messages, so that a set of single numbers makes few blocks."""
-    group: list[range] = []
-    room = size
-    for part in ranges:
-        while part:
-            taken, part = part[:room], part[room:]
-            group.append(taken)
-            room -= len(taken)
-            if not room:
-                yield group
-                group, room = [], size
-    if group:
-        yield group
 
 
 class Block:

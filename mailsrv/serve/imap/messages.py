@@ -17,11 +17,13 @@ from ...wire import imap_requests as r
 from . import tell
 from .answer import Bad, No, of_target
 from .selected import Selection, marked_deleted
-from .view import View
+from .view import View, gathered
 
 if TYPE_CHECKING:
     from .session import ImapSession
 
+#: Messages changed with one call to the store.
+BLOCK = 5000
 _ISSUED = "Some of the messages were expunged"
 
 
@@ -35,21 +37,32 @@ async def store(session: ImapSession, request: r.Store) -> bytes:
     by_uid = request.name == "UID STORE"
     # What the client is told below is told against what it knows: first let that be the newest.
     await tell.catch_up(session, expunge=by_uid)
-    view = selection.view
-    ranges = view.positions(request.numbers, by_uid)
-    if ranges:
-        before = [mask for part in ranges for mask in view.flags(part)] if request.silent else []
-        uids = [uid for part in ranges for uid in view.uids(part)]
-        change = FlagChange(request.action, frozenset(request.flags))
-        updated = await selection.mailbox.update(view.uid_set(ranges), change)
-        rows: Iterable[tuple[int, int]] = zip(updated.uids, updated.flags)
-        if request.silent:
-            rows = _surprises(view, change, dict(zip(uids, before)), updated)
-        await tell.tell_flags(session, selection, _numbered(view, rows))
-        view.told(updated, updated.uids, updated.flags)
-        if not by_uid and len(updated.uids) < len(uids):
-            raise No("EXPUNGEISSUED", _ISSUED)
+    change = FlagChange(request.action, frozenset(request.flags))
+    lost = 0
+    for block in gathered(selection.view.positions(request.numbers, by_uid), BLOCK):
+        lost += await _store(session, selection, block, change, request.silent)
+        await session.connection.breathe()
+        # Numbers stay what they are until the last block is done.
+        await tell.catch_up(session, expunge=False)
+    if lost and not by_uid:
+        raise No("EXPUNGEISSUED", _ISSUED)
     return b"OK STORE completed"
+
+
+async def _store(
+    session: ImapSession, selection: Selection, ranges: list[range], change: FlagChange, silent: bool
+) -> int:
+    """Change a block of messages and tell of it; how many of them are gone."""
+    view = selection.view
+    uids = [uid for part in ranges for uid in view.uids(part)]
+    before = [mask for part in ranges for mask in view.flags(part)] if silent else []
+    updated = await selection.mailbox.update(view.uid_set(ranges), change)
+    rows: Iterable[tuple[int, int]] = zip(updated.uids, updated.flags)
+    if silent:
+        rows = _surprises(view, change, dict(zip(uids, before)), updated)
+    await tell.tell_flags(session, selection, _numbered(view, rows))
+    view.told(updated, updated.uids, updated.flags)
+    return len(uids) - len(updated.uids)
 
 
 def _surprises(

@@ -258,3 +258,19 @@ class View:
                     at -= 1
                     continue
             yield at + 1, uid, mask
+
+
+def gathered(ranges: Sequence[range], size: int) -> Iterator[list[range]]:
+    """Ranges in groups of at most `size` messages, so that a set of single numbers makes few blocks."""
+    group: list[range] = []
+    room = size
+    for part in ranges:
+        while part:
+            taken, part = part[:room], part[room:]
+            group.append(taken)
+            room -= len(taken)
+            if not room:
+                yield group
+                group, room = [], size
+    if group:
+        yield group
