@@ -30,7 +30,8 @@ def missing_packages() -> list[str]:
 def install_packages(packages: list[str]) -> None:
     """Install with apt, quietly; services that a package brings are kept from starting."""
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    for command in (["apt-get", "-qq", "update"], ["apt-get", "-qq", "-y", "install", "--no-install-recommends", *packages]):
+    install = ["apt-get", "-qq", "-y", "install", "--no-install-recommends", *packages]
+    for command in (["apt-get", "-qq", "update"], install):
         subprocess.run(command, env=quiet, check=False, stdout=subprocess.DEVNULL, timeout=300)
 
 

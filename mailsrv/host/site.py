@@ -23,6 +23,7 @@ from ..auth.authorizer import AllowAccounts
 from ..auth.hashing import PasswordHasher
 from ..errors import ConfigError, MailError
 from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, ISaslMechanism
+from ..net.certificate import ensure
 from ..net.tls import Certificate
 from ..parts import find
 from ..serve.session import Services, SmtpServices
@@ -108,22 +109,19 @@ class Site(MultiService):
     # ------------------------------------------------------------ life
 
     def privilegedStartService(self) -> None:
-        """Twisted: take the ports while the process may."""
-        self._bind()
-
-    def startService(self) -> None:
-        """Twisted: open, then accept."""
-        Service.startService(self)
-        self._bind()
-        self._opening = True
-        Deferred.fromCoroutine(self._start()).addBoth(self._report)
-
-    def _bind(self) -> None:
+        """Twisted: take the ports while the process may; a second call does nothing."""
         if not self.servers:
             certificates = self._certificates()
             for name, server in self.options.servers.items():
                 self.servers[name] = self._server(server, certificates)
                 self.servers[name].bind()
+
+    def startService(self) -> None:
+        """Twisted: open, then accept."""
+        Service.startService(self)
+        self.privilegedStartService()
+        self._opening = True
+        Deferred.fromCoroutine(self._start()).addBoth(self._report)
 
     async def _start(self) -> None:
         await self.open()
@@ -163,7 +161,15 @@ class Site(MultiService):
     # ------------------------------------------------------------ wiring
 
     def _certificates(self) -> Mapping[str, Certificate]:
-        base = self.base
+        base, default = self.base, self.options.certificates.get("default")
+        if default is not None and not any(path[:2] == ("tls", "default") for path in self.options.given):
+            # Nobody said where the certificate is: a site of its own makes its own, so that TLS always works.
+            names = [self.options.site.hostname, *self.options.domains]
+            try:
+                if ensure(base / default.certificate, base / default.key, names):
+                    log.warn("made a self-signed certificate, {file}", file=str(base / default.certificate))
+            except OSError as error:
+                log.error("cannot make a certificate: {error}", error=str(error))
         return {
             name: Certificate(base / table.certificate, base / table.key, self.monotonic)
             for name, table in self.options.certificates.items()

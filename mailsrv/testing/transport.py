@@ -123,5 +123,3 @@ class MemoryTransport:
         if not self.closed and self._connection is not None:
             self.closed = True
             self._connection.connectionLost(Failure(ConnectionDone()))
-
-

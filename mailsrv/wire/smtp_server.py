@@ -16,8 +16,8 @@ from ..limits import Limits
 from ..values import Address, Reply
 from .buffer import Buffer, LineTooLong
 from .engine import NEED_DATA, PAUSED
-from .smtp_data import BodyReader
 from .sasl import decode as read_base64
+from .smtp_data import BodyReader
 from .smtp_syntax import read_parameters, read_path
 
 #: A base64 line of an AUTH exchange (RFC 4954 section 4: 12288 octets).

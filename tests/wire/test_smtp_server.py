@@ -17,7 +17,8 @@ LIMITS = Limits(command_octets=200, text_line_octets=100)
 
 SCRIPT = (
     b"EHLO client.example\r\nMAIL FROM:<a.b@c.example> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<\"x y\"@d.example>\r\n"
-    b"BOGUS\r\n" + b"N" * 300 + b"\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.a\r\n\r\n.\r\nRSET\r\nAUTH PLAIN AAAA\r\nQUIT\r\n"
+    b"BOGUS\r\n" + b"N" * 300 + b"\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.a\r\n\r\n.\r\nRSET\r\n"
+    b"AUTH PLAIN AAAA\r\nQUIT\r\n"
 )
 
 
@@ -133,7 +134,7 @@ def test_rfc_5321_4_5_2_dots_and_end_survive_every_split(lines: list[bytes], cut
     "end", [b"\n.\n", b"\r.\r", b"\n.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\n\0.\r\n"], ids=lambda e: repr(e)
 )
 def test_smuggling_nothing_but_crlf_dot_crlf_ends_a_message(end: bytes) -> None:
-    got, reader = read_body([b"first" + end + b"MAIL FROM:<evil@x.example>\r\n"])
+    _, reader = read_body([b"first" + end + b"MAIL FROM:<evil@x.example>\r\n"])
     assert not reader.ended
 
 

@@ -1,0 +1,139 @@
+"""Live tests: a child `twistd` on free loopback ports, spoken to by real clients from other processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PASSWORD = "correct horse"
+DOMAIN = "example.test"
+#: The command beside the interpreter that runs the tests.
+TWISTD = str(Path(sys.executable).with_name("twistd"))
+CONFIG = """
+[site]
+hostname = "mx.example.test"
+domains = ["example.test"]
+data = "data"
+[store]
+use = "sqlite"
+[smtp.default]
+listen = ["127.0.0.1:0"]
+[smtp.submission]
+role = "submission"
+listen = ["127.0.0.1:0", "127.0.0.1:0/tls"]
+[imap.default]
+listen = ["127.0.0.1:0", "127.0.0.1:0/tls"]
+[pop3.default]
+listen = ["127.0.0.1:0", "127.0.0.1:0/tls"]
+"""
+
+
+class Server:
+    """A running site; `port(name, tls)` tells where a virtual server listens."""
+
+    def __init__(self, folder: Path, config: str = CONFIG) -> None:
+        self.folder = folder
+        self.config = folder / "mailsrv.toml"
+        self.config.write_text(config, encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready: dict[str, dict[str, object]] = {}
+
+    def command(self, *arguments: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `mailsrv NOUN VERB ...`."""
+        noun_verb = [a for a in arguments[:2]]
+        line = [sys.executable, "-m", "mailsrv", *noun_verb, "--config", str(self.config), *arguments[2:]]
+        done = subprocess.run(line, input=given, capture_output=True, text=True, timeout=60)
+        if check:
+            assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+        return done
+
+    def start(self) -> None:
+        """Start and wait until it accepts; the log is in `log`."""
+        ready = self.folder / "data" / "ready.json"
+        ready.unlink(missing_ok=True)
+        log = (self.folder / "log").open("ab")
+        line = [TWISTD, "-n", "--pidfile=", "mailsrv", "--config", str(self.config)]
+        self._process = subprocess.Popen(line, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        until = time.monotonic() + 20
+        while not ready.exists():
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < until, (self.folder / "log").read_text()
+            time.sleep(0.02)
+        self._ready = json.loads(ready.read_text())["servers"]
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it and wait."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+            self._process = None
+
+    def port(self, name: str, tls: bool = False) -> int:
+        """The port of a virtual server's plain or TLS binding."""
+        for address in self._ready[name]["addresses"]:  # type: ignore[attr-defined]
+            if address.endswith("/tls") == tls:
+                return int(address.removesuffix("/tls").rpartition(":")[2])
+        raise AssertionError(f"{name} has no such binding: {self._ready[name]}")
+
+    def log(self) -> str:
+        """What it logged so far."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One site for all tests of a run; tests use accounts of their own."""
+    made = Server(tmp_path_factory.mktemp("site"))
+    made.start()
+    yield made
+    made.stop()
+    log = made.log()
+    assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def account(server: Server, request: pytest.FixtureRequest) -> str:
+    """A new account of the site, with PASSWORD."""
+    name = f"{request.node.name.replace('[', '-').replace(']', '')[-40:].strip('-_')}@{DOMAIN}"
+    server.command("user", "add", name, "--password-file", str(_password_file(server)))
+    return name
+
+
+def _password_file(server: Server) -> Path:
+    path = server.folder / "password"
+    if not path.exists():
+        path.write_text(PASSWORD + "\n")
+        path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def password_file(server: Server) -> Path:
+    """A file with PASSWORD."""
+    return _password_file(server)
+
+
+def program(name: str) -> str:
+    """A client's path; skips the test where it is not installed, fails it in CI."""
+    found = shutil.which(name)
+    if found is None:
+        message = f"{name} is not installed (python -m tests installs it as root)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
