@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError, MailError, Refused
 from ..host.config.edit import write_atomically
-from ..host.config.load import load, machine_name
+from ..host.config.load import loads, machine_name
 from ..host.config.options import SiteOptions
 from ..host.config.profiles import PROFILES, USUAL_PORTS, Values, ports_from, write_profile
 from ..host.config.values import HOSTNAME
@@ -83,28 +83,22 @@ def _make_files(folder: Path, text: str, test_password: str) -> SiteOptions:
     path = folder / FILE
     if path.exists():
         raise Refused(f"{path} is there already; `mailsrv check {path}` reads it")
+    # A mistake (an --address nobody can have, say) shows before anything is made.
+    options = loads(text, path)
+    table = options.certificates["default"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        data = folder / "data"
-        data.mkdir(mode=0o700, exist_ok=True)
-        if any(data.iterdir()):
-            raise Refused(f"{data} holds something already; choose another folder or move it away")
+        options.data.mkdir(mode=0o700, exist_ok=True)
+        if any(options.data.iterdir()):
+            raise Refused(f"{options.data} holds something already; choose another folder or move it away")
+        ensure(
+            options.base / table.certificate, options.base / table.key, [options.site.hostname, *options.domains]
+        )
     except OSError as error:
         raise ConfigError(error.strerror or str(error), file=str(folder)) from error
+    if test_password:
+        write_atomically(options.data / "test-password", f"{test_password}\n".encode(), 0o600)
     write_atomically(path, text.encode("utf-8"))
-    try:
-        options = load(path)
-        if test_password:
-            write_atomically(data / "test-password", f"{test_password}\n".encode(), 0o600)
-        table = options.certificates["default"]
-        names = [options.site.hostname, *options.domains]
-        ensure(options.base / table.certificate, options.base / table.key, names)
-    except OSError as error:
-        raise ConfigError(error.strerror or str(error), file=str(path)) from error
-    except ConfigError:
-        # What was written does not load (an address nobody has, say): leave no half of a site.
-        path.unlink(missing_ok=True)
-        raise
     return options
 
 

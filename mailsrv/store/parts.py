@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import frozen
+from twisted.logger import Logger
 
 from ..parts import DURATION, option
+
+log = Logger()
 
 
 @frozen
@@ -21,3 +24,13 @@ def build_memory(options: Any, site: Any) -> Any:
     from .memory import MemoryStore
 
     return MemoryStore(site.clock)
+
+
+def build_sqlite(options: SqliteOptions, site: Any) -> Any:
+    """The store of the site's data folder; what its start found is logged.  Raises InUse, StoreUnavailable."""
+    from .embedded.store import EmbeddedStore
+
+    store = EmbeddedStore.open(site.options.data, site.call_from_thread, site.clock, purge_after=options.purge_after)
+    for line in store.report:
+        log.warn("{data}: {line}", data=str(site.options.data), line=line)
+    return store
