@@ -1,0 +1,161 @@
+"""Bounded reads of the index, on a connection of their own: no read transaction outlives a call."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+from attrs import define
+
+from ...errors import StoreUnavailable
+from . import schema
+from .ghosts import Stored
+from .transaction import ROW_BITS, unite
+
+_STORED = "SELECT uid, segment, ordinal, size, date, zone, saved FROM message WHERE mailbox=? AND uid"
+_STATE = "id, uidvalidity, uidnext, modseq, exist, unseen, deleted, octets, recent_from, recent"
+
+
+@define
+class MailboxRow:
+    """The row of one mailbox as a reader sees it."""
+
+    id: int
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+    exist: int
+    unseen: int
+    deleted: int
+    octets: int
+    recent_from: int
+    recent: int
+
+
+@define
+class Loaded:
+    """The columns of a mailbox at one moment."""
+
+    row: MailboxRow
+    uids: list[int]
+    flags: list[int]
+    modseqs: list[int]
+    keywords: list[bytes]
+    #: How many rows were not in the snapshot.
+    fresh: int
+
+
+@define
+class Snapshot:
+    """Packed columns kept in the derived database: valid up to `modseq`, for UIDs below `uidnext`."""
+
+    modseq: int
+    uidnext: int
+    uids: bytes
+    flags: bytes
+    modseqs: bytes
+
+    def unpack(self) -> tuple[list[int], list[int], list[int]]:
+        """The three columns."""
+        return tuple(array("q", column).tolist() for column in (self.uids, self.flags, self.modseqs))  # type: ignore
+
+
+class Index:
+    """Reads.  One object serves one thread at a time; each thread that reads has its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.connection = schema.connect(path, readonly=True)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.connection.close()
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a bounded query.  Raises StoreUnavailable."""
+        try:
+            return self.connection.execute(sql, values).fetchall()
+        except apsw.Error as cause:
+            raise StoreUnavailable() from cause
+
+    def mailbox(self, account: int, name: str) -> MailboxRow | None:
+        """The row of a name."""
+        rows = self.rows(f"SELECT {_STATE} FROM mailbox WHERE account=? AND name=?", (account, name))
+        return MailboxRow(*rows[0]) if rows else None
+
+    def stored(self, mailbox: int, uids: Sequence[int]) -> dict[int, Stored]:
+        """UID -> row of those that exist, in one statement."""
+        low, high = min(uids), max(uids)
+        if high - low < 2 * len(uids) or len(uids) == 1:
+            rows = self.rows(f"{_STORED} BETWEEN ? AND ?", (mailbox, low, high))
+        else:
+            wanted = apsw.carray(array("q", uids))
+            rows = self.rows(f"{_STORED} IN (SELECT value FROM carray(?))", (mailbox, wanted))
+        return {row[0]: row for row in rows}
+
+    def tombstones(self, mailbox: int, since: int, until: int) -> tuple[int, list[tuple[int, int]]]:
+        """(the floor, ranges of the UIDs that were expunged after `since` and up to `until`)."""
+        rows = self.rows("SELECT tombstone_floor FROM mailbox WHERE id=?", (mailbox,))
+        floor = rows[0][0] if rows else 0
+        ranges = []
+        for (text,) in self.rows(
+            "SELECT uids FROM tombstone WHERE mailbox=? AND modseq>? AND modseq<=?", (mailbox, since, until)
+        ):
+            ranges += parse_ranges(text)
+        return floor, ranges
+
+    def load(self, mailbox: int, snapshot: Snapshot | None) -> Loaded | None:
+        """The columns, from the snapshot as far as it holds; None when the mailbox is gone."""
+        connection = self.connection
+        try:
+            connection.execute("BEGIN")
+            try:
+                return self._load(mailbox, snapshot)
+            finally:
+                connection.execute("COMMIT")
+        except apsw.Error as cause:
+            raise StoreUnavailable() from cause
+
+    def _load(self, mailbox: int, snapshot: Snapshot | None) -> Loaded | None:
+        execute = self.connection.execute
+        found = execute(f"SELECT {_STATE}, flag_modseq FROM mailbox WHERE id=?", (mailbox,)).fetchone()
+        if found is None:
+            return None
+        row, flag_modseq = MailboxRow(*found[:-1]), found[-1]
+        keywords = [bytes(name) for (name,) in execute(
+            "SELECT name FROM keyword WHERE mailbox=? ORDER BY place", (mailbox,))]
+        uids: list[int] = []
+        flags: list[int] = []
+        modseqs: list[int] = []
+        first = 0
+        if snapshot is not None and flag_modseq <= snapshot.modseq <= row.modseq:
+            uids, flags, modseqs = snapshot.unpack()
+            first = snapshot.uidnext
+        fresh = execute(
+            "SELECT uid, flags, modseq FROM message WHERE mailbox=? AND uid>=?", (mailbox, first)
+        ).fetchall()
+        if fresh:
+            columns = list(zip(*fresh))
+            uids += columns[0]
+            flags += columns[1]
+            modseqs += columns[2]
+        if len(keywords) > ROW_BITS - 5:
+            places = {uid: place for place, uid in enumerate(uids)}
+            for uid, bits in execute("SELECT uid, bits FROM spill WHERE mailbox=?", (mailbox,)):
+                if uid in places:
+                    flags[places[uid]] = unite(flags[places[uid]], bits)
+        return Loaded(row, uids, flags, modseqs, keywords, len(fresh))
+
+
+def parse_ranges(text: str) -> list[tuple[int, int]]:
+    """Read what `str(UidSet)` wrote."""
+    ranges = []
+    for part in text.split(","):
+        low, _, high = part.partition(":")
+        ranges.append((int(low), int(high or low)))
+    return ranges
+
+

@@ -1,0 +1,298 @@
+"""Open mailboxes: one shared set of columns for each mailbox and process, fed with the deltas of every commit.
+
+All of it runs in the reactor thread.  A mailbox that nobody has open costs nothing here.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from ...errors import MailError, NoSuchMailbox, StoreUnavailable
+from ...numbers import UidSet
+from ...values import Changes, Columns, MailboxState
+from .derived import Derived
+from .ghosts import Ghosts
+from .index import Index, Loaded, Snapshot
+from .transaction import Delta
+
+#: Changes remembered in memory, and UIDs in them; what is older is looked up.
+LOG_ENTRIES, LOG_UIDS = 1000, 20_000
+#: More expunged rows than this are filtered out in one pass instead of cut out one by one.
+_CUT = 20
+#: More rows than this are not read from the index in the reactor thread.
+_SYNCHRONOUS = 5000
+#: A mailbox with fewer rows is not worth a snapshot; nor is one that was read with fewer rows beyond its snapshot.
+_SNAPSHOT_ROWS = 500
+
+
+class Opened:
+    """One open mailbox: columns, counters, log of changes, handles and watchers."""
+
+    __slots__ = (
+        "columns", "counters", "deleted", "handles", "history", "loading", "log", "log_floor", "logged", "mailbox",
+        "pending", "recent_from", "stale", "uidvalidity", "waiting", "watchers",
+    )
+
+    def __init__(self, mailbox: int, history: int) -> None:
+        self.mailbox, self.history = mailbox, min(history, LOG_ENTRIES)
+        self.columns = Columns()
+        self.uidvalidity = self.recent_from = 0
+        self.counters = (1, 0, 0, 0)
+        self.deleted = False
+        self.loading = True
+        self.pending: list[Delta] = []
+        self.waiting: list[Deferred[None]] = []
+        #: (MODSEQ, changed UIDs, expunged UIDs), newest last; complete for what is above `log_floor`.
+        self.log: deque[tuple[int, Sequence[int], Sequence[int]]] = deque()
+        self.log_floor = self.logged = 0
+        #: A new snapshot would save the next one who opens the mailbox something.
+        self.stale = False
+        #: handle -> MODSEQ when it was opened.
+        self.handles: dict[object, int] = {}
+        self.watchers: dict[object, Callable[[], Any]] = {}
+
+    def fill(self, loaded: Loaded, recent_from: int, stale: bool) -> None:
+        """Take what was read, then the changes that were committed meanwhile."""
+        row, columns = loaded.row, self.columns
+        columns.uids, columns.flags, columns.modseqs = loaded.uids, loaded.flags, loaded.modseqs
+        columns.keywords, columns.modseq = loaded.keywords, row.modseq
+        self.uidvalidity = row.uidvalidity
+        self.recent_from = max(recent_from, row.recent_from)
+        self.counters = (row.uidnext, row.unseen, row.deleted, row.octets)
+        self.log_floor = row.modseq
+        self.stale = stale
+        self.loading = False
+        pending, self.pending = self.pending, []
+        self.apply(pending)
+
+    def state(self) -> MailboxState:
+        """Counters, in step with the columns."""
+        columns = self.columns
+        uidnext, unseen, deleted, octets = self.counters
+        recent = len(columns.uids) - bisect_left(columns.uids, self.recent_from)
+        return MailboxState(self.mailbox, self.uidvalidity, uidnext, columns.modseq, len(columns.uids), unseen,
+                            deleted, octets, recent)
+
+    def apply(self, deltas: Iterable[Delta]) -> None:
+        """Bring committed changes into the columns."""
+        if self.loading:
+            self.pending += deltas
+            return
+        columns = self.columns
+        for delta in deltas:
+            if delta.modseq <= columns.modseq:
+                continue
+            columns.modseq = delta.modseq
+            if delta.keywords is not None:
+                columns.keywords += delta.keywords[len(columns.keywords) :]
+            if delta.kind == "rows":
+                for uid, mask in delta.rows:
+                    columns.uids.append(uid)
+                    columns.flags.append(mask)
+                    columns.modseqs.append(delta.modseq)
+            elif delta.kind == "flags":
+                self._reflag(delta)
+                self.stale = True
+            else:
+                self._cut(delta.gone)
+                self.stale = True
+            self.counters = delta.counters
+            self._remember(delta)
+
+    def _reflag(self, delta: Delta) -> None:
+        columns, at = self.columns, 0
+        uids, flags, modseqs = columns.uids, columns.flags, columns.modseqs
+        for uid, mask in delta.rows:
+            at = bisect_left(uids, uid, at)
+            flags[at] = mask
+            modseqs[at] = delta.modseq
+
+    def _cut(self, gone: Sequence[int]) -> None:
+        """Take rows out; all three lists are new ones afterwards (see `Columns`)."""
+        columns = self.columns
+        uids = columns.uids
+        if len(gone) <= _CUT:
+            places = [bisect_left(uids, uid) for uid in reversed(gone)]
+            new = [list(uids), list(columns.flags), list(columns.modseqs)]
+            for column in new:
+                for at in places:
+                    del column[at]
+            columns.uids, columns.flags, columns.modseqs = new
+            return
+        removed = set(gone)
+        kept = [at for at, uid in enumerate(uids) if uid not in removed]
+        columns.uids, columns.flags, columns.modseqs = (
+            [column[at] for at in kept] for column in (uids, columns.flags, columns.modseqs)
+        )
+
+    def _remember(self, delta: Delta) -> None:
+        changed = [uid for uid, _ in delta.rows]
+        self.log.append((delta.modseq, changed, delta.gone))
+        self.logged += len(changed) + len(delta.gone)
+        while len(self.log) > self.history or self.logged > LOG_UIDS:
+            modseq, changed, gone = self.log.popleft()
+            self.logged -= len(changed) + len(gone)
+            self.log_floor = modseq
+
+    def changes(self, since: int, index: Index) -> Changes:
+        """All that changed after the MODSEQ `since`."""
+        columns = self.columns
+        floor = False
+        if since >= self.log_floor:
+            places, vanished = self._logged(since)
+        else:
+            oldest, ranges = index.tombstones(self.mailbox, since, columns.modseq)
+            if since < oldest:
+                since, ranges, floor = 0, [], True
+            places = [at for at, modseq in enumerate(columns.modseqs) if modseq > since]
+            vanished = UidSet(ranges)
+        return Changes(
+            columns.modseq,
+            [columns.uids[at] for at in places],
+            [columns.flags[at] for at in places],
+            [columns.modseqs[at] for at in places],
+            vanished,
+            floor,
+        )
+
+    def _logged(self, since: int) -> tuple[list[int], UidSet]:
+        """(places of the rows that changed after `since`, what vanished), from the log."""
+        changed: set[int] = set()
+        gone: list[int] = []
+        for modseq, uids, expunged in reversed(self.log):
+            if modseq <= since:
+                break
+            changed.update(uids)
+            gone += expunged
+        changed.difference_update(gone)
+        uids, at, places = self.columns.uids, 0, []
+        for uid in sorted(changed):
+            at = bisect_left(uids, uid, at)
+            places.append(at)
+        return places, UidSet.of(gone)
+
+    def notify(self) -> None:
+        """Call the watchers; one that is stopped by another before its turn is not called any more."""
+        for token, watcher in list(self.watchers.items()):
+            if token in self.watchers:
+                watcher()
+
+
+class Openings:
+    """All open mailboxes of a store, by id."""
+
+    def __init__(
+        self, index: Index, derived: Derived, ghosts: Ghosts, load: Callable[..., Deferred[Loaded | None]],
+        history: int,
+    ) -> None:
+        self._index, self._derived, self._ghosts = index, derived, ghosts
+        self._load, self._history = load, history
+        self._open: dict[int, Opened] = {}
+        #: Claims of \\Recent that are not in the index yet.
+        self.claims: dict[int, int] = {}
+        #: Called with the id of a deleted mailbox that the last handle released.
+        self.abandoned: Callable[[int], None] = lambda mailbox: None
+
+    def get(self, mailbox: int) -> Opened | None:
+        """The mailbox, when it is open and loaded."""
+        opened = self._open.get(mailbox)
+        return None if opened is None or opened.loading else opened
+
+    async def open(self, mailbox: int, exist: int, handle: object) -> Opened:
+        """Share the mailbox with this handle.  Raises NoSuchMailbox, StoreUnavailable."""
+        opened = self._open.get(mailbox)
+        if opened is None:
+            opened = self._open[mailbox] = Opened(mailbox, self._history)
+            await self._fill(opened, exist)
+        elif opened.loading:
+            waiting: Deferred[None] = Deferred()
+            opened.waiting.append(waiting)
+            await waiting
+        if opened.deleted:
+            if not opened.handles and self._open.pop(mailbox, None) is not None:
+                self.abandoned(mailbox)
+            raise NoSuchMailbox()
+        if self._open.get(mailbox) is not opened:
+            raise StoreUnavailable()
+        opened.handles[handle] = opened.columns.modseq
+        return opened
+
+    async def _fill(self, opened: Opened, exist: int) -> None:
+        """Load the columns, in a thread when there are many."""
+        error: MailError | None = None
+        snapshot = self._derived.snapshot(opened.mailbox) if exist >= _SNAPSHOT_ROWS else None
+        beyond = exist if snapshot is None else exist - len(snapshot.uids) // 8
+        try:
+            if beyond <= _SYNCHRONOUS:
+                loaded = self._index.load(opened.mailbox, snapshot)
+            else:
+                loaded = await self._load(opened.mailbox, snapshot)
+            if loaded is None:
+                raise NoSuchMailbox()
+            opened.fill(loaded, self.claims.get(opened.mailbox, 0), loaded.fresh >= _SNAPSHOT_ROWS)
+        except MailError as failure:
+            error = failure
+        waiting, opened.waiting = opened.waiting, []
+        if error is not None:
+            self._open.pop(opened.mailbox, None)
+        for deferred in waiting:
+            deferred.callback(None)
+        if error is not None:
+            raise error
+
+    def release(self, opened: Opened, handle: object) -> None:
+        """The handle is done; with the last one the mailbox is closed."""
+        if opened.handles.pop(handle, None) is None:
+            return
+        if opened.handles:
+            self._ghosts.forget(opened.mailbox, min(opened.handles.values()))
+            return
+        self._ghosts.forget(opened.mailbox, opened.columns.modseq)
+        if self._open.get(opened.mailbox) is opened:
+            del self._open[opened.mailbox]
+        if opened.deleted:
+            self.abandoned(opened.mailbox)
+        elif len(opened.columns.uids) >= _SNAPSHOT_ROWS and opened.stale:
+            self._derived.keep_snapshot(opened.mailbox, _pack(opened))
+
+    def committed(self, deltas: dict[int, list[Delta]], gone: Iterable[int]) -> list[Opened]:
+        """Bring a batch into the open mailboxes; gives those whose watchers must be called."""
+        changed = []
+        for mailbox, found in deltas.items():
+            opened = self._open.get(mailbox)
+            if opened is not None:
+                opened.apply(found)
+                changed.append(opened)
+            elif any(delta.kind == "gone" for delta in found):
+                self._ghosts.forget(mailbox, found[-1].modseq)
+        for mailbox in gone:
+            opened = self._open.get(mailbox)
+            if opened is None:
+                self.abandoned(mailbox)
+            else:
+                opened.deleted = True
+                changed.append(opened)
+        return changed
+
+    def close(self) -> None:
+        """Keep what would have to be read again."""
+        for opened in self._open.values():
+            if len(opened.columns.uids) >= _SNAPSHOT_ROWS and opened.stale and not opened.deleted:
+                self._derived.keep_snapshot(opened.mailbox, _pack(opened))
+
+
+def _pack(opened: Opened) -> Snapshot:
+    columns = opened.columns
+    # Masks with many keywords do not fit: the rows beyond bit 62 are read from their own table again.
+    flags = [mask & (2**63 - 1) for mask in columns.flags] if len(columns.keywords) > 58 else columns.flags
+    return Snapshot(
+        columns.modseq,
+        opened.counters[0],
+        *(array("q", column).tobytes() for column in (columns.uids, flags, columns.modseqs)),
+    )

@@ -1,0 +1,169 @@
+"""What the writer thread does for a caller: one object for each request, and those that bring messages in.
+
+`run(transaction)` works off one slice and says whether that was the last; it may raise a MailError before it has
+changed any row (see `transaction`).  `rows` and `octets` are its share of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from ...errors import MailError, NoSuchMailbox
+from ...values import Appended, NewDelivery, NewMessage
+from .. import keywords as kw
+from ..names import INBOX, normalise
+from . import records
+from .boxes import Box
+from .transaction import Transaction
+
+#: Rows of one slice of a large operation.
+SLICE = 500
+#: A delivery to more placements than this is sliced (decisions 5).
+MAX_PLACEMENTS = 1000
+
+#: A placement that has a mailbox: its row, the mask of its flags, the keywords the mailbox must get for it.
+_Target = tuple[Box, int, tuple[bytes, ...]]
+
+
+class Operation:
+    """Base.  `deferred` fires in the reactor thread with `result` or `error`."""
+
+    __slots__ = ("counted", "deferred", "error", "result")
+    rows = 1
+    octets = 0
+
+    def __init__(self) -> None:
+        self.deferred: Deferred[Any] | None = None
+        #: Whether it takes room in the bounded queue.
+        self.counted = False
+        self.result: Any = None
+        self.error: MailError | None = None
+
+    def run(self, transaction: Transaction) -> bool:
+        """Do one slice; True: done."""
+        raise NotImplementedError
+
+    def acknowledge(self) -> None:
+        """Answer the caller; in the reactor thread, after the commit."""
+        deferred, self.deferred = self.deferred, None
+        if deferred is None:
+            return
+        if self.error is not None:
+            deferred.errback(self.error)
+        else:
+            deferred.callback(self.result)
+
+
+class Barrier(Operation):
+    """Does nothing; when it is answered, all that was queued before it was."""
+
+    __slots__ = ()
+
+    def run(self, transaction: Transaction) -> bool:
+        """Nothing."""
+        return True
+
+
+class Deliver(Operation):
+    """IMessageStore.deliver."""
+
+    __slots__ = ("_at", "_reference", "delivery", "octets", "rows")
+
+    def __init__(self, delivery: NewDelivery) -> None:
+        super().__init__()
+        self.delivery = delivery
+        self.octets = delivery.content.size
+        self.rows = min(len(delivery.placements), MAX_PLACEMENTS)
+        self._at = 0
+        self._reference: tuple[int, int] | None = None
+
+    def run(self, transaction: Transaction) -> bool:
+        """Content and rows; of very many placements a part, each part with a record of its own."""
+        delivery, boxes = self.delivery, transaction.boxes
+        placements = delivery.placements[self._at : self._at + MAX_PLACEMENTS]
+        todo: list[_Target] = []
+        shown: list[Any] = []
+        taken: dict[int, int] = {}
+        for placement in placements:
+            box = boxes.target(placement.account_id, _name(placement.mailbox))
+            if box is None:
+                continue
+            offset = taken.get(box.id, 0)
+            taken[box.id] = offset + 1
+            flags = placement.flags
+            mask, new = kw.assign(flags, boxes.keywords(box), lenient=True) if flags else (0, ())
+            todo.append((box, mask, new))
+            shown.append([box.account, box.id, box.uidnext + offset, box.modseq + 1 + offset,
+                          [flag.decode("latin-1") for flag in flags]])
+        if todo:
+            self._write(transaction, todo, shown)
+        self._at += len(placements)
+        return self._at >= len(delivery.placements)
+
+    def _write(self, transaction: Transaction, todo: list[_Target], shown: list[Any]) -> None:
+        delivery = self.delivery
+        content, date, zone = delivery.content, int(delivery.received_at), delivery.zone
+        if self._reference is None:
+            header = records.envelope_header(delivery, transaction.now, shown)
+            self._reference = transaction.add(records.CONTENT, header, content)
+        else:
+            header = records.placements_header(self._reference, content.size, date, zone, transaction.now, shown)
+            transaction.add(records.PLACEMENTS, header)
+        reference, size, boxes = self._reference, content.size, transaction.boxes
+        for box, mask, new in todo:
+            if new:
+                # A second placement in the same mailbox may have brought them already.
+                mask, new = kw.assign(kw.names_of(mask, boxes.keywords(box) + list(new)), boxes.keywords(box), True)
+                boxes.add_keywords(box, new)
+            transaction.insert(box, ((mask, reference, size, date, zone),), bool(new))
+
+
+class Append(Operation):
+    """IMailbox.append: all or none, in one batch."""
+
+    __slots__ = ("_mailbox", "_messages", "octets", "rows")
+
+    def __init__(self, mailbox: int, messages: Sequence[NewMessage]) -> None:
+        super().__init__()
+        self._mailbox, self._messages = mailbox, messages
+        self.octets = sum(message.content.size for message in messages)
+        self.rows = len(messages)
+
+    def run(self, transaction: Transaction) -> bool:
+        """Contents, then rows."""
+        boxes = transaction.boxes
+        box = boxes.get(self._mailbox)
+        if box is None:
+            raise NoSuchMailbox()
+        keywords, masks = list(boxes.keywords(box)), []
+        for message in self._messages:
+            mask, new = kw.assign(message.flags, keywords)
+            keywords += new
+            masks.append(mask)
+        if not masks:
+            self.result = Appended(box.uidvalidity, ())
+            return True
+        rows = []
+        for number, (mask, message) in enumerate(zip(masks, self._messages, strict=True)):
+            flags = [flag.decode("latin-1") for flag in kw.names_of(mask, keywords)]
+            shown = [[box.account, box.id, box.uidnext + number, box.modseq + 1, flags]]
+            header = records.append_header(message.internal_date, message.zone, transaction.now, shown)
+            reference = transaction.add(records.CONTENT, header, message.content)
+            rows.append((mask, reference, message.content.size, message.internal_date, message.zone))
+        new_keywords = keywords[len(boxes.keywords(box)) :]
+        if new_keywords:
+            boxes.add_keywords(box, new_keywords)
+        first = transaction.insert(box, rows, bool(new_keywords))
+        self.result = Appended(box.uidvalidity, tuple(range(first, first + len(rows))))
+        return True
+
+
+def _name(name: str) -> str:
+    """A mailbox name as it would be stored; what cannot be one leads to INBOX."""
+    try:
+        return normalise(name)
+    except MailError:
+        return INBOX

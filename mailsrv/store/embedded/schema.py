@@ -1,0 +1,154 @@
+"""The index database: its tables, how it is opened, checked and upgraded (decisions 1, 7).
+
+One SQLite database in WAL mode with `synchronous=FULL`: when a commit returns, it is durable.  Rows of `message`
+are narrow and in (mailbox, UID) order; `message_content` finds what a segment still holds for whom.
+
+    flags      bits 0-4 system flags, 5-62 the first 58 keywords; further ones are in `spill`
+    email id   is made of (segment, ordinal), which never changes and is shared by copies
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from ...errors import ConfigError, StoreUnavailable
+
+VERSION = 1
+#: "msrv": tells the file from other databases.
+APPLICATION_ID = 0x6D737276
+#: WAL pages after which the writer copies them into the database between two batches.
+CHECKPOINT_PAGES = 4000
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE domain (name TEXT PRIMARY KEY, kind TEXT NOT NULL, subaddress TEXT NOT NULL,
+    catch_all TEXT NOT NULL, place INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE account (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant INTEGER NOT NULL, local TEXT NOT NULL,
+    domain TEXT NOT NULL, folded TEXT NOT NULL, enabled INTEGER NOT NULL, password TEXT NOT NULL,
+    created REAL NOT NULL, uidvalidity INTEGER NOT NULL, UNIQUE (domain, folded));
+CREATE TABLE alias (domain TEXT NOT NULL, folded TEXT NOT NULL, local TEXT NOT NULL, targets TEXT NOT NULL,
+    PRIMARY KEY (domain, folded)) WITHOUT ROWID;
+CREATE TABLE mailbox (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, name TEXT NOT NULL,
+    uidvalidity INTEGER NOT NULL, special_use TEXT, uidnext INTEGER NOT NULL, modseq INTEGER NOT NULL,
+    flag_modseq INTEGER NOT NULL, state_modseq INTEGER NOT NULL, exist INTEGER NOT NULL, unseen INTEGER NOT NULL,
+    deleted INTEGER NOT NULL, octets INTEGER NOT NULL, recent_from INTEGER NOT NULL, recent INTEGER NOT NULL,
+    tombstones INTEGER NOT NULL, tombstone_floor INTEGER NOT NULL, UNIQUE (account, name));
+CREATE TABLE subscription (account INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (account, name)) WITHOUT ROWID;
+CREATE TABLE keyword (mailbox INTEGER NOT NULL, place INTEGER NOT NULL, name BLOB NOT NULL,
+    PRIMARY KEY (mailbox, place)) WITHOUT ROWID;
+CREATE TABLE message (mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, modseq INTEGER NOT NULL,
+    flags INTEGER NOT NULL, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL, size INTEGER NOT NULL,
+    date INTEGER NOT NULL, zone INTEGER NOT NULL, saved INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
+CREATE INDEX message_content ON message (segment, ordinal);
+CREATE TABLE spill (mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, bits BLOB NOT NULL,
+    PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
+CREATE TABLE tombstone (mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uids TEXT NOT NULL,
+    PRIMARY KEY (mailbox, modseq)) WITHOUT ROWID;
+CREATE TABLE doomed (mailbox INTEGER PRIMARY KEY);
+CREATE TABLE segment (number INTEGER PRIMARY KEY, dead INTEGER NOT NULL, dead_since INTEGER);
+CREATE TABLE checkpoint (subject INTEGER PRIMARY KEY, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL);
+"""
+
+#: Count octets of a segment that nothing refers to (segment, octets, now).
+ADD_DEAD = ("INSERT INTO segment VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET dead=dead+?2,"
+            " dead_since=coalesce(dead_since, ?3)")
+
+#: From which version to the next: statements.  Version 1 is the first.
+UPGRADES: dict[int, str] = {}
+
+
+def check_library(version: int | None = None) -> None:
+    """Refuse SQLite libraries with a known fault in their write-ahead log.  Raises ConfigError."""
+    number = apsw.sqlite3_sourceid and (apsw.SQLITE_VERSION_NUMBER if version is None else version)
+    if number < 3051003 or 3052000 <= number < 3052001:
+        raise ConfigError("SQLite 3.51.3 or newer, and not 3.52.0, is needed (a fault in its write-ahead log): "
+                          "install apsw 3.53 or newer")
+
+
+def connect(path: Path, *, readonly: bool = False, cache_kib: int = 16384) -> apsw.Connection:
+    """A connection set up as all of them are.  Raises apsw.Error."""
+    flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    connection = apsw.Connection(str(path), flags=flags, statementcachesize=128)
+    connection.set_busy_timeout(5000)
+    if not readonly:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        # The writer decides when to checkpoint, never inside a commit that somebody waits for.
+        connection.wal_autocheckpoint(0)
+        connection.execute("PRAGMA journal_size_limit=67108864")
+    connection.execute(f"PRAGMA cache_size=-{cache_kib}")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def value(connection: apsw.Connection, key: str) -> Any:
+    """One entry of the meta table; None when it is not there."""
+    return connection.execute("SELECT value FROM meta WHERE key=?", (key,)).get
+
+
+def set_value(connection: apsw.Connection, key: str, content: Any) -> None:
+    """Write one entry of the meta table."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, content))
+
+
+def create(connection: apsw.Connection) -> None:
+    """All tables of the present version, in one transaction."""
+    with connection:
+        connection.execute(TABLES)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        set_value(connection, "schema", VERSION)
+        set_value(connection, "epoch", os.urandom(8).hex())
+        set_value(connection, "log", 0)
+
+
+def open_index(path: Path, report: list[str]) -> apsw.Connection:
+    """The index for writing: created, or checked and upgraded after a copy.
+
+    Raises StoreUnavailable for one that is newer or no index of ours, with advice.
+    """
+    check_library()
+    connection = None
+    try:
+        connection = connect(path)
+        if connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
+            create(connection)
+        found = _version(connection, path)
+        if found < VERSION:
+            _upgrade(connection, path, found, report)
+    except (apsw.Error, StoreUnavailable) as cause:
+        if connection is not None:
+            connection.close()
+        if isinstance(cause, StoreUnavailable):
+            raise
+        raise StoreUnavailable(f"{path} cannot be opened as an index: {cause}; "
+                               "`mailsrv store rescue` makes a new one from the segments") from cause
+    return connection
+
+
+def _version(connection: apsw.Connection, path: Path) -> int:
+    """The schema version.  Raises StoreUnavailable for a foreign or newer database."""
+    if connection.execute("PRAGMA application_id").get != APPLICATION_ID:
+        raise StoreUnavailable(f"{path} is a database of some other program")
+    found = int(value(connection, "schema"))
+    if found > VERSION:
+        raise StoreUnavailable(f"{path} has schema {found}, this version of mailsrv reads up to {VERSION}: "
+                               "start the newer version, or restore a backup made before the upgrade")
+    return found
+
+
+def _upgrade(connection: apsw.Connection, path: Path, found: int, report: list[str]) -> None:
+    """Bring an older schema up to date: a copy first, then all steps in one transaction."""
+    copy = path.with_name(f"{path.name}.v{found}")
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    shutil.copyfile(path, copy)
+    with connection:
+        for version in range(found, VERSION):
+            connection.execute(UPGRADES[version])
+        set_value(connection, "schema", VERSION)
+    report.append(f"schema upgraded from {found} to {VERSION}; the index as it was is in {copy.name}")

@@ -1,0 +1,203 @@
+"""The default message store: content in segments, everything else in one SQLite index, one writer thread.
+
+All public calls belong to the reactor thread.  DATA/lock, DATA/index.db, DATA/derived.db, DATA/segments/.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from ...errors import AccessDenied, StoreUnavailable
+from ...interfaces import IMessageStore, IStoreMaintenance
+from ...values import NewDelivery
+from . import schema
+from .account import EmbeddedAccount
+from .content import Readers
+from .derived import Derived
+from .directory import EmbeddedDirectory
+from .ghosts import Ghosts
+from .index import Index, Loaded, Snapshot
+from .log import SegmentLog
+from .naming import Purge
+from .opened import Opened, Openings
+from .operations import Barrier, Deliver, Operation
+from .recovery import Lock, recover, refuse_lost_index
+from .segments import SegmentSet
+from .transaction import HISTORY, Transaction
+from .writer import Writer
+
+INDEX, DERIVED, SEGMENTS, LOCK = "index.db", "derived.db", "segments", "lock"
+SEGMENT_OCTETS = 64 * 2**20
+PURGE_AFTER = 7 * 86400.0
+
+
+@implementer(IMessageStore, IStoreMaintenance)
+class EmbeddedStore:
+    """Open one with `EmbeddedStore.open`; `report` lists what the start found."""
+
+    def __init__(
+        self, path: Path, call_from_thread: Callable[..., Any], clock: Callable[[], float], lock: Lock
+    ) -> None:
+        self._lock = lock
+        self.path, self.clock = path, clock
+        self.report: list[str] = []
+        self.ghosts = Ghosts()
+        self.segments = SegmentSet(path / SEGMENTS)
+        self.readers = Readers(call_from_thread)
+        self._call_from_thread = call_from_thread
+        self._closing: Deferred[None] | None = None
+        self._closed = False
+        self._waiting_close: list[Deferred[None]] = []
+
+    @classmethod
+    def open(
+        cls, path: Path | str, call_from_thread: Callable[..., Any], clock: Callable[[], float] = time.time, *,
+        purge_after: float = PURGE_AFTER, segment_octets: int = SEGMENT_OCTETS, history: int = HISTORY,
+    ) -> EmbeddedStore:
+        """The store in the folder `path`, made when it is not there; blocks while it recovers.
+
+        `call_from_thread(function, *arguments)` has a function called in the reactor thread; `clock` gives UTC
+        epoch seconds.  Raises InUse, StoreUnavailable, ConfigError with a text for the operator.
+        """
+        path = Path(path)
+        try:
+            (path / SEGMENTS).mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = Lock(path / LOCK)
+        except OSError as cause:
+            raise StoreUnavailable(f"The data folder {path} cannot be used: {cause}") from cause
+        store = cls(path, call_from_thread, clock, lock)
+        try:
+            store._start(purge_after, segment_octets, history)
+        except (StoreUnavailable, OSError) as cause:
+            store.readers.close()
+            lock.release()
+            if isinstance(cause, OSError):
+                raise StoreUnavailable(f"The data folder {path} cannot be used: {cause}") from cause
+            raise
+        return store
+
+    def _start(self, purge_after: float, segment_octets: int, history: int) -> None:
+        refuse_lost_index(self.path, self.path / INDEX, self.path / SEGMENTS)
+        connection = schema.open_index(self.path / INDEX, self.report)
+        log = SegmentLog(self.segments, segment_octets)
+        self.report += recover(self.segments, log, connection, segment_octets, int(self.clock()))
+        epoch = schema.value(connection, "epoch")
+        doomed = [mailbox for (mailbox,) in connection.execute("SELECT mailbox FROM doomed")]
+        connection.close()
+        self.log = log
+        self.index = Index(self.path / INDEX)
+        self.derived = Derived(self.path / DERIVED, epoch)
+        self.openings = Openings(self.index, self.derived, self.ghosts, self._load, history)
+        self.openings.abandoned = self._purge
+        self.directory = EmbeddedDirectory(self.index, self.submit, self.clock)
+        self.writer = Writer(
+            lambda: schema.connect(self.path / INDEX), log, self.ghosts, self._call_from_thread, self._committed,
+            self.clock, history,
+        )
+        self.writer.idle = self._idle
+        self.writer.start()
+        for mailbox in doomed:
+            self._purge(mailbox)
+
+    async def account(self, account_id: int) -> EmbeddedAccount:
+        """The mailboxes of one account.  Raises AccessDenied when there is none."""
+        if await self.directory.account(account_id) is None:
+            raise AccessDenied()
+        return EmbeddedAccount(self, account_id)
+
+    async def deliver(self, delivery: NewDelivery) -> None:
+        """Content once, a row for each placement, durable.  Raises StoreFull, StoreUnavailable."""
+        await self.writer.submit(Deliver(delivery))
+    async def close(self) -> None:
+        """Finish what is queued, let go of files.  Idempotent; who calls meanwhile waits as well."""
+        if self._closed:
+            return
+        if self._closing is not None:
+            waiting: Deferred[None] = Deferred()
+            self._waiting_close.append(waiting)
+            await waiting
+            return
+        self._closing = Deferred()
+        self.openings.close()
+        self.writer.refuse()
+        barrier = Barrier()
+        barrier.deferred = Deferred()
+        self.writer.put(barrier)
+        await barrier.deferred
+        self._finish()
+        for deferred in self._waiting_close:
+            deferred.callback(None)
+
+    def _finish(self) -> None:
+        """The writer has nothing left: end the threads, close the files."""
+        self.writer.stop()
+        self.writer.join()
+        self.readers.close()
+        self.derived.close()
+        self.index.close()
+        self.log.close()
+        self.segments.close()
+        self._lock.release()
+        self._closed = True
+
+    # For the other modules of this store, in the reactor thread.
+
+    def submit(self, operation: Operation) -> Deferred[Any]:
+        """Hand an operation to the writer.  Raises StoreFull, StoreUnavailable."""
+        return self.writer.submit(operation)
+
+    def put(self, operation: Operation) -> None:
+        """Have something done that nobody waits for."""
+        self.writer.put_lazily(operation)
+
+    def wake(self) -> None:
+        """There is derived data to be written."""
+        self.writer.wake()
+
+    def release(self, opened: Opened, handle: object) -> None:
+        """A handle is done."""
+        self.openings.release(opened, handle)
+        if self.derived.waiting:
+            self.writer.wake()
+
+    def _purge(self, mailbox: int) -> None:
+        self.writer.put_lazily(Purge(mailbox))
+
+    def _load(self, mailbox: int, snapshot: Snapshot | None) -> Deferred[Loaded | None]:
+        return self.readers.run(_load_apart, self.path / INDEX, mailbox, snapshot)
+
+    def _committed(self, batch: list[Operation], transaction: Transaction | None) -> None:
+        """A batch is durable, or refused (without a transaction): views first, then answers, then watchers."""
+        changed: list[Opened] = []
+        if transaction is not None:
+            changed = self.openings.committed(transaction.deltas, transaction.gone)
+            if transaction.directory:
+                self.directory.changed()
+        for operation in batch:
+            operation.acknowledge()
+        for opened in changed:
+            opened.notify()
+
+    # In the writer thread.
+
+    def _idle(self, connection: apsw.Connection) -> bool:
+        """Nothing is queued: write what can be computed again."""
+        if self.derived.waiting:
+            self.derived.write()
+        return False
+
+
+def _load_apart(path: Path, mailbox: int, snapshot: Snapshot | None) -> Loaded | None:
+    """Read columns in a thread, with a connection of its own."""
+    index = Index(path)
+    try:
+        return index.load(mailbox, snapshot)
+    finally:
+        index.close()

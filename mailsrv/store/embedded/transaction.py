@@ -1,0 +1,245 @@
+"""One transaction of the writer thread: what operations read and change, and the deltas that open mailboxes need.
+
+An operation first checks and writes its content records, and may raise a MailError until then; after that it only
+changes rows here and cannot fail alone.  So no savepoints are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apsw
+from attrs import define
+
+from ...interfaces import IContent
+from ...numbers import UidSet
+from ...values import DELETED, SEEN
+from . import records, schema
+from .boxes import Box, Boxes
+from .ghosts import Ghosts, Stored
+from .log import Reference, SegmentLog
+
+#: Bits of flags in the row; further ones are in `spill`.
+ROW_BITS = 63
+ROW_MASK = (1 << ROW_BITS) - 1
+#: How many removals of a mailbox are remembered; then the older half is forgotten.
+HISTORY = 10_000
+
+_INSERT = "INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?)"
+_STORED = "uid, segment, ordinal, size, date, zone, saved"
+
+#: (mailbox, uid, modseq, flags, segment, ordinal, size, date, zone, saved)
+Row = tuple[int, int, int, int, int, int, int, int, int, int]
+
+
+@define
+class Delta:
+    """One change of one mailbox, for who has it open.  `rows` (uid, flags): appended, or with other flags;
+    `gone`: expunged UIDs.  `keywords`: the whole table when it grew; `counters`: `Box.counters` afterwards."""
+
+    kind: str
+    modseq: int
+    rows: Sequence[tuple[int, int]]
+    gone: Sequence[int]
+    keywords: list[bytes] | None
+    counters: tuple[int, int, int, int]
+
+
+class Transaction:
+    """What a batch does; made anew for each."""
+
+    def __init__(
+        self, connection: apsw.Connection, log: SegmentLog, boxes: Boxes, ghosts: Ghosts, now: float, history: int
+    ) -> None:
+        self.connection, self.log, self.boxes = connection, log, boxes
+        self.now, self.history = int(now), history
+        self._ghosts = ghosts
+        self._began = log.following
+        self._rows: list[Row] = []
+        self._spill: list[tuple[int, int, bytes]] = []
+        self._dead: dict[int, int] = {}
+        self._haunted: list[tuple[int, list[int]]] = []
+        self.deltas: dict[int, list[Delta]] = {}
+        #: Mailboxes that were deleted; statements for the catalogue; whether the directory was changed.
+        self.gone: list[int] = []
+        self.catalogue: list[list[Any]] = []
+        self.directory = False
+
+    # Content
+
+    def add(self, kind: int, header: bytes, content: IContent | None = None) -> Reference:
+        """Append a record to the log."""
+        return self.log.add(kind, header, content)
+
+    # Rows
+
+    def insert(self, box: Box, rows: Sequence[tuple[int, Reference, int, int, int]], keywords: bool = False) -> int:
+        """Append rows (mask, reference, size, date, zone) in one change; their first UID."""
+        first = uid = box.uidnext
+        box.modseq = modseq = box.modseq + 1
+        mailbox, now, shown = box.id, self.now, []
+        for mask, (segment, ordinal), size, date, zone in rows:
+            self._rows.append(
+                (mailbox, uid, modseq, mask & ROW_MASK, segment, ordinal, size, date, zone, now)
+            )
+            if mask > ROW_MASK:
+                self._spill.append((mailbox, uid, _spilled(mask)))
+            if not mask & SEEN:
+                box.unseen += 1
+            if mask & DELETED:
+                box.deleted += 1
+            box.octets += size
+            shown.append((uid, mask))
+            uid += 1
+        box.uidnext = uid
+        box.exist += len(rows)
+        box.recent += len(rows)
+        self.changed(box, "rows", shown, (), keywords)
+        return first
+
+    def changed(
+        self, box: Box, kind: str, rows: Sequence[tuple[int, int]], gone: Sequence[int], keywords: bool
+    ) -> None:
+        """Note a change of a mailbox: the row is written at commit, open views are told."""
+        mailbox = box.id
+        self.boxes.dirty[mailbox] = box
+        delta = Delta(kind, box.modseq, rows, gone, box.keywords if keywords else None, box.counters())
+        found = self.deltas.get(mailbox)
+        if found is None:
+            self.deltas[mailbox] = [delta]
+        else:
+            found.append(delta)
+
+    def flags(self, box: Box, uids: UidSet, limit: int) -> list[tuple[int, int, int]]:
+        """Existing rows (uid, modseq, mask) among `uids` in ascending order, at most `limit`."""
+        found: list[tuple[int, int, int]] = []
+        for rows in self._ranges("uid, modseq, flags", box, uids, limit):
+            found += rows
+        if len(self.boxes.keywords(box)) <= ROW_BITS - 5:
+            return found
+        spilled = dict(self.connection.execute("SELECT uid, bits FROM spill WHERE mailbox=?", (box.id,)))
+        return [(uid, modseq, unite(flags, spilled.get(uid))) for uid, modseq, flags in found]
+
+    def stored(self, box: Box, uids: UidSet, limit: int) -> list[Stored]:
+        """As `flags`, what else a row holds: uid, segment, ordinal, size, date, zone, saved."""
+        return [row for rows in self._ranges(_STORED, box, uids, limit) for row in rows]
+
+    def _ranges(self, columns: str, box: Box, uids: UidSet, limit: int) -> Iterator[list[Any]]:
+        """Rows range by range until `limit` rows were read."""
+        self.flush()
+        sql = f"SELECT {columns} FROM message WHERE mailbox=? AND uid BETWEEN ? AND ? LIMIT ?"
+        for low, high in uids.ranges:
+            rows = self.connection.execute(sql, (box.id, low, high, limit)).fetchall()
+            yield rows
+            limit -= len(rows)
+            if limit <= 0:
+                return
+
+    def reflag(self, box: Box, rows: Sequence[tuple[int, int, int]], keywords: bool) -> None:
+        """Give rows (uid, mask before, mask after) their flags in one change."""
+        box.modseq = box.flag_modseq = modseq = box.modseq + 1
+        for _, before, after in rows:
+            box.unseen += bool(before & SEEN) - bool(after & SEEN)
+            box.deleted += bool(after & DELETED) - bool(before & DELETED)
+        mailbox = box.id
+        self.connection.executemany(
+            "UPDATE message SET modseq=?, flags=? WHERE mailbox=? AND uid=?",
+            [(modseq, after & ROW_MASK, mailbox, uid) for uid, _, after in rows],
+        )
+        spilled = [row for row in rows if row[1] > ROW_MASK or row[2] > ROW_MASK]
+        if spilled:
+            self.connection.executemany(
+                "INSERT OR REPLACE INTO spill VALUES (?,?,?)",
+                [(mailbox, uid, _spilled(after)) for uid, _, after in spilled],
+            )
+        self.changed(box, "flags", [(uid, after) for uid, _, after in rows], (), keywords)
+
+    def remove(self, box: Box, rows: Sequence[Stored], masks: Sequence[int], *, shared: bool = False) -> None:
+        """Expunge rows in one change.  `shared`: their content has other rows for certain (a move)."""
+        if not rows:
+            return
+        uids = [row[0] for row in rows]
+        gone = UidSet.of(uids)
+        box.modseq = box.flag_modseq = modseq = box.modseq + 1
+        self._ghosts.add(box.id, modseq, rows)
+        self._haunted.append((box.id, uids))
+        for row, mask in zip(rows, masks):
+            box.unseen -= not mask & SEEN
+            box.deleted -= bool(mask & DELETED)
+            box.octets -= row[3]
+            box.recent -= row[0] >= box.recent_from
+        box.exist -= len(rows)
+        # Ranges join adjacent UIDs only, so that nothing else can be in them.
+        self.connection.executemany(
+            "DELETE FROM message WHERE mailbox=? AND uid BETWEEN ? AND ?", [(box.id, *pair) for pair in gone.ranges]
+        )
+        if len(self.boxes.keywords(box)) > ROW_BITS - 5:
+            self.connection.executemany("DELETE FROM spill WHERE mailbox=? AND uid=?", [(box.id, uid) for uid in uids])
+        self._bury(box, modseq, gone)
+        if not shared:
+            self.dead({(row[1], row[2]): row[3] for row in rows})
+        self.changed(box, "gone", (), uids, False)
+
+    def _bury(self, box: Box, modseq: int, gone: UidSet) -> None:
+        """Write the tombstone; forget the older half of too many."""
+        self.connection.execute("INSERT INTO tombstone VALUES (?,?,?)", (box.id, modseq, str(gone)))
+        box.tombstones += 1
+        if box.tombstones > self.history:
+            keep = max(self.history // 2, 1) if self.history > 100 else self.history
+            drop = box.tombstones - keep
+            floor = self.connection.execute(
+                "SELECT modseq FROM tombstone WHERE mailbox=? ORDER BY modseq LIMIT 1 OFFSET ?", (box.id, drop - 1)
+            ).get
+            self.connection.execute("DELETE FROM tombstone WHERE mailbox=? AND modseq<=?", (box.id, floor))
+            box.tombstones, box.tombstone_floor = keep, floor
+
+    def dead(self, contents: dict[Reference, int]) -> None:
+        """Count those contents (reference -> octets) that no row refers to any more."""
+        self.flush()
+        sql = "SELECT 1 FROM message WHERE segment=? AND ordinal=? LIMIT 1"
+        for (segment, ordinal), size in contents.items():
+            if self.connection.execute(sql, (segment, ordinal)).fetchone() is None:
+                self._dead[segment] = self._dead.get(segment, 0) + size + records.PREFIX.size
+
+    # The batch
+
+    def flush(self) -> None:
+        """Bring the new rows into the database, so that they can be read."""
+        if self._rows:
+            rows, self._rows = self._rows, []
+            self.connection.executemany(_INSERT, rows)
+        if self._spill:
+            spill, self._spill = self._spill, []
+            self.connection.executemany("INSERT OR REPLACE INTO spill VALUES (?,?,?)", spill)
+
+    def finish(self) -> None:
+        """All that the batch did is in the database and the log; both still have to be made durable."""
+        self.flush()
+        self.boxes.write()
+        if self.catalogue:
+            self.add(records.CHANGES, records.to_json(self.catalogue).encode())
+        if self.log.following != self._began:
+            # Records from here on were never acknowledged, when a crash leaves some.
+            number, ordinal = self.log.following
+            self.connection.execute("UPDATE meta SET value=? WHERE key='log'", (number << 32 | ordinal,))
+        if self._dead:
+            self.connection.executemany(
+                schema.ADD_DEAD, [(segment, octets, self.now) for segment, octets in self._dead.items()]
+            )
+
+    def undo(self) -> None:
+        """The batch was rolled back."""
+        for mailbox, uids in self._haunted:
+            self._ghosts.discard(mailbox, uids)
+
+
+def _spilled(mask: int) -> bytes:
+    """The bits of a mask that have no room in the row."""
+    rest = mask >> ROW_BITS
+    return rest.to_bytes((rest.bit_length() + 7) // 8, "little")
+
+
+def unite(flags: int, bits: bytes | None) -> int:
+    """The whole mask of a row."""
+    return flags | int.from_bytes(bits, "little") << ROW_BITS if bits else flags
