@@ -23,7 +23,6 @@ from .errors import ConfigError
 from .host.config.load import load
 from .host.config.options import SiteOptions
 from .host.config.profiles import USUAL_PORTS
-from .net.certificate import ensure
 
 log = Logger()
 
@@ -120,23 +119,9 @@ class SiteService(MultiService):
 
             from .host.site import Site
 
-            self._ensure_certificate()
             self.site = Site(self.options, reactor, self.options.base)
             self.site.setServiceParent(self)
         return self.site
-
-    def _ensure_certificate(self) -> None:
-        """A file written by hand need not think of keys: the certificate "default" is made when there is none."""
-        options = self.options
-        if all(server.certificate != "default" for server in options.servers.values()):
-            return
-        table = options.certificates["default"]
-        certificate, key = options.base / table.certificate, options.base / table.key
-        try:
-            if ensure(certificate, key, [options.site.hostname, *options.domains]):
-                log.info("made the self-signed certificate {file}", file=str(certificate))
-        except OSError as error:
-            log.error("no certificate: {reason}", reason=str(error))
 
     def _welcome(self, site: Any) -> None:
         """Say where it listens and how a first mail is sent and read."""

@@ -12,7 +12,7 @@ import pytest
 from twisted.python import usage
 
 from mailsrv import tap
-from mailsrv.host.config.load import load, loads
+from mailsrv.host.config.load import loads
 
 TEXT = '[site]\nhostname = "mail.example.org"\n'
 
@@ -120,18 +120,3 @@ def test_first_steps_speak_of_what_listens() -> None:
     assert tap.first_steps(test_bed, {"pop3/a": ["[::]:110"]}) == [
         "or:   curl -k --ssl-reqd --user u1@x.org pop3://[::1]:110/1"
     ]
-
-
-def test_a_certificate_is_made_for_a_file_written_by_hand(folder: Path) -> None:
-    (folder / "mailsrv.toml").write_text(TEXT)
-    service = tap.SiteService(load(folder / "mailsrv.toml"))
-    service._ensure_certificate()
-    assert sorted(os.listdir(folder / "data" / "tls")) == ["default.crt", "default.key"]
-    (folder / "data" / "tls" / "default.crt").unlink()
-    # One of the two is somebody's: nothing is replaced, the log says so.
-    service._ensure_certificate()
-    assert os.listdir(folder / "data" / "tls") == ["default.key"]
-    (folder / "own.toml").write_text(TEXT + "[tls.own]\ncertificate = 'a'\nkey = 'b'\n[imap.a]\ncertificate = 'own'\n")
-    (folder / "data" / "tls" / "default.key").unlink()
-    tap.SiteService(load(folder / "own.toml"))._ensure_certificate()
-    assert os.listdir(folder / "data" / "tls") == []
