@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Program -> Debian package of the clients that the live tests use.
 PACKAGES = {"swaks": "swaks", "mbsync": "isync", "fetchmail": "fetchmail", "curl": "curl"}
+#: What swaks needs for TLS and AUTH, and asks for only as a recommendation.
+WITH_THEM = ("libnet-ssleay-perl", "libauthen-sasl-perl", "ca-certificates")
 
 
 def missing_packages() -> list[str]:
@@ -57,7 +59,7 @@ def main(arguments: list[str]) -> None:
     if packages and os.geteuid() == 0 and shutil.which("apt-get"):
         sys.stdout.write(f"\n== installing {' '.join(packages)}\n")
         sys.stdout.flush()
-        install_packages(packages)
+        install_packages([*packages, *WITH_THEM])
     step("live and slow tests", python, "-m", "pytest", "-q", "-m", "live or slow", *arguments)
 
 
