@@ -23,8 +23,8 @@ log = Logger()
 
 #: Seconds between two looks at idle connections.
 TICK = 1.0
-#: Seconds a stopping server lets commands under way finish.
-GRACE = 5.0
+#: Seconds a stopping server waits for a client to take its last words, and for commands under way.
+FAREWELL, GRACE = 0.5, 5.0
 
 #: Words for a client that is turned away at the connection limit (X-10).
 _FULL = {
@@ -161,10 +161,24 @@ class VirtualServer(Service):
             emptied.callback(None)
             return emptied
         self._emptied = emptied
-        polite = self._reactor.callLater(GRACE / 2, self._dismiss_rest)
-        cut = self._reactor.callLater(GRACE, self._cut_rest)
-        emptied.addBoth(lambda result: [call.cancel() for call in (polite, cut) if call.active()] and result)
-        return emptied
+        calls = [
+            self._reactor.callLater(FAREWELL, self._cut_dismissed),
+            self._reactor.callLater(GRACE / 2, self._dismiss_rest),
+            self._reactor.callLater(GRACE, self._cut_rest),
+        ]
+
+        def cancel(result: Any) -> Any:
+            for call in calls:
+                if call.active():
+                    call.cancel()
+            return result
+
+        return emptied.addBoth(cancel)
+
+    def _cut_dismissed(self) -> None:
+        for connection in list(self._connections):
+            if connection.closing:
+                connection.abort()
 
     def _dismiss_rest(self) -> None:
         for connection in list(self._connections):

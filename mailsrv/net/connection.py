@@ -153,6 +153,11 @@ class Pump(TwistedProtocol):
         """Whether a command is being worked on."""
         return self._coroutine is not None and self._more is None
 
+    @property
+    def closing(self) -> bool:
+        """Whether the last words were said."""
+        return self._closing
+
     # ------------------------------------------------------------ the work
 
     def _start(self) -> None:
