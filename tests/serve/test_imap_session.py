@@ -167,6 +167,46 @@ def test_rfc5530_expungeissued_for_a_message_that_is_really_gone(items: bytes) -
     assert say(bed, client, b"c UID SEARCH BODY 00000 SENTBEFORE 1-Jan-2000").endswith(b"OK SEARCH completed\r\n")
 
 
+def test_recent_is_worth_no_failure() -> None:
+    """The store cannot say who was told first: the news is told all the same."""
+    bed = Bed()
+    client = login(bed)
+    hook(client, claim_recent=raiser(errors.StoreUnavailable()))
+    bed.deliver(message())
+    assert say(bed, client, b"a NOOP") == b"* 1 EXISTS\r\n* 0 RECENT\r\na OK NOOP completed\r\n"
+
+
+def test_a_mailbox_that_cannot_be_selected_is_let_go() -> None:
+    bed = Bed()
+    client = login(bed)
+    session = session_of(client)
+    box = inbox(bed)
+    released: list[bool] = []
+
+    class Broken(Hooked):
+        def release(self) -> None:
+            released.append(True)
+
+    session.account = Hooked(
+        session.account, {"open": lambda name: Broken(box, {"state": raiser(errors.StoreUnavailable())})}
+    )
+    assert say(bed, client, b"a SELECT INBOX") == b"a NO [UNAVAILABLE] Mail store temporarily unavailable\r\n"
+    assert released == [True]
+    assert say(bed, client, b"b FETCH 1 FLAGS") == b"b BAD No mailbox selected\r\n"
+
+
+def test_a_header_of_any_length_is_searched() -> None:
+    bed = Bed()
+    long = b"".join(b"X-%d: %b\r\n" % (at, b"y" * 70) for at in range(400))
+    bed.deliver(long + b"Subject: needle\r\n\r\n" + b"hay\r\n" * 5000 + b"thread\r\n")
+    client = login(bed)
+    for query, found in (
+        (b"SUBJECT needle", b" 1"), (b"SUBJECT hay", b""), (b"BODY thread", b" 1"), (b"TEXT thread", b" 1"),
+        (b"BODY needle", b""), (b"OR SUBJECT nothing TEXT needle", b" 1"), (b"NOT BODY hay", b""),
+    ):  # fmt: skip
+        assert say(bed, client, b"a SEARCH " + query) == b"* SEARCH%b\r\na OK SEARCH completed\r\n" % found, query
+
+
 # ---------------------------------------------------------------- long answers, slow clients
 
 
@@ -214,6 +254,10 @@ def test_many_flags_and_many_commands_do_not_pile_up() -> None:
     bed.settle()
     said = drink(bed, client, 30_000 + 160_000)
     assert said.count(b" OK FETCH completed\r\n") == 300 and len(said) > 3_000_000
+    client.send(b"x FETCH 4000:4096,1:3000 RFC822.SIZE\r\n")
+    bed.settle()
+    said = drink(bed, client, 30_000 + 160_000)
+    assert said.count(b"RFC822.SIZE 10000") == 3097 and said.endswith(b"x OK FETCH completed\r\n")
     client.send(b"b STORE 1:* FLAGS (\\Seen)\r\n")
     bed.settle()
     assert drink(bed, client, 30_000 + 160_000).count(b"\\Seen") == 4096
@@ -466,6 +510,37 @@ def test_a_bug_in_the_news_of_idle_ends_the_session_with_an_incident() -> None:
     hook(client, changes=raiser(ZeroDivisionError()))
     bed.deliver(message())
     assert client.take().startswith(b"* BYE [SERVERBUG] Internal error, incident ") and client.closed
+
+
+def test_rfc2177_what_comes_while_idle_begins_is_pushed() -> None:
+    """Between the last look at the mailbox and the watch on it."""
+    bed = Bed()
+    client = login(bed)
+    mine = inbox(bed)
+
+    def changes(since: int) -> Any:
+        box._hooks.clear()
+        answer = bed.loop.run(mine.changes(since))
+        bed.loop.run(mine.copy(UidSet.of([1]), mine.mailbox_id))
+        return answer
+
+    bed.deliver(message())
+    box = hook(client, changes=changes)
+    assert say(bed, client, b"a IDLE") == (
+        b"* 1 EXISTS\r\n* 1 RECENT\r\n+ idling\r\n* 2 EXISTS\r\n* 2 RECENT\r\n"
+    )
+
+
+def test_rfc2177_done_in_the_same_turn_as_the_news() -> None:
+    bed = Bed()
+    bed.deliver(message())
+    client = login(bed)
+    say(bed, client, b"a IDLE")
+    bed.loop.run(inbox(bed).expunge(UidSet.of([1])))
+    client.send(b"DONE\r\n")
+    assert client.take() == b"* 1 EXPUNGE\r\na OK IDLE completed\r\n"
+    bed.settle()
+    assert client.take() == b""
 
 
 # ---------------------------------------------------------------- what is let go

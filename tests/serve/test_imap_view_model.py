@@ -7,18 +7,22 @@ message number means another message to it than to the server.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from mailsrv.message.content import MemoryContent
 from mailsrv.numbers import NumSet, UidSet
+from mailsrv.serve.imap.answer import Bad
 from mailsrv.serve.imap.view import News, View
 from mailsrv.store.memory import MemoryStore
 from mailsrv.testing.loop import Loop
-from mailsrv.values import Address, DomainFacts, FlagChange, NewMessage
+from mailsrv.values import Address, Changes, DomainFacts, FlagChange, NewMessage
 
 FLAGS = (b"\\Seen", b"\\Deleted", b"\\Flagged", b"$label1")
 
@@ -65,11 +69,24 @@ class Client:
             if self.masks[at] is None:
                 self.masks[at] = mask
 
-    def store(self, numbers: list[int], change: FlagChange, unchanged_since: int | None) -> None:
-        """STORE by sequence numbers, its FETCH responses, and the sync without permission that ends it."""
+    def store(
+        self,
+        numbers: list[int],
+        change: FlagChange,
+        unchanged_since: int | None,
+        frank: bool,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """STORE by sequence numbers, its FETCH responses, and the sync without permission that ends it.
+
+        `frank`: the store says what MODSEQ was before the change (`Updated.before`).
+        """
         self.sync(False)
         ranges = self.view.positions(NumSet((n, n) for n in numbers), by_uid=False)
+        meanwhile()
+        before = self.mailbox.columns().modseq if frank else -1
         done = self.loop.run(self.mailbox.update(self.view.uid_set(ranges), change, unchanged_since))
+        done = evolve(done, before=before)
         told = []
         for uid, mask in zip(done.uids, done.flags, strict=True):
             at = self.view.index(uid)
@@ -122,13 +139,19 @@ class Model(RuleBasedStateMachine):
     def flag(self, client: Client, data: st.DataObject, flag: bytes, action: str) -> None:
         if client.uids:
             numbers = data.draw(st.lists(st.integers(1, len(client.uids)), min_size=1, max_size=4))
-            client.store(numbers, FlagChange(action, frozenset([flag])), None)
+            meanwhile = data.draw(st.sampled_from([lambda: None, lambda: self.append(1), self.flag_all]))
+            client.store(numbers, FlagChange(action, frozenset([flag])), None, data.draw(st.booleans()), meanwhile)
+
+    def flag_all(self) -> None:
+        change = FlagChange("add", frozenset([FLAGS[0]]))
+        self.loop.run(self.writer.update(UidSet([(1, 2**32 - 1)]), change))
 
     @rule(client=clients, data=st.data(), flag=st.sampled_from(FLAGS))
     def conditional(self, client: Client, data: st.DataObject, flag: bytes) -> None:
         if client.uids:
             numbers = data.draw(st.lists(st.integers(1, len(client.uids)), min_size=1, max_size=4))
-            client.store(numbers, FlagChange("replace", frozenset([flag])), client.view.modseq)
+            change = FlagChange("replace", frozenset([flag]))
+            client.store(numbers, change, client.view.modseq, data.draw(st.booleans()))
 
     @rule(client=clients, data=st.data())
     def expunge(self, client: Client, data: st.DataObject) -> None:
@@ -177,6 +200,37 @@ TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
+def test_a_row_that_was_never_seen_is_not_told_of() -> None:
+    model = Model()
+    model.append(3)
+    view = View(model.writer)
+    model.loop.run(model.writer.expunge(UidSet.of([2])))
+    view.apply(model.loop.run(model.writer.changes(view.modseq)), True)
+    news = view.apply(Changes(view.modseq, (2, 3), (1, 1), (9, 9), UidSet()), True)
+    assert news.changed == [(2, 3, 1)]
+
+
+def test_numbers_of_a_set() -> None:
+    """RFC 3501 section 9, sequence-set and seq-number."""
+    model = Model()
+    model.append(5)
+    view = View(model.writer)
+    model.loop.run(model.writer.expunge(UidSet.of([2])))
+    view.apply(model.loop.run(model.writer.changes(view.modseq)), True)
+
+    def numbers(*ranges: tuple[int, int], by_uid: bool = False) -> list[int]:
+        return [at + 1 for part in view.positions(NumSet(ranges), by_uid) for at in part]
+
+    assert numbers((1, 0)) == numbers((0, 1)) == [1, 2, 3, 4]
+    assert numbers((3, 2), (2, 2), (1, 1)) == [1, 2, 3]
+    assert numbers((0, 0)) == numbers((9, 0)) == numbers((9, 0), by_uid=True) == [4]
+    assert numbers((2, 3), by_uid=True) == [2] and numbers((2, 2), by_uid=True) == []
+    assert numbers((1, 4294967295), by_uid=True) == [1, 2, 3, 4]
+    for bad in ((5, 5), (1, 5), (9, 5)):
+        with pytest.raises(Bad):
+            numbers(bad)
+
+
 class Cache:
     """What a QRESYNC client keeps between sessions: UIDs with flags, and the HIGHESTMODSEQ it was last told."""
 
@@ -214,7 +268,8 @@ def _wander(chooser: random.Random, newest: bool) -> int:
             model.append(1)
         elif step == 1 and uids:
             numbers = [chooser.randrange(len(uids)) + 1]
-            client.store(numbers, FlagChange("add", frozenset([chooser.choice(FLAGS)])), None)
+            frank = chooser.random() < 0.5
+            client.store(numbers, FlagChange("add", frozenset([chooser.choice(FLAGS)])), None, frank)
         elif step == 2 and uids:
             model.loop.run(client.mailbox.expunge(UidSet.of([chooser.choice(uids)])))
         else:

@@ -5,11 +5,13 @@ Messages stream into spools; the commit is one call, so all of them are there or
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
 
-from ...errors import MailError, NoSuchMailbox, TooBig
+from zope.interface import implementer
+
+from ...errors import MailError, NoSuchMailbox, StoreUnavailable, TooBig
 from ...interfaces import IContent, IMailbox
-from ...net.spool import Spool
 from ...numbers import UidSet
 from ...values import NewMessage
 from ...wire import imap_requests as r
@@ -34,24 +36,59 @@ async def append(session: ImapSession, request: r.Append) -> bytes:
         intake.close()
 
 
+#: The largest piece `IContent.chunks` gives.
+PIECE = 256 * 1024
+
+
 class _Broken(Exception):
     """The command went wrong in its syntax."""
 
 
-class Intake:
-    """The messages of one APPEND on their way in."""
+@implementer(IContent)
+class Slice:
+    """One of several messages that lie in one spool; `whole` is closed by whoever made the slices."""
 
-    __slots__ = ("_contents", "_mailbox", "_messages", "_session", "_spool")
+    __slots__ = ("_start", "_whole", "size")
+
+    def __init__(self, whole: IContent, start: int, size: int) -> None:
+        self._whole, self._start, self.size = whole, start, size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Pieces of at most 256 KiB, in order."""
+        for at in range(0, self.size, PIECE):
+            yield _at_once(self.read(at, PIECE))
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """The octets [offset, offset + length), shorter at the end."""
+        return await self._whole.read(self._start + offset, max(0, min(length, self.size - offset)))
+
+    def close(self) -> None:
+        """Nothing of its own to let go of."""
+
+
+def _at_once(reading: Coroutine[Any, Any, bytes]) -> bytes:
+    """The result of a read that does not wait: what was just spooled is in memory or in the page cache."""
+    try:
+        reading.send(None)
+    except StopIteration as end:
+        octets: bytes = end.value
+        return octets
+    raise StoreUnavailable()
+
+
+class Intake:
+    """The messages of one APPEND on their way in, all in one spool: however many, one file at most."""
+
+    __slots__ = ("_announced", "_content", "_mailbox", "_session", "_spool")
 
     def __init__(self, session: ImapSession, mailbox: IMailbox) -> None:
         self._session, self._mailbox = session, mailbox
-        self._messages: list[NewMessage] = []
-        self._contents: list[IContent] = []
-        self._spool: Spool | None = None
+        self._announced: list[r.AppendMessage] = []
+        self._spool = session.services.spool()
+        self._content: IContent | None = None
 
     async def run(self) -> bytes:
         """To the end of the command; the words of its OK (b"": its end was said)."""
-        session = self._session
         try:
             while isinstance(event := await self._next(), r.AppendMessage):
                 await self._message(event)
@@ -59,7 +96,7 @@ class Intake:
         except _Broken:
             return b""
         except (MailError, No):
-            session.engine.refuse_append()
+            self._session.engine.refuse_append()
             raise
 
     async def _next(self) -> object:
@@ -74,28 +111,36 @@ class Intake:
 
     async def _message(self, announced: r.AppendMessage) -> None:
         """Take one message.  Raises TooBig, StoreFull, No."""
-        session = self._session
+        session, spool = self._session, self._spool
         limit = session.limits.append_octets
         if limit is not None and announced.size > limit:
             raise TooBig()
         if not announced.size:
             raise No("CANNOT", "A message cannot be empty")
         session.engine.accept_literal()
-        spool = self._spool = session.services.spool()
-        while spool.size < announced.size:
+        end = spool.size + announced.size
+        while spool.size < end:
             event = await self._next()
             assert isinstance(event, r.AppendOctets)
             spool.write(event.octets)
-        content, self._spool = spool.finish(), None
-        self._contents.append(content)
-        date, zone = announced.internal_date, announced.zone
-        if date is None:
-            date, zone = int(session.services.now()), session.services.zone
-        self._messages.append(NewMessage(content, frozenset(announced.flags), date, zone))
+            await session.connection.breathe()
+        self._announced.append(announced)
+
+    def _messages(self) -> list[NewMessage]:
+        whole = self._content = self._spool.finish()
+        services = self._session.services
+        now, zone, start = int(services.now()), services.zone, 0
+        messages = []
+        for announced in self._announced:
+            content = whole if len(self._announced) == 1 else Slice(whole, start, announced.size)
+            start += announced.size
+            date = (now, zone) if announced.internal_date is None else (announced.internal_date, announced.zone)
+            messages.append(NewMessage(content, frozenset(announced.flags), *date))
+        return messages
 
     async def _commit(self) -> bytes:
         try:
-            appended = await self._mailbox.append(self._messages)
+            appended = await self._mailbox.append(self._messages())
         except NoSuchMailbox as error:
             raise of_target(error) from error
         uids = UidSet.of(appended.uids).encode()
@@ -103,8 +148,7 @@ class Intake:
 
     def close(self) -> None:
         """Let go of everything."""
-        if self._spool is not None:
-            self._spool.discard()
-        for content in self._contents:
-            content.close()
+        self._spool.discard()
+        if self._content is not None:
+            self._content.close()
         self._mailbox.release()

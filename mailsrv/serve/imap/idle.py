@@ -63,7 +63,7 @@ class Idle:
                 session.connection.flush()
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(ConnectionResetError) or self.stopped:
+        if isinstance(failure.value, ConnectionResetError) or self.stopped:
             return
         incident = uuid4().hex[:12]
         log.failure("incident {incident} in IDLE", failure=failure, incident=incident)

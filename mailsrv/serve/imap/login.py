@@ -88,7 +88,7 @@ async def _enter(session: ImapSession, attempt: Callable[[], Awaitable[Identity 
     except AuthenticationFailed as error:
         if session.failed_logins < session.limits.failed_logins:
             raise
-        session.say(b"%b %b" % (session.tag, refusal(error)))
+        session.say(b"%b %b" % (session.tag or b"*", refusal(error)))
         session.bye(b"Too many failed logins")
         return b""
     if identity is None:

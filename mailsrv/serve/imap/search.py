@@ -41,6 +41,8 @@ async def search(session: ImapSession, request: r.Search) -> bytes:
         found = await Scan(session, selection, query).run()
     by_uid = request.name == "UID SEARCH"
     session.put(b"* SEARCH")
+    # The line is under way: nothing else can be said before its end.
+    session.streaming = True
     for part in view.ranges(found):
         for at in range(part.start, part.stop, PIECE):
             some = range(at, min(at + PIECE, part.stop))
@@ -49,6 +51,7 @@ async def search(session: ImapSession, request: r.Search) -> bytes:
             await session.pace()
             await session.connection.breathe()
     session.put(b"\r\n")
+    session.streaming = False
     return b"OK SEARCH completed"
 
 

@@ -87,7 +87,7 @@ ROWS: dict[str, Row] = {
 class ImapSession(Session):
     """One IMAP4 connection.
 
-    `streaming`: the octets of a literal are under way, nothing else can be said.  `deleted`: the selected
+    `streaming`: a literal or a long line is under way, nothing else can be said.  `deleted`: the selected
     mailbox is gone, the session ends with the command.
     """
 

@@ -1,0 +1,97 @@
+"""What is advertised is proved: each capability has a conversation that uses it, and one in which it is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mailsrv.serve.imap.extensions import TABLE
+from mailsrv.serve.imap.session import ROWS
+from mailsrv.wire import imap_commands
+
+CONVERSATIONS = Path(__file__).parent.parent / "conversations"
+
+#: Capability -> (file, what the client says, the answer) of a success and of a refusal.
+PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
+    b"IMAP4rev1": (
+        ("imap-fetch", r"C: f FETCH 1 ALL", r"S: f OK"),
+        ("imap-fetch", r"C: y FETCH 1 NONSENSE", r"S: y BAD"),
+    ),
+    b"LITERAL+": (
+        ("imap-append", r"C: b APPEND Drafts \{12\+\}", r"S: b OK \[APPENDUID"),
+        ("imap-append", r"C: j APPEND Drafts \{61\+\}", r"S: j NO \[TOOBIG\]"),
+    ),
+    b"SASL-IR": (
+        ("imap-login", r"C: b1 AUTHENTICATE PLAIN AG1lAHNlY3JldA==", r"S: b1 OK"),
+        ("imap-login", r"C: a8 AUTHENTICATE PLAIN AG1lAHdyb25n", r"S: a8 NO \[AUTHENTICATIONFAILED\]"),
+    ),
+    b"ENABLE": (
+        ("imap-greeting", r"C: i ENABLE CONDSTORE X-UNKNOWN", r"S: \* ENABLED\nS: i OK"),
+        ("imap-greeting", r"C: f ENABLE CONDSTORE", r"S: f BAD"),
+    ),
+    b"ID": (
+        ("imap-greeting", r"C: c ID NIL", r"S: \* ID \(.name. .mailsrv. .*\)\nS: c OK"),
+        ("imap-id", r"C: a ID \(", r"S: a BAD"),
+    ),
+    b"IDLE": (
+        ("imap-idle", r"C: a IDLE", r"S: \+ idling\n@deliver .*\nS: \* 2 EXISTS"),
+        ("imap-idle", r"C: c IDLE\nS: \+ idling\nC: NOOP", r"S: c BAD"),
+    ),
+    b"NAMESPACE": (
+        ("imap-greeting", r"C: j NAMESPACE", r"S: \* NAMESPACE \(\(.. ./.\)\) NIL NIL"),
+        ("imap-wrong-state", r"C: a7 NAMESPACE", r"S: a7 BAD"),
+    ),
+    b"CHILDREN": (
+        ("imap-list", r"C: f LIST .. .Work/%.", r"S: .*HasNoChildren.* Work/Archive\nS: .*HasChildren.* Work/Projects"),
+        ("imap-list", r"C: k3 SELECT Work/Projects", r"S: k3 NO \[NONEXISTENT\]"),
+    ),
+    b"SPECIAL-USE": (
+        ("imap-list", r"C: b LIST .. .\*.", r"S: \* LIST \(\\HasNoChildren \\Archive\) ./. Archive"),
+        ("imap-mailboxes", r"C: f3 CREATE Everything", r"S: f3 NO \[USEATTR\]"),
+    ),
+    b"UNSELECT": (
+        ("imap-select", r"C: e UNSELECT", r"S: e OK"),
+        ("imap-wrong-state", r"C: c2 UNSELECT", r"S: c2 BAD"),
+    ),
+    b"UIDPLUS": (
+        ("imap-expunge", r"C: b UID EXPUNGE 1:2", r"S: \* 2 EXPUNGE\nS: b OK"),
+        ("imap-select", r"C: b3 UID EXPUNGE 1", r"S: b3 NO \[READ-ONLY\]"),
+    ),
+    b"MOVE": (
+        ("imap-copy-move", r"C: f MOVE 2 Trash", r"S: \* OK \[COPYUID \{n\} 2 1\] Moved\nS: \* 2 EXPUNGE\nS: f OK"),
+        ("imap-copy-move", r"C: h MOVE 1 Nowhere", r"S: h NO \[TRYCREATE\]"),
+    ),
+    b"MULTIAPPEND": (
+        ("imap-append", r"C: e APPEND Drafts \{3\+\}", r"S: e OK \[APPENDUID \{n\} 4:6\]"),
+        ("imap-append", r"C: f3 APPEND Drafts", r"S: f3 BAD Too many messages"),
+    ),
+    b"STARTTLS": (
+        ("imap-require-tls-S-053", r"C<: d STARTTLS", r"S: d OK Begin TLS"),
+        ("imap-require-tls-S-053", r"C: h STARTTLS", r"S: h BAD"),
+    ),
+    b"LOGINDISABLED": (
+        ("imap-require-tls-S-053", r"C: i LOGIN me secret", r"S: i OK"),
+        ("imap-require-tls-S-053", r"C: a LOGIN me secret", r"S: a NO \[PRIVACYREQUIRED\]"),
+    ),
+}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name.decode())
+def test_each_capability_has_a_success_and_a_refusal(row: object) -> None:
+    for file, said, answered in PROOFS[row.name]:  # type: ignore[attr-defined]
+        text = (CONVERSATIONS / f"{file}.txt").read_text()
+        assert re.search(f"^{said}.*\n(?:.*\n)*?{answered}", text, re.MULTILINE), (file, said)
+
+
+def test_nothing_is_advertised_twice() -> None:
+    names = [row.name for row in TABLE]
+    assert len(names) == len(set(names)) and set(names) == set(PROOFS)
+
+
+def test_each_command_of_the_engine_has_its_function_and_is_said_in_a_conversation() -> None:
+    assert set(ROWS) == {row.name for row in imap_commands.ROWS}
+    text = "".join(path.read_text() for path in CONVERSATIONS.glob("imap-*.txt"))
+    for name in ROWS:
+        assert re.search(rf"^C\w*<?: \w+ {name}\b", text, re.MULTILINE | re.IGNORECASE), name
