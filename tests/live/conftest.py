@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -120,6 +120,26 @@ def _password_file(server: Server) -> Path:
         path.write_text(PASSWORD + "\n")
         path.chmod(0o600)
     return path
+
+
+_FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """`figure(what, number)`: measured, to be shown when all tests are done."""
+
+    def tell(what: str, number: float) -> None:
+        request.config.stash.setdefault(_FIGURES, []).append(f"{request.node.name}: {what}: {number:.2f}")
+
+    return tell
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was measured."""
+    if figures := config.stash.get(_FIGURES, []):
+        terminalreporter.section("figures")
+        terminalreporter.write("\n".join(figures) + "\n")
 
 
 @pytest.fixture
