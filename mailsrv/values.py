@@ -375,14 +375,14 @@ class Changes:
 
 @frozen
 class Updated:
-    """A flag change's result: every row addressed, as it is now, and the UIDs refused because their MODSEQ was above
-    the condition (RFC 7162).  `modseq` is the mailbox's highest after it, `before` that before it (-1: not said)."""
+    """A flag change's result: all rows addressed, as they are now, and the UIDs refused because their MODSEQ was above
+    the condition (RFC 7162).  `modseq` is the mailbox's highest after it, `before` that before it (-1: unknown)."""
 
     modseq: int
     uids: Sequence[int]
     flags: Sequence[int]
     conflicts: UidSet = UidSet()
-    before: int = -1
+    before: int = -1  # only given when no change by others lies between it and `modseq`
 
 
 @define

@@ -174,8 +174,8 @@ class View:
 
         They are not told again by the next sync, unless they changed once more.
         """
-        if self.modseq in (updated.before, updated.modseq):
-            # Nothing else happened in between, so there is nothing to look for.
+        if updated.modseq == self.modseq or (updated.before == self.modseq == updated.modseq - 1):
+            # Nothing else happened since: there is nothing to look for.
             self.modseq = updated.modseq
             if self._held is None:
                 self.highest_modseq = updated.modseq
