@@ -173,13 +173,13 @@ class Pump(TwistedProtocol):
                 return
             await session.handle(event)
 
-    def _step(self, result: Any = None) -> Any:
+    def _step(self, failure: Failure | None = None) -> None:
         """Work until the coroutine ends or waits; what was said so far leaves before a wait."""
         coroutine = self._coroutine
         if coroutine is None:
-            return result
+            return
         try:
-            waited = coroutine.send(None)
+            waited = coroutine.send(None) if failure is None else failure.throwExceptionIntoGenerator(coroutine)
         except StopIteration:
             self._coroutine = None
         except ConnectionResetError:
@@ -191,7 +191,7 @@ class Pump(TwistedProtocol):
         else:
             self.flush()
             waited.addBoth(self._resume)
-            return result
+            return
         if self._lost:
             self._gone()
         elif self._eof:
@@ -199,14 +199,16 @@ class Pump(TwistedProtocol):
         elif not self._closing:
             self.flush()
             self._read_on()
-        return result
 
     def _resume(self, result: Any) -> Any:
-        """A wait is over.  The awaiting coroutine reads the outcome from the Deferred itself."""
+        """A wait is over.  The coroutine reads a result from the Deferred itself; a failure is raised in it, and
+        nobody else has to hear of that."""
         self._turn_began = self.host.monotonic()
+        if isinstance(result, Failure):
+            self._step(result)
+            return None
         self._step()
-        # A failure was raised in the coroutine: nobody else has to hear of it.
-        return None if isinstance(result, Failure) else result
+        return result
 
     def _read_on(self) -> None:
         """The engine has used up its input: what waits in the kernel may come."""

@@ -57,7 +57,10 @@ class EchoSession:
         if event.startswith(b"wait"):
             waited: Deferred[None] = Deferred()
             self.waits.append(waited)
-            await waited
+            try:
+                await waited
+            except KeyError as error:
+                event = b"failed:" + str(error.args[0]).encode()
         elif event == b"big":
             self.connection.write(b"x" * 100)
             await self.connection.drain()
@@ -136,6 +139,14 @@ def test_a_slow_answer_keeps_the_order_and_what_was_said_before_leaves() -> None
     assert transport.take() == b"wait1;b;"
     session.waits[1].callback(None)
     assert transport.take() == b"wait2;c;"
+
+
+def test_a_failure_is_raised_where_it_was_awaited() -> None:
+    transport, session, _ = connected()
+    transport.take()
+    transport.send(b"wait1\nb\n")
+    session.waits[0].errback(KeyError("why"))
+    assert transport.take() == b"failed:why;b;"
 
 
 def test_input_above_the_limit_waits_in_the_kernel() -> None:
