@@ -257,7 +257,11 @@ class Site(MultiService):
             raise ConfigError(f"cannot listen on {self.options.control}: {error}", key="site.control") from error
 
     def _tell_ready(self) -> None:
-        """`ready.json` in the data folder: who listens where, for scripts and tests (decisions 27)."""
+        """`ready.json` in the data folder: who listens where, for scripts and tests (decisions 27).
+
+        Mail can be read from a full disk: that this file cannot be written keeps nobody from it.
+        """
+        path = self.options.data / "ready.json"
         facts = {
             "pid": os.getpid(),
             "servers": {
@@ -265,4 +269,8 @@ class Site(MultiService):
                 for name, server in self.servers.items()
             },
         }
-        write_atomically(self.options.data / "ready.json", json.dumps(facts, indent=1).encode(), 0o600)
+        try:
+            path.unlink(missing_ok=True)  # a server that was killed left it, and its room may be what is missing
+            write_atomically(path, json.dumps(facts, indent=1).encode(), 0o600)
+        except (ConfigError, OSError) as error:
+            log.error("running, but not told in a file: {reason}", reason=str(error))
