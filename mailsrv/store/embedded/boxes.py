@@ -11,32 +11,47 @@ from ..names import INBOX
 #: More rows than this are not kept between two batches.
 MAX_BOXES = 20_000
 
-_COLUMNS = ("id, account, name, uidvalidity, special_use, uidnext, modseq, flag_modseq, state_modseq, exist, unseen,"
+_COLUMNS = ("id, account, name, uidvalidity, special_use, uidnext, modseq, flag_modseq, unsaved, exist, unseen,"
             " deleted, octets, recent_from, recent, tombstones, tombstone_floor")
 _BY_ID = f"SELECT {_COLUMNS} FROM mailbox WHERE id=?"
 _BY_NAME = f"SELECT {_COLUMNS} FROM mailbox WHERE account=? AND name=?"
-_WRITE = ("UPDATE mailbox SET uidnext=?, modseq=?, flag_modseq=?, state_modseq=?, exist=?, unseen=?, deleted=?,"
+_WRITE = ("UPDATE mailbox SET uidnext=?, modseq=?, flag_modseq=?, unsaved=?, exist=?, unseen=?, deleted=?,"
           " octets=?, recent_from=?, recent=?, tombstones=?, tombstone_floor=? WHERE id=?")
 
 
 class Box:
-    """One row.  `flag_modseq` is the last change that was not an append, `state_modseq` the last that a
-    checkpoint wrote down; `keywords` is None until somebody asks."""
+    """One row.  `flag_modseq` is the last change that was not an append; `unsaved` 1: there is more to it than the
+    log tells (see `checkpoint`); `keywords` is None until somebody asks."""
 
     __slots__ = (
-        "account", "deleted", "exist", "flag_modseq", "id", "keywords", "modseq", "name", "octets", "recent",
-        "recent_from", "special_use", "state_modseq", "tombstone_floor", "tombstones", "uidnext", "uidvalidity",
+        "account",
+        "deleted",
+        "exist",
+        "flag_modseq",
+        "id",
+        "keywords",
+        "modseq",
+        "name",
+        "octets",
+        "recent",
+        "recent_from",
+        "special_use",
+        "tombstone_floor",
+        "tombstones",
+        "uidnext",
+        "uidvalidity",
+        "unsaved",
         "unseen",
     )
 
     def __init__(
         self, id: int, account: int, name: str, uidvalidity: int, special_use: str | None, uidnext: int, modseq: int,
-        flag_modseq: int, state_modseq: int, exist: int, unseen: int, deleted: int, octets: int, recent_from: int,
+        flag_modseq: int, unsaved: int, exist: int, unseen: int, deleted: int, octets: int, recent_from: int,
         recent: int, tombstones: int, tombstone_floor: int,
     ) -> None:
         self.id, self.account, self.name = id, account, name
         self.uidvalidity, self.special_use = uidvalidity, special_use
-        self.uidnext, self.modseq, self.flag_modseq, self.state_modseq = uidnext, modseq, flag_modseq, state_modseq
+        self.uidnext, self.modseq, self.flag_modseq, self.unsaved = uidnext, modseq, flag_modseq, unsaved
         self.exist, self.unseen, self.deleted, self.octets = exist, unseen, deleted, octets
         self.recent_from, self.recent = recent_from, recent
         self.tombstones, self.tombstone_floor = tombstones, tombstone_floor
@@ -48,7 +63,7 @@ class Box:
 
     def values(self) -> tuple[int, ...]:
         """What may have changed, in the order of the UPDATE."""
-        return (self.uidnext, self.modseq, self.flag_modseq, self.state_modseq, self.exist, self.unseen, self.deleted,
+        return (self.uidnext, self.modseq, self.flag_modseq, self.unsaved, self.exist, self.unseen, self.deleted,
                 self.octets, self.recent_from, self.recent, self.tombstones, self.tombstone_floor, self.id)
 
 

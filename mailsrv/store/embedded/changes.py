@@ -166,6 +166,8 @@ class Copy(Sliced):
                 for row, mask in zip(rows, masks, strict=True)
             ]
             first = transaction.insert(target, made, len(transaction.boxes.keywords(target)) > before)
+            # The log has no record of the new rows.
+            target.unsaved = 1
             self._pairs += ((row[0], first + number) for number, row in enumerate(rows))
             if self._move:
                 transaction.flush()

@@ -132,8 +132,8 @@ class Derived:
         connection = self._writing
         try:
             with connection:
-                connection.executemany("DELETE FROM summary WHERE key=?", [(content_key(*ref),) for ref in forgotten])
                 connection.executemany("INSERT OR REPLACE INTO summary VALUES (?,?)", list(summaries.items()))
+                connection.executemany("DELETE FROM summary WHERE key=?", [(content_key(*ref),) for ref in forgotten])
                 connection.executemany(
                     "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?,?,?)",
                     [(mailbox, s.modseq, s.uidnext, s.uids, s.flags, s.modseqs) for mailbox, s in snapshots.items()],

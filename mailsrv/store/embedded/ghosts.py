@@ -53,3 +53,8 @@ class Ghosts:
         """The ordinals of a segment that must stay."""
         with self._lock:
             return {row[2] for known in self._rows.values() for _, row in known.values() if row[1] == segment}
+
+    def octets(self, segment: int) -> int:
+        """How much of a segment only older handles can still see."""
+        with self._lock:
+            return sum(row[3] for known in self._rows.values() for _, row in known.values() if row[1] == segment)

@@ -134,20 +134,19 @@ class Index:
         if snapshot is not None and flag_modseq <= snapshot.modseq <= row.modseq:
             uids, flags, modseqs = snapshot.unpack()
             first = snapshot.uidnext
-        fresh = execute(
-            "SELECT uid, flags, modseq FROM message WHERE mailbox=? AND uid>=?", (mailbox, first)
-        ).fetchall()
-        if fresh:
-            columns = list(zip(*fresh))
-            uids += columns[0]
-            flags += columns[1]
-            modseqs += columns[2]
+        flat: list[int] = []
+        extend = flat.extend
+        for found in execute("SELECT uid, flags, modseq FROM message WHERE mailbox=? AND uid>=?", (mailbox, first)):
+            extend(found)
+        uids += flat[::3]
+        flags += flat[1::3]
+        modseqs += flat[2::3]
         if len(keywords) > ROW_BITS - 5:
             places = {uid: place for place, uid in enumerate(uids)}
             for uid, bits in execute("SELECT uid, bits FROM spill WHERE mailbox=?", (mailbox,)):
                 if uid in places:
                     flags[places[uid]] = unite(flags[places[uid]], bits)
-        return Loaded(row, uids, flags, modseqs, keywords, len(fresh))
+        return Loaded(row, uids, flags, modseqs, keywords, len(flat) // 3)
 
 
 def parse_ranges(text: str) -> list[tuple[int, int]]:

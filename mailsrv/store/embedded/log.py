@@ -135,15 +135,15 @@ class SegmentLog:
         self._write()
         start = self._written
         try:
-            at = _write_all(self._fd, [first], start)
+            at = write_all(self._fd, [first], start)
             for chunk in _chunks(content):
                 crc = crc32(chunk, crc)
-                at = _write_all(self._fd, [chunk], at)
+                at = write_all(self._fd, [chunk], at)
                 if at - start - len(first) > content.size:
                     break
             if at - start - len(first) != content.size:
                 raise StoreUnavailable("The content does not have the size it claims")
-            self._written = _write_all(self._fd, [records.TRAILER.pack(crc)], at)
+            self._written = write_all(self._fd, [records.TRAILER.pack(crc)], at)
         except (OSError, StoreUnavailable):
             self._written = start
             raise
@@ -152,7 +152,7 @@ class SegmentLog:
         """Hand all waiting buffers to the file."""
         if self._buffers:
             buffers, self._buffers = self._buffers, []
-            self._written = _write_all(self._fd, buffers, self._written)
+            self._written = write_all(self._fd, buffers, self._written)
 
     def commit(self) -> None:
         """Make all records durable.  Raises OSError; then `fail` must follow."""
@@ -196,7 +196,7 @@ class SegmentLog:
         # A file of this number can only be the rest of a failed try.
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            end = _write_all(fd, [head.encode()], 0)
+            end = write_all(fd, [head.encode()], 0)
             os.fsync(fd)
             sync_folder(folder)
             reader = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -229,7 +229,7 @@ class SegmentLog:
 def seal_file(fd: int, file: SegmentFile) -> None:
     """Put the footer behind the records of `file` (through `fd`) and sync it."""
     file.end = max(_end_of(file), FILE_HEADER.size)
-    end = _write_all(fd, [file.places.encode(file.end)], file.end)
+    end = write_all(fd, [file.places.encode(file.end)], file.end)
     os.ftruncate(fd, end)
     os.fdatasync(fd)
     file.sealed = True
@@ -243,7 +243,7 @@ def _end_of(file: SegmentFile) -> int:
     return file.places.bodies[-1] + found[7] + records.TRAILER.size
 
 
-def _write_all(fd: int, buffers: list[bytes], at: int) -> int:
+def write_all(fd: int, buffers: list[bytes], at: int) -> int:
     """Write all buffers at an offset; gives the offset behind them.  Raises OSError."""
     for first in range(0, len(buffers), _VECTORS):
         part: list[bytes | memoryview] = list(buffers[first : first + _VECTORS])

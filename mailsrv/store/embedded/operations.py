@@ -6,6 +6,7 @@ changed any row (see `transaction`).  `rows` and `octets` are its share of a bat
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,9 @@ class Operation:
         """Do one slice; True: done."""
         raise NotImplementedError
 
+    def settled(self) -> None:
+        """The batch with its last slice is committed or refused; in the writer thread."""
+
     def acknowledge(self) -> None:
         """Answer the caller; in the reactor thread, after the commit."""
         deferred, self.deferred = self.deferred, None
@@ -55,6 +59,20 @@ class Operation:
             deferred.errback(self.error)
         else:
             deferred.callback(self.result)
+
+
+class Asked(Operation):
+    """Base of what another thread asks for and waits for: `reached` is set when it was done or refused."""
+
+    __slots__ = ("reached",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def settled(self) -> None:
+        """Let the other thread go on."""
+        self.reached.set()
 
 
 class Barrier(Operation):

@@ -35,9 +35,10 @@ CREATE TABLE alias (domain TEXT NOT NULL, folded TEXT NOT NULL, local TEXT NOT N
     PRIMARY KEY (domain, folded)) WITHOUT ROWID;
 CREATE TABLE mailbox (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, name TEXT NOT NULL,
     uidvalidity INTEGER NOT NULL, special_use TEXT, uidnext INTEGER NOT NULL, modseq INTEGER NOT NULL,
-    flag_modseq INTEGER NOT NULL, state_modseq INTEGER NOT NULL, exist INTEGER NOT NULL, unseen INTEGER NOT NULL,
+    flag_modseq INTEGER NOT NULL, unsaved INTEGER NOT NULL, exist INTEGER NOT NULL, unseen INTEGER NOT NULL,
     deleted INTEGER NOT NULL, octets INTEGER NOT NULL, recent_from INTEGER NOT NULL, recent INTEGER NOT NULL,
     tombstones INTEGER NOT NULL, tombstone_floor INTEGER NOT NULL, UNIQUE (account, name));
+CREATE INDEX mailbox_unsaved ON mailbox (id) WHERE unsaved=1;
 CREATE TABLE subscription (account INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (account, name)) WITHOUT ROWID;
 CREATE TABLE keyword (mailbox INTEGER NOT NULL, place INTEGER NOT NULL, name BLOB NOT NULL,
     PRIMARY KEY (mailbox, place)) WITHOUT ROWID;
@@ -52,7 +53,8 @@ CREATE TABLE tombstone (mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uids 
     PRIMARY KEY (mailbox, modseq)) WITHOUT ROWID;
 CREATE TABLE doomed (mailbox INTEGER PRIMARY KEY);
 CREATE TABLE segment (number INTEGER PRIMARY KEY, dead INTEGER NOT NULL, dead_since INTEGER);
-CREATE TABLE checkpoint (subject INTEGER PRIMARY KEY, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL);
+CREATE TABLE checkpoint (subject INTEGER PRIMARY KEY, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    octets INTEGER NOT NULL);
 """
 
 #: Count octets of a segment that nothing refers to (segment, octets, now).
@@ -104,7 +106,9 @@ def create(connection: apsw.Connection) -> None:
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         set_value(connection, "schema", VERSION)
         set_value(connection, "epoch", os.urandom(8).hex())
+        # (segment << 32 | ordinal) of the first record that no commit knows of; CHANGES since the last CATALOGUE.
         set_value(connection, "log", 0)
+        set_value(connection, "changes", 0)
 
 
 def open_index(path: Path, report: list[str]) -> apsw.Connection:

@@ -234,13 +234,20 @@ class SegmentSet:
                     self._open[self._active.head.number] = self._active
                 self._active = file
             else:
+                self._drop_active(number)
                 self._open[number] = file
+
+    def _drop_active(self, number: int) -> None:
+        """The active segment was sealed, and another file has taken its place."""
+        if self._active is not None and self._active.head.number == number:
+            self._active = None
 
     def forget(self, number: int) -> None:
         """A segment in which nothing was live is gone."""
         with self._lock:
             self._generations.pop(number, None)
             self._open.pop(number, None)
+            self._drop_active(number)
 
     def close(self) -> None:
         """Let go of all files that nobody else holds."""

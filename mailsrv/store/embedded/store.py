@@ -14,11 +14,14 @@ import apsw
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ...errors import AccessDenied, StoreUnavailable
+from ...errors import AccessDenied, MailError, StoreUnavailable
 from ...interfaces import IMessageStore, IStoreMaintenance
 from ...values import NewDelivery
 from . import schema
 from .account import EmbeddedAccount
+from .check import check_files
+from .checkpoint import WriteCatalogue, WriteStates
+from .compaction import Compactor
 from .content import Readers
 from .derived import Derived
 from .directory import EmbeddedDirectory
@@ -36,6 +39,9 @@ from .writer import Writer
 INDEX, DERIVED, SEGMENTS, LOCK = "index.db", "derived.db", "segments", "lock"
 SEGMENT_OCTETS = 64 * 2**20
 PURGE_AFTER = 7 * 86400.0
+#: Between two checkpoints of what only the index knows, when idle; and how many rows are written down at close.
+CHECKPOINT_SECONDS = 600.0
+CLOSE_ROWS = 2_000_000
 
 
 @implementer(IMessageStore, IStoreMaintenance)
@@ -54,17 +60,19 @@ class EmbeddedStore:
         self._call_from_thread = call_from_thread
         self._closing: Deferred[None] | None = None
         self._closed = False
+        self._checkpointed = time.monotonic()
         self._waiting_close: list[Deferred[None]] = []
 
     @classmethod
     def open(
         cls, path: Path | str, call_from_thread: Callable[..., Any], clock: Callable[[], float] = time.time, *,
-        purge_after: float = PURGE_AFTER, segment_octets: int = SEGMENT_OCTETS, history: int = HISTORY,
+        purge_after: float | None = PURGE_AFTER, segment_octets: int = SEGMENT_OCTETS, history: int = HISTORY,
     ) -> EmbeddedStore:
         """The store in the folder `path`, made when it is not there; blocks while it recovers.
 
         `call_from_thread(function, *arguments)` has a function called in the reactor thread; `clock` gives UTC
-        epoch seconds.  Raises InUse, StoreUnavailable, ConfigError with a text for the operator.
+        epoch seconds.  Expunged content is gone from the disk after `purge_after` seconds (None: only `compact`
+        removes it).  Raises InUse, StoreUnavailable, ConfigError with a text for the operator.
         """
         path = Path(path)
         try:
@@ -83,7 +91,7 @@ class EmbeddedStore:
             raise
         return store
 
-    def _start(self, purge_after: float, segment_octets: int, history: int) -> None:
+    def _start(self, purge_after: float | None, segment_octets: int, history: int) -> None:
         refuse_lost_index(self.path, self.path / INDEX, self.path / SEGMENTS)
         connection = schema.open_index(self.path / INDEX, self.report)
         log = SegmentLog(self.segments, segment_octets)
@@ -102,7 +110,11 @@ class EmbeddedStore:
             self.clock, history,
         )
         self.writer.idle = self._idle
+        self.compactor = Compactor(
+            self.path / INDEX, self.segments, log, self.ghosts, self.derived, self.writer, self.clock, purge_after
+        )
         self.writer.start()
+        self.compactor.start()
         for mailbox in doomed:
             self._purge(mailbox)
 
@@ -115,6 +127,21 @@ class EmbeddedStore:
     async def deliver(self, delivery: NewDelivery) -> None:
         """Content once, a row for each placement, durable.  Raises StoreFull, StoreUnavailable."""
         await self.writer.submit(Deliver(delivery))
+    async def check(self) -> list[str]:
+        """What does not fit together, one line each."""
+        found: list[str] = await self.readers.run(check_files, self.path / INDEX, self.segments)
+        return found
+
+    async def compact(self) -> int:
+        """Give back the room of expunged content now; the octets freed.  Raises StoreUnavailable."""
+        return await self.readers.run(self._compact)
+
+    def _compact(self) -> int:
+        try:
+            return self.compactor.compact(0)
+        except (OSError, apsw.Error) as cause:
+            raise StoreUnavailable(f"Compaction failed: {cause}") from cause
+
     async def close(self) -> None:
         """Finish what is queued, let go of files.  Idempotent; who calls meanwhile waits as well."""
         if self._closed:
@@ -126,11 +153,14 @@ class EmbeddedStore:
             return
         self._closing = Deferred()
         self.openings.close()
+        self.compactor.stop()
         self.writer.refuse()
-        barrier = Barrier()
-        barrier.deferred = Deferred()
-        self.writer.put(barrier)
-        await barrier.deferred
+        for last in (WriteStates(CLOSE_ROWS), WriteCatalogue(), Barrier()):
+            last.deferred = Deferred()
+            self.writer.put(last)
+            # A full disk is no reason not to close: the index has everything already.
+            await last.deferred.addErrback(lambda failure: failure.trap(MailError) and None)
+        self.compactor.join()
         self._finish()
         for deferred in self._waiting_close:
             deferred.callback(None)
@@ -180,6 +210,8 @@ class EmbeddedStore:
             changed = self.openings.committed(transaction.deltas, transaction.gone)
             if transaction.directory:
                 self.directory.changed()
+            if transaction.buried:
+                self.compactor.wake()
         for operation in batch:
             operation.acknowledge()
         for opened in changed:
@@ -191,6 +223,9 @@ class EmbeddedStore:
         """Nothing is queued: write what can be computed again."""
         if self.derived.waiting:
             self.derived.write()
+        if time.monotonic() - self._checkpointed > CHECKPOINT_SECONDS:
+            self._checkpointed = time.monotonic()
+            self.writer.put(WriteStates())
         return False
 
 

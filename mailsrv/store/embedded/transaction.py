@@ -139,6 +139,7 @@ class Transaction:
     def reflag(self, box: Box, rows: Sequence[tuple[int, int, int]], keywords: bool) -> None:
         """Give rows (uid, mask before, mask after) their flags in one change."""
         box.modseq = box.flag_modseq = modseq = box.modseq + 1
+        box.unsaved = 1
         for _, before, after in rows:
             box.unseen += bool(before & SEEN) - bool(after & SEEN)
             box.deleted += bool(after & DELETED) - bool(before & DELETED)
@@ -162,6 +163,7 @@ class Transaction:
         uids = [row[0] for row in rows]
         gone = UidSet.of(uids)
         box.modseq = box.flag_modseq = modseq = box.modseq + 1
+        box.unsaved = 1
         self._ghosts.add(box.id, modseq, rows)
         self._haunted.append((box.id, uids))
         for row, mask in zip(rows, masks):
@@ -202,6 +204,15 @@ class Transaction:
             if self.connection.execute(sql, (segment, ordinal)).fetchone() is None:
                 self._dead[segment] = self._dead.get(segment, 0) + size + records.PREFIX.size
 
+    def dead_octets(self, segment: int, octets: int) -> None:
+        """Count octets that nothing refers to any more."""
+        self._dead[segment] = self._dead.get(segment, 0) + octets
+
+    @property
+    def buried(self) -> bool:
+        """Whether some content died."""
+        return bool(self._dead)
+
     # The batch
 
     def flush(self) -> None:
@@ -219,6 +230,7 @@ class Transaction:
         self.boxes.write()
         if self.catalogue:
             self.add(records.CHANGES, records.to_json(self.catalogue).encode())
+            self.connection.execute("UPDATE meta SET value=value+1 WHERE key='changes'")
         if self.log.following != self._began:
             # Records from here on were never acknowledged, when a crash leaves some.
             number, ordinal = self.log.following

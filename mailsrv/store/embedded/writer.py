@@ -248,6 +248,8 @@ class Writer:
             self._log.error("store: a batch of {count} was refused: {error!r}", count=len(batch),
                             error=error.__cause__ or error)
         self._restless = True
+        for operation in finished:
+            operation.settled()
         self._call_from_thread(self._answer, finished, transaction)
         self._checkpoint(schema.CHECKPOINT_PAGES)
 

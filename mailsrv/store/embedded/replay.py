@@ -1,0 +1,147 @@
+"""Reading the log of all segments from its begin to its end, into what an index would hold (for `rescue`)."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+from attrs import define, field
+
+from .. import keywords as kw
+from . import records
+from .checkpoint import CATALOGUE_SUBJECT, read_state
+from .records import Found
+
+#: uid -> (modseq, flags, segment, ordinal, size, date, zone, saved)
+Rows = dict[int, tuple[int, ...]]
+
+
+@define
+class Box:
+    """One mailbox as the log tells of it; `name` "" when no catalogue does."""
+
+    account: int = 0
+    name: str = ""
+    uidvalidity: int = 0
+    special_use: str | None = None
+    uidnext: int = 1
+    modseq: int = 1
+    recent_from: int = 1
+    keywords: list[bytes] = field(factory=list)
+    rows: Rows = field(factory=dict)
+
+
+class Replay:
+    """Feed it every record in the order of the log with `read`."""
+
+    def __init__(self) -> None:
+        self.boxes: dict[int, Box] = {}
+        self.accounts: dict[int, list[Any]] = {}
+        self.aliases: dict[tuple[str, str], list[Any]] = {}
+        self.domains: list[list[Any]] = []
+        self.subscriptions: set[tuple[int, str]] = set()
+        #: Table -> the highest id that was given out.
+        self.sequences = {"account": 0, "mailbox": 0}
+        #: Subject -> (segment, ordinal, octets) of its latest record.
+        self.checkpoints: dict[int, tuple[int, int, int]] = {}
+        #: (segment, ordinal) of every content that is there.
+        self.contents: set[tuple[int, int]] = set()
+        self._deleted: set[int] = set()
+
+    def read(self, segment: int, found: Found, body: bytes) -> None:
+        """One record; `body` only for CATALOGUE and STATE.  Raises ValueError for one that makes no sense."""
+        here = (segment, found.ordinal, found.end - found.start)
+        if found.kind == records.CATALOGUE:
+            self._catalogue(body)
+            self.checkpoints[CATALOGUE_SUBJECT] = here
+            return
+        header = json.loads(found.header)
+        if found.kind == records.CHANGES:
+            for statement in header:
+                self._statement(*statement)
+        elif found.kind == records.STATE:
+            self._state(header, body)
+            self.checkpoints[header["mailbox"]] = here
+        elif found.kind == records.CONTENT:
+            self.contents.add(here[:2])
+            self._put(header, here[:2], found.body_octets)
+        elif found.kind == records.PLACEMENTS:
+            self._put(header, tuple(header["of"]), header["size"])
+
+    def _catalogue(self, body: bytes) -> None:
+        """Everything about accounts and mailboxes anew; rows stay with the mailboxes that are in it."""
+        try:
+            statements = json.loads(zlib.decompress(body))
+        except zlib.error as cause:
+            raise ValueError("damaged catalogue") from cause
+        self.accounts, self.aliases, self.subscriptions = {}, {}, set()
+        listed = {statement[1] for statement in statements if statement[0] == "mailbox"}
+        for mailbox in self.boxes.keys() - listed:
+            self._drop(mailbox)
+        for statement in statements:
+            self._statement(*statement)
+
+    def _statement(self, kind: str, *values: Any) -> None:
+        if kind == "account":
+            self.accounts[values[0]] = list(values)
+            self._issued("account", values[0])
+        elif kind == "no-account":
+            self.accounts.pop(values[0], None)
+            self.subscriptions = {pair for pair in self.subscriptions if pair[0] != values[0]}
+        elif kind == "mailbox":
+            mailbox, account, name, uidvalidity, special_use = values
+            box = self.boxes.setdefault(mailbox, Box())
+            box.account, box.name, box.uidvalidity, box.special_use = account, name, uidvalidity, special_use
+            self._issued("mailbox", mailbox)
+        elif kind == "no-mailbox":
+            self._drop(values[0])
+        elif kind == "alias":
+            self.aliases[values[0], values[1]] = list(values)
+        elif kind == "no-alias":
+            self.aliases.pop((values[0], values[1]), None)
+        elif kind == "domains":
+            self.domains = values[0]
+        elif kind == "subscribe":
+            self.subscriptions.add((values[0], values[1]))
+        elif kind == "unsubscribe":
+            self.subscriptions.discard((values[0], values[1]))
+        elif kind == "sequence":
+            self._issued(*values)
+
+    def _issued(self, table: str, number: int) -> None:
+        if table in self.sequences:
+            self.sequences[table] = max(self.sequences[table], number)
+
+    def _drop(self, mailbox: int) -> None:
+        self.boxes.pop(mailbox, None)
+        self.checkpoints.pop(mailbox, None)
+        self._deleted.add(mailbox)
+        self._issued("mailbox", mailbox)
+
+    def _state(self, header: dict[str, Any], body: bytes) -> None:
+        box = self.boxes.setdefault(header["mailbox"], Box())
+        spill = {uid: int.from_bytes(bytes.fromhex(bits), "little") << 63 for uid, bits in header["spill"]}
+        box.rows = {
+            uid: (modseq, flags | spill.get(uid, 0), *rest)
+            for uid, modseq, flags, *rest in read_state(header, body)
+        }
+        box.keywords = [name.encode("latin-1") for name in header["keywords"]]
+        box.uidnext, box.modseq, box.recent_from = header["uidnext"], header["modseq"], header["recent_from"]
+
+    def _put(self, header: dict[str, Any], reference: tuple[int, ...], size: int) -> None:
+        """Rows of a delivery or an append."""
+        segment, ordinal = reference
+        for account, mailbox, uid, modseq, flags in header["put"]:
+            if mailbox in self._deleted:
+                continue
+            box = self.boxes.get(mailbox)
+            if box is None:
+                box = self.boxes[mailbox] = Box(account)
+                self._issued("mailbox", mailbox)
+            mask, new = kw.assign([flag.encode("latin-1") for flag in flags], box.keywords, lenient=True)
+            box.keywords += new
+            box.rows[uid] = (
+                modseq, mask, segment, ordinal, size, header["date"], header["zone"], header["saved"]
+            )
+            box.uidnext, box.modseq = max(box.uidnext, uid + 1), max(box.modseq, modseq)
