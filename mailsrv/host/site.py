@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ class Site(MultiService):
     """One mail site.  `options` is the checked configuration; `reactor`, `clock` and `monotonic` are given.
 
     `started` fires with the site when every automatic server accepts, or fails with the reason.
+
+    A program that embeds a site may give things of its own: a `store` instead of the configured one, functions of
+    the site that make `authenticators` (asked before the configured ones), and such that make `policies` (an object
+    for each connection, asked last on every SMTP server).  `router` and `intake` are there once it has started.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Site(MultiService):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         store: Any = None,
+        authenticators: Sequence[Callable[[Any], IAuthenticator]] = (),
+        policies: Sequence[Callable[[Any], IMessagePolicy]] = (),
     ) -> None:
         super().__init__()
         self.options = options
@@ -72,6 +79,9 @@ class Site(MultiService):
         self.maildrops: set[int] = set()
         self.started: Deferred[Site] = Deferred()
         self.store: Any = store
+        self.given_authenticators, self.given_policies = tuple(authenticators), tuple(policies)
+        self.router: Any = None
+        self.intake: Any = None
         self.directory: Any = None
         self.hasher: Any = None
         self._numbers = itertools.count(1)
@@ -193,20 +203,24 @@ class Site(MultiService):
         """All parts of the site, made and given to the servers: the architecture on one screen."""
         options = self.options
         authenticators = [
-            find(IAuthenticator, choice.use).build(choice.options, self) for choice in options.authenticators
+            *(make(self) for make in self.given_authenticators),
+            *(find(IAuthenticator, choice.use).build(choice.options, self) for choice in options.authenticators),
         ]
         mechanisms = {m.name: m for m in (find(ISaslMechanism, name).build(None, self) for name in _MECHANISMS)}
         learners = [a.seen for a in authenticators if hasattr(a, "seen")]
-        router = LocalRouter(self.directory, self._first_domain, learners[0] if learners else None)
-        intake = Intake(self.store, IdMaker(self.clock, os.urandom), self.clock)
+        self.router = LocalRouter(self.directory, self._first_domain, learners[0] if learners else None)
+        self.intake = Intake(self.store, IdMaker(self.clock, os.urandom), self.clock)
         for name, server in options.servers.items():
             common = {"authenticators": authenticators, "mechanisms": mechanisms, **self._common(server)}
             if isinstance(server, SmtpOptions):
                 services: Services = SmtpServices(
                     **common,
-                    router=router,
-                    intake=intake,
-                    policies=[self._policy(choice) for choice in policies_of(server, options)],
+                    router=self.router,
+                    intake=self.intake,
+                    policies=[
+                        *(self._policy(choice) for choice in policies_of(server, options)),
+                        *(partial(make, self) for make in self.given_policies),
+                    ],
                     anonymous="anonymous" in server.authentication,
                     default_domain=server.default_domain or self._first_domain(),
                 )
