@@ -159,7 +159,7 @@ def test_own_store(tmp_path: Path) -> None:
         send(ports["smtp/default"], "Subject: =?utf-8?q?Gr=C3=BCn?=\r\n\r\nAnother.\r\n")
         with inbox(ports["imap/default"]) as client:
             told = email.message_from_bytes(client.fetch("2", "(BODY[])")[1][0][1], policy=email.policy.default)
-            assert told["Subject"] == "[#2] Grün" and told.get_content() == "Another.\n"
+            assert told["Subject"] == "[#2] Grün" and told.get_content().split() == ["Another."]
 
 
 @pytest.mark.live
