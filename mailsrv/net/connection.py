@@ -26,6 +26,8 @@ log = Logger()
 
 #: A handler that worked longer than this in one turn lets the others go first (seconds; `breathe`).
 SLICE = 0.008
+#: Events of one read between two looks at the clock.
+TURNS = 32
 #: A connection that was closed in order is cut off after this many seconds.
 CLOSING = 30.0
 
@@ -166,12 +168,19 @@ class Pump(TwistedProtocol):
         self._step()
 
     async def _pump(self) -> None:
-        engine, session = self.engine, self.session
+        engine, session, handled = self.engine, self.session, 0
         while not self._closing:
+            if self._blocked:
+                # Who takes no answers gets no more of them.
+                await self.drain()
             event = engine.next_event()
             if event is NEED_DATA or event is PAUSED:
                 return
             await session.handle(event)
+            handled += 1
+            if handled % TURNS == 0:
+                # Thousands of small commands fit into one read.
+                await self.breathe()
 
     def _step(self, failure: Failure | None = None) -> None:
         """Work until the coroutine ends or waits; what was said so far leaves before a wait."""

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, globalLogPublisher
 
-from mailsrv.net.connection import Connection
+from mailsrv.net.connection import TURNS, Connection
 from mailsrv.testing.transport import MemoryTransport
 from mailsrv.values import Peer
 from mailsrv.wire.engine import NEED_DATA
@@ -167,6 +167,38 @@ def test_output_waits_for_a_slow_peer() -> None:
     assert transport.take() == b"x" * 100
     assert session.drained == ["big"]
     assert transport.take() == b"big;a;"
+
+
+def test_a_peer_that_takes_no_answers_gets_no_more_of_them() -> None:
+    transport, session, _ = connected(window=50)
+    transport.take()
+    transport.send(b"%s\n" % (b"a" * 60))
+    transport.send(b"b\n" * 3)
+    # What is said in answer to one read leaves in one write; the next read waits.
+    assert transport.take() == b"a" * 60 + b";"
+    assert transport.take() == b"b;b;b;"
+    transport.send(b"%s\n" % (b"a" * 60))
+    transport.send(b"c\n" * 20)
+    transport.send(b"d\n")
+    assert not transport.reading
+    transport.drop()
+    assert session.gone == 1
+
+
+def test_many_small_commands_let_others_have_their_turn() -> None:
+    transport, session, host = connected()
+
+    async def handle(event: bytes) -> None:
+        host.now += 0.0003
+        session.connection.write(event + b";")
+
+    session.handle = handle  # type: ignore[method-assign]
+    transport.take()
+    transport.send(b"a\n" * 40)
+    assert len(host.soon) == 1 and transport.take() == b"a;" * TURNS
+    function, arguments = host.soon.pop()
+    function(*arguments)
+    assert transport.take() == b"a;" * (40 - TURNS)
 
 
 def test_a_handler_can_wait_for_the_next_event() -> None:
