@@ -242,6 +242,9 @@ class IMailbox(Interface):
     async def facts(uids: Sequence[int], wanted: frozenset[str]) -> Sequence[v.MessageFacts | None]:
         """In the order asked; None for one that is gone.  `wanted` of {"size", "dates", "ids", "summary"}."""
 
+    async def sizes(uids: Sequence[int]) -> Sequence[int]:
+        """RFC822.SIZE in the order asked, -1 for one that is gone: what a POP3 login asks of a whole maildrop."""
+
     async def keep_summaries(summaries: Sequence[tuple[int, bytes]]) -> None:
         """Keep records made from the content; they may be forgotten.  Need not be durable."""
 

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from ..values import Peer, TlsFacts
 from ..wire.engine import NEED_DATA, PAUSED, Engine
+from .send import send
 
 log = Logger()
 
@@ -113,7 +114,7 @@ class Pump(TwistedProtocol):
         out = self._out
         if out:
             if not self._lost:
-                self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+                send(self.transport, out[0] if len(out) == 1 else b"".join(out))
             out.clear()
 
     async def drain(self) -> None:

@@ -15,7 +15,6 @@ from ..numbers import UidSet
 SIZE_BLOCK, LINE_BLOCK = 1000, 2000
 #: Messages opened at once for a client that retrieves one after the other.
 LOOK_AHEAD = 50
-_SIZE = frozenset({"size"})
 
 
 class Maildrop:
@@ -40,10 +39,12 @@ class Maildrop:
         end = len(uids)
         for first in range(0, end, SIZE_BLOCK):
             block = uids[first : min(first + SIZE_BLOCK, end)]
-            facts = await self._mailbox.facts(block, _SIZE)
-            known = [fact for fact in facts if fact is not None]
-            self.uids += block if len(known) == len(block) else [fact.uid for fact in known]
-            self.sizes += [fact.size for fact in known]
+            sizes = await self._mailbox.sizes(block)
+            if -1 in sizes:
+                block = [uid for uid, size in zip(block, sizes) if size >= 0]
+                sizes = [size for size in sizes if size >= 0]
+            self.uids += block
+            self.sizes += sizes
             await breathe()
         self.reset()
 

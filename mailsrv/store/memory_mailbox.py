@@ -142,6 +142,10 @@ class MemoryMailbox:
         """In the order asked; None for one that was gone before this handle was opened."""
         return [None if row is None else _facts(uid, row, wanted) for uid, row in zip(uids, self._rows(uids))]
 
+    async def sizes(self, uids: Sequence[int]) -> Sequence[int]:
+        """In the order asked; -1 for one that was gone before this handle was opened."""
+        return [-1 if row is None else len(row.message.octets) for row in self._rows(uids)]
+
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]]) -> None:
         """Keep records made from the content, for all copies of a message."""
         for (_, summary), row in zip(summaries, self._rows([uid for uid, _ in summaries])):

@@ -54,7 +54,7 @@ class ExpungeContract(StoreCase):
         again.close()
         fresh = self.open(account, "INBOX")
         assert self.run(fresh.contents([a])) == [None]
-        assert self.run(fresh.facts([a], _SIZE)) == [None]
+        assert self.run(fresh.facts([a], _SIZE)) == [None] and self.run(fresh.sizes([a])) == [-1]
         for handle in (one, two, fresh):
             handle.release()
             handle.release()

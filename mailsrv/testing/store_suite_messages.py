@@ -91,6 +91,7 @@ class AppendContract(StoreCase):
         asked = [c, a, c + 100, b, a]
         facts = self.run(box.facts(asked, _SIZE))
         assert [fact and fact.uid for fact in facts] == [c, a, None, b, a]
+        assert self.run(box.sizes(asked)) == [fact.size if fact else -1 for fact in facts]
         contents = self.run(box.contents(asked))
         assert [content and octets_of(content) for content in contents] == [
             octets_of(message(2).content),
@@ -99,7 +100,7 @@ class AppendContract(StoreCase):
             octets_of(message(1).content),
             octets_of(message(0).content),
         ]
-        assert self.run(box.facts([], _SIZE)) == [] and self.run(box.contents([])) == []
+        assert self.run(box.facts([], _SIZE)) == [] == self.run(box.sizes([])) and self.run(box.contents([])) == []
 
     def test_negative_zone_and_early_dates(self) -> None:
         """A zone west of UTC; a date before 1970 (APPEND may give one)."""

@@ -277,12 +277,12 @@ def test_a_message_that_is_gone_for_good_is_no_message(monkeypatch: pytest.Monke
 def test_messages_gone_while_listing_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     bed = Bed()
     fill(bed, [b"a", b"bb", b"ccc"])
-    facts = MemoryMailbox.facts
+    sizes = MemoryMailbox.sizes
 
-    async def one_gone(self: Any, uids: Any, wanted: Any) -> list[Any]:
-        return [None if fact.uid == 2 else fact for fact in await facts(self, uids, wanted)]
+    async def one_gone(self: Any, uids: Any) -> list[int]:
+        return [-1 if uid == 2 else size for uid, size in zip(uids, await sizes(self, uids))]
 
-    monkeypatch.setattr(MemoryMailbox, "facts", one_gone)
+    monkeypatch.setattr(MemoryMailbox, "sizes", one_gone)
     client = connect(bed)
     assert say(bed, client, b"LIST\r\nUIDL 2\r\n").split(b"\r\n")[1:3] == [b"1 1", b"2 3"]
     assert b"ccc" in say(bed, client, b"RETR 2\r\n")
@@ -404,7 +404,7 @@ def test_an_unforeseen_failure_is_told_as_temporary_with_an_incident(monkeypatch
     assert client.closed and bed._maildrops == set()
 
 
-@pytest.mark.parametrize("broken", ["account", "open", "facts"])
+@pytest.mark.parametrize("broken", ["account", "open", "sizes"])
 def test_a_maildrop_that_cannot_be_opened_is_not_held(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     bed = Bed()
     fill(bed, [b"a"])
@@ -418,7 +418,7 @@ def test_a_maildrop_that_cannot_be_opened_is_not_held(monkeypatch: pytest.Monkey
         elif broken == "open":
             patched.setattr(type(bed.loop.run(bed.store.account(1))), "open", unavailable)
         else:
-            patched.setattr(MemoryMailbox, "facts", unavailable)
+            patched.setattr(MemoryMailbox, "sizes", unavailable)
         client = bed.connect("pop3")
         client.take()
         assert say(bed, client, LOGIN).endswith(b"-ERR [SYS/TEMP] Mail store temporarily unavailable\r\n")
@@ -445,13 +445,13 @@ def test_a_peer_that_vanishes_while_its_listing_is_made_holds_nothing(monkeypatc
     bed = Bed()
     fill(bed, [b"a"])
     waiting: Deferred[None] = Deferred()
-    facts = MemoryMailbox.facts
+    sizes = MemoryMailbox.sizes
 
-    async def slow(self: Any, uids: Any, wanted: Any) -> Any:
+    async def slow(self: Any, uids: Any) -> Any:
         await waiting
-        return await facts(self, uids, wanted)
+        return await sizes(self, uids)
 
-    monkeypatch.setattr(MemoryMailbox, "facts", slow)
+    monkeypatch.setattr(MemoryMailbox, "sizes", slow)
     client = bed.connect("pop3")
     client.send(LOGIN)
     client.drop()

@@ -96,6 +96,13 @@ class Index:
             rows = self.rows(f"{_STORED} IN (SELECT value FROM carray(?))", (mailbox, wanted))
         return {row[0]: row for row in rows}
 
+    def sizes(self, mailbox: int, uids: Sequence[int]) -> dict[int, int]:
+        """UID -> octets of those that exist, UIDs ascending."""
+        low, high = min(uids), max(uids)
+        return dict(
+            self.rows("SELECT uid, size FROM message WHERE mailbox=? AND uid BETWEEN ? AND ?", (mailbox, low, high))
+        )
+
     def tombstones(self, mailbox: int, since: int, until: int) -> tuple[int, list[tuple[int, int]]]:
         """(the floor, ranges of the UIDs that were expunged after `since` and up to `until`)."""
         rows = self.rows("SELECT tombstone_floor FROM mailbox WHERE id=?", (mailbox,))

@@ -117,6 +117,21 @@ class EmbeddedMailbox:
             found.append(facts)
         return found
 
+    async def sizes(self, uids: Sequence[int]) -> Sequence[int]:
+        """In the order asked; -1 for one that was gone before this handle was opened."""
+        if not uids:
+            return []
+        known, ghosts = self._store.index.sizes(self.mailbox_id, uids), self._store.ghosts
+        if len(known) == len(uids) and len(uids) == uids[-1] - uids[0] + 1:
+            return list(known.values())
+        found = []
+        for uid in uids:
+            size = known.get(uid, -1)
+            if size < 0 and (ghost := ghosts.get(self.mailbox_id, uid, self._since)) is not None:
+                size = ghost[3]
+            found.append(size)
+        return found
+
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]]) -> None:
         """Keep records made from the content, for all copies of it."""
         rows = self._rows([uid for uid, _ in summaries])

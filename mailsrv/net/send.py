@@ -1,0 +1,31 @@
+"""Send at once (floor 2a): the short way past the reactor for the common case of an idle plain TCP transport.
+
+Twisted's `write` asks the reactor to wait until the socket can take octets, which costs two system calls and a turn
+of the loop for every answer.  A socket whose buffers are empty nearly always can: so the octets are offered to it
+directly, and only what it does not take goes the usual way.  Measured in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.tcp import Server
+
+
+def send(transport: Any, octets: bytes) -> None:
+    """As `transport.write(octets)`, sooner where that is possible."""
+    if (
+        type(transport) is Server
+        and not transport.TLS
+        and not transport.dataBuffer
+        and not transport._tempDataBuffer
+        and transport.connected
+        and not transport.disconnecting
+    ):
+        sent = transport.writeSomeData(octets)
+        # An exception instead of a number: the usual way meets it again and ends the connection as Twisted does.
+        if isinstance(sent, int):
+            if sent >= len(octets):
+                return
+            octets = octets[sent:]
+    transport.write(octets)
