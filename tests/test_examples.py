@@ -106,6 +106,7 @@ def test_minimal(tmp_path: Path) -> None:
 
 @pytest.mark.live
 def test_embed(tmp_path: Path) -> None:
+    """S-165: a site with one protocol alone, POP3."""
     with running("embed.py", tmp_path) as ports:
         url = f"http://127.0.0.1:{ports['web']}/"
         order = urllib.parse.urlencode({"to": ANNA[0], "item": "teapot"}).encode()
@@ -164,6 +165,7 @@ def test_own_store(tmp_path: Path) -> None:
 
 @pytest.mark.live
 def test_filter(tmp_path: Path) -> None:
+    """S-045: mail from some senders is not taken."""
     with running("filter.py", tmp_path) as ports:
         port = ports["smtp/default"]
         send(port)
