@@ -14,6 +14,9 @@ from mailsrv.host.config import unbuilt
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import SERVER_TABLES
 from mailsrv.parts import fields_of
+from mailsrv.serve.imap.extensions import TABLE
+
+from .serve.test_imap_capabilities import PROOFS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -79,3 +82,40 @@ def _commands() -> dict[str, set[str]]:
             found[noun] = verbs[0] if verbs else set()
     assert "store" in found and "check" in found["store"]
     return found
+
+
+# ---------------------------------------------------------------- docs/rfcs.md
+
+
+def rfc_rows() -> list[list[str]]:
+    """The cells of every row about an RFC."""
+    text = (DOCS / "rfcs.md").read_text(encoding="utf-8")
+    return [line.strip("|").split(" | ") for line in text.splitlines() if re.match(r"\| \d{3,5} \|", line)]
+
+
+def test_no_standard_is_called_done_without_a_file_and_a_test() -> None:
+    rows = [[cell.strip() for cell in row] for row in rfc_rows()]
+    assert len({row[0] for row in rows}) == len(rows) > 50
+    for number, _, status, *rest in rows:
+        assert status.partition(":")[0].partition(",")[0] in ("done", "part", "not yet"), number
+        proven = [name for cell in rest for name in re.findall(r"`(tests/[\w./-]+)`", cell)]
+        lives = [name for cell in rest for name in re.findall(r"`(mailsrv/[\w./-]+)`", cell)]
+        assert status.startswith("not yet") != bool(proven and lives), number
+        assert all((ROOT / name).is_file() for name in proven + lives), number
+
+
+def test_every_advertised_capability_of_imap_names_its_conversation() -> None:
+    text = (DOCS / "rfcs.md").read_text(encoding="utf-8").split("### What IMAP4 advertises")[1].split("\n## ")[0]
+    found = re.findall(r"^\| (\S+) \| (RFC [^|]+) \| `(tests/conversations/[^`]+)` \|$", text, re.M)
+    assert [(name.encode(), defined) for name, defined, _ in found] == [(row.name, row.defined) for row in TABLE]
+    for name, _, path in found:
+        # The conversation that docs name is one of those that prove the capability.
+        assert any(path == f"tests/conversations/{file}.txt" for file, _, _ in PROOFS[name.encode()]), name
+        assert (ROOT / path).is_file()
+
+
+def test_every_capability_has_its_standard_in_the_table() -> None:
+    numbers = {row[0].strip(): row[2].strip() for row in rfc_rows()}
+    for row in TABLE:
+        number = row.defined.split()[1]
+        assert numbers[number].startswith(("done", "part")), row.name
