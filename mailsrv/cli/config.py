@@ -54,7 +54,8 @@ def _missing_files(options: SiteOptions) -> list[ConfigError]:
         for key, value in (("certificate", table.certificate), ("key", table.key)):
             path = options.base / value
             if not path.exists():
-                then = "; it is made at the start" if name == "default" else ""
+                made = name == "default" and options.makes_certificate
+                then = "; it is made at the start" if made else "; the servers that name it stay stopped"
                 text = f"{path} is not there{then}"
                 missing.append(ConfigError(text, file=str(options.file), key=f"tls.{name}.{key}"))
     return missing

@@ -172,8 +172,8 @@ class Site(MultiService):
 
     def _certificates(self) -> Mapping[str, Certificate]:
         base, default = self.base, self.options.certificates.get("default")
-        if default is not None and not any(path[:2] == ("tls", "default") for path in self.options.given):
-            # Nobody said where the certificate is: a site of its own makes its own, so that TLS always works.
+        if default is not None and self.options.makes_certificate:
+            # A site of its own makes its own, so that TLS always works.
             names = [self.options.site.hostname, *self.options.domains]
             try:
                 if ensure(base / default.certificate, base / default.key, names):

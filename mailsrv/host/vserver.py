@@ -8,8 +8,10 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import ILoggingContext
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from ..errors import ConfigError, LimitReached
 from ..limits import Limits
@@ -46,6 +48,7 @@ class TurnedAway(Protocol):
         self.transport.loseConnection()
 
 
+@implementer(ILoggingContext)
 class _Factory(ServerFactory):
     """Accepts for one binding."""
 
@@ -53,6 +56,10 @@ class _Factory(ServerFactory):
 
     def __init__(self, server: VirtualServer, tls: bool) -> None:
         self._server, self._tls = server, tls
+
+    def logPrefix(self) -> str:
+        """Twisted: how its own lines about this port begin."""
+        return self._server.name
 
     def buildProtocol(self, address: Any) -> Protocol | None:
         """Twisted: somebody connected."""
@@ -125,7 +132,8 @@ class VirtualServer(Service):
     def startService(self) -> None:
         """Twisted: start with the site, unless this server is started by hand (S-013)."""
         super().startService()
-        if self.automatic:
+        # A binding that could not be had a moment ago was told of already.
+        if self.automatic and not self.reason:
             self.start()
 
     def start(self) -> None:

@@ -198,6 +198,11 @@ class SiteOptions:
         """The control socket, absolute."""
         return self.base / self.site.control if self.site.control else self.data / "control.sock"
 
+    @property
+    def makes_certificate(self) -> bool:
+        """Nobody said where the default certificate is: the site makes its own when there is none."""
+        return not any(path[:2] == ("tls", "default") for path in self.given)
+
     def of_protocol(self, protocol: str) -> Iterator[ServerOptions]:
         """The servers of one protocol, in the order of the file."""
         return (server for server in self.servers.values() if server.protocol == protocol)
