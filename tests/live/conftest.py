@@ -45,6 +45,8 @@ class Server:
         self.folder = folder
         self.config = folder / "mailsrv.toml"
         self.config.write_text(config, encoding="utf-8")
+        #: Options of `twistd` itself.
+        self.options: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._ready: dict[str, dict[str, object]] = {}
 
@@ -66,7 +68,7 @@ class Server:
         ready.unlink(missing_ok=True)
         before = len(self.log())
         log = (self.folder / "log").open("ab")
-        line = [TWISTD, "-n", "--pidfile=", "mailsrv", "--config", str(self.config)]
+        line = [TWISTD, *self.options, "-n", "--pidfile=", "mailsrv", "--config", str(self.config)]
         self._process = subprocess.Popen(line, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until = time.monotonic() + 20
         while not ready.exists():
