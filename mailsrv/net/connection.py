@@ -25,8 +25,9 @@ from .send import send
 
 log = Logger()
 
-#: A handler that worked longer than this in one turn lets the others go first (seconds; `breathe`).
-SLICE = 0.008
+#: A handler that worked longer than this in one turn lets the others go first (seconds; `breathe`).  The reactor may
+#: give a connection two turns before it looks at the others (output and a timer), and the last block comes on top.
+SLICE = 0.004
 #: Events of one read between two looks at the clock.
 TURNS = 32
 #: A connection that was closed in order is cut off after this many seconds.

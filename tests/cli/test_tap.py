@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -120,3 +122,14 @@ def test_first_steps_speak_of_what_listens() -> None:
     assert tap.first_steps(test_bed, {"pop3/a": ["[::]:110"]}) == [
         "or:   curl -k --ssl-reqd --user u1@x.org pop3://[::1]:110/1"
     ]
+
+
+def test_the_process_is_set_up_for_short_turns() -> None:
+    before = sys.getswitchinterval()
+    try:
+        tap.turn_quickly()
+        assert gc.get_freeze_count() > 10_000
+        assert sys.getswitchinterval() == pytest.approx(tap.SWITCH_SECONDS)
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before)

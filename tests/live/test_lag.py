@@ -12,8 +12,8 @@ from bench import lag
 pytestmark = pytest.mark.live
 
 #: The goal is 20 ms; a shared machine adds its own noise, so two runs are tried and the bound is lenient.  A list of
-#: 10,000 messages made in one piece would take ten times as long.
-BOUND = 100.0
+#: 10,000 messages made in one piece would take ten times the goal.
+BOUND = 60.0
 
 
 def test_no_stall_while_ten_thousand_messages_are_worked_on(
