@@ -96,19 +96,20 @@ class Pump(TwistedProtocol):
         self.connected_at = self.active_at = host.monotonic()
 
     def close(self) -> None:
-        """Flush and close in order; nothing more is read."""
+        """Flush and close in order; nothing more is read, and nothing more can be said."""
         if not self._closing:
+            self.flush()
             self._closing = True
             self.active_at = self.host.monotonic()
-            self.flush()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
     # ------------------------------------------------------------ for the session
 
     def write(self, octets: bytes) -> None:
-        """Say something; it leaves with the rest of this turn's answers."""
-        self._out.append(octets)
+        """Say something; it leaves with the rest of this turn's answers.  After the last words it is dropped."""
+        if not self._closing:
+            self._out.append(octets)
 
     def flush(self) -> None:
         """Hand what was said to the transport in one write."""
@@ -181,7 +182,8 @@ class Pump(TwistedProtocol):
             await session.handle(event)
             handled += 1
             if handled % TURNS == 0:
-                # Thousands of small commands fit into one read.
+                # Thousands of small commands fit into one read: their answers must be taken, others have their turn.
+                self.flush()
                 await self.breathe()
 
     def _step(self, failure: Failure | None = None) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import AuthenticationFailed, MailError, TryLater
+from twisted.logger import Logger
+
+from ..errors import MailError, TryLater, Unroutable
 from ..interfaces import IMessagePolicy
 from ..net.connection import Connection
 from ..values import ACCEPT, Owner, Recipient, Transaction, Verdict
@@ -17,7 +19,10 @@ from ..wire import smtp_server as wire
 from ..wire.smtp_syntax import print_reply
 from . import smtp_replies as say
 from .session import Session, SmtpServices
+from .smtp_login import authenticate
 from .smtp_message import MessageInput
+
+log = Logger()
 
 #: MAIL parameters that are understood, and RCPT has none yet.
 _MAIL_PARAMETERS = {"SIZE", "BODY", "AUTH"}
@@ -33,7 +38,12 @@ class SmtpSession(Session):
         self.helo = ""
         self.extended = False
         self.transaction: Transaction | None = None
-        self.owners: list[Owner] = []
+        #: Who gets the message, each once; header fields that policies put above it; recipients that a policy
+        #: accepts and drops, and whether one does so with the whole message.
+        self.owners: dict[Owner, None] = {}
+        self.fields: list[bytes] = []
+        self.dropped = 0
+        self.discarding = False
         self.octets_taken = 0
         self.bare_messages = 0
         self.policies: list[IMessagePolicy] | None = None
@@ -66,8 +76,13 @@ class SmtpSession(Session):
         self.connection.write(octets)
 
     def complain(self, octets: bytes) -> None:
-        """Write the reply to a mistake and count it; after too many the connection is closed."""
+        """Write a refusal and count it; after too many the connection is closed.
+
+        A temporary refusal is no mistake of the client's: it shall come again.
+        """
         self.say(octets)
+        if octets.startswith(b"4"):
+            return
         self.bad_commands += 1
         if self.bad_commands >= self.limits.bad_commands:
             self.services.count("closed for errors")
@@ -125,11 +140,17 @@ class SmtpSession(Session):
             parameters=event.parameters,
             origin="local" if self.identity else "outside",
         )
-        for policy in self.rules():
-            verdict = await policy.on_sender(transaction)
-            if verdict.action != "accept":
-                self.complain(say.of_verdict(verdict))
-                return
+        try:
+            verdict = await self.judge("on_sender", transaction)
+        except MailError as error:
+            verdict, refusal = ACCEPT, say.of_error(error)
+        if verdict.action in ("reject", "tempfail"):
+            refusal = say.of_verdict(verdict)
+        if refusal is not None:
+            self.reset()
+            self.complain(refusal)
+            return
+        self.discarding = verdict.action == "discard"
         self.transaction = transaction
         self.say(say.SENDER_OK)
 
@@ -143,28 +164,38 @@ class SmtpSession(Session):
             self.complain(say.BAD_PARAMETER)
             return
         limit = self.limits.recipients
-        if limit is not None and len(transaction.recipients) >= limit:
+        if limit is not None and len(transaction.recipients) + self.dropped >= limit:
             self.say(say.TOO_MANY_RECIPIENTS)
             return
         address = event.path
         if not address.domain and address.local.lower() != "postmaster":
             address = type(address)(address.local, self.smtp.default_domain)
-        recipient = Recipient(address)
         try:
-            for policy in self.rules():
-                verdict = await policy.on_recipient(transaction, recipient)
-                if verdict.action != "accept":
-                    self.services.count("recipients refused")
-                    self.complain(say.of_verdict(verdict))
-                    return
-            route = await self.smtp.router.route(address, transaction)
+            refusal = await self.take_recipient(transaction, Recipient(address))
         except MailError as error:
+            refusal = say.of_error(error)
+        if refusal is not None:
             self.services.count("recipients refused")
-            self.complain(say.of_error(error))
+            self.complain(refusal)
             return
-        transaction.recipients.append(recipient)
-        self.owners.extend(route.placements)
         self.say(say.RECIPIENT_OK)
+
+    async def take_recipient(self, transaction: Transaction, recipient: Recipient) -> bytes | None:
+        """Find the owners; the refusal, or None.  Raises MailError."""
+        verdict = await self.judge("on_recipient", transaction, recipient)
+        if verdict.action == "discard":
+            self.dropped += 1
+            return None
+        if verdict.action != "accept":
+            return say.of_verdict(verdict)
+        route = await self.smtp.router.route(recipient.address, transaction)
+        if not route.placements:
+            # Whoever has a router of its own: what nobody gets is never accepted.
+            raise Unroutable()
+        transaction.recipients.append(recipient)
+        for owner in route.placements:
+            self.owners[owner] = None
+        return None
 
     # ------------------------------------------------------------ rules
 
@@ -208,26 +239,37 @@ class SmtpSession(Session):
             self.policies = [make() for make in self.smtp.policies]
         return self.policies
 
-    async def judge(self, transaction: Transaction, content: Any) -> tuple[Verdict, list[bytes]]:
-        """What the policies say about the content: the verdict that ends it, and header fields to add."""
-        fields: list[bytes] = []
-        for policy in self.rules():
-            verdict = await policy.on_content(transaction, content)
-            fields.extend(verdict.fields)
-            if verdict.action != "accept":
-                return verdict, fields
-        return ACCEPT, fields
+    async def judge(self, question: str, *about: Any) -> Verdict:
+        """Ask the policies in order: the first verdict that is not accept, or ACCEPT.
+
+        Header fields they give are kept for the message.  Raises MailError.
+        """
+        try:
+            for policy in self.rules():
+                verdict: Verdict = await getattr(policy, question)(*about)
+                if verdict.action != "accept":
+                    return verdict
+                if verdict.fields:
+                    self.fields.extend(verdict.fields)
+        except ConnectionError as error:
+            # It is a policy's own connection that broke; the pump would take it for the client's.
+            log.failure("a policy of {server} failed", server=self.services.name)
+            raise TryLater() from error
+        return ACCEPT
 
     def reset(self) -> None:
         """No transaction is under way."""
         self.transaction = None
-        self.owners = []
+        self.owners = {}
+        self.fields = []
+        self.dropped = 0
+        self.discarding = False
 
 
 async def _data(session: SmtpSession, event: wire.Plain) -> None:
     if session.transaction is None:
         refusal = say.MAIL_FIRST
-    elif not session.owners:
+    elif not session.transaction.recipients and not session.dropped:
         refusal = say.NO_RECIPIENTS
     else:
         await MessageInput(session).run()
@@ -270,55 +312,10 @@ async def _starttls(session: SmtpSession, event: wire.Plain) -> None:
         session.complain(say.TLS_ALREADY if session.connection.secure else say.NO_TLS)
         return
     session.say(say.START_TLS)
-    # RFC 3207 section 4.2: everything learnt in clear is forgotten.
+    # RFC 3207 section 4.2: everything learnt in clear is forgotten, a login too.
     session.reset()
-    session.helo, session.extended = "", False
+    session.helo, session.extended, session.identity = "", False, None
     session.connection.start_tls()
-
-
-async def _auth(session: SmtpSession, event: wire.Auth) -> None:
-    """RFC 4954.  A failed, refused or aborted mechanism leaves the session ready for the next (S-103)."""
-    refusal = _refuse_auth(session, event)
-    if refusal is not None:
-        session.complain(refusal)
-        return
-
-    async def ask(challenge: bytes) -> bytes | None:
-        session.say(say.challenge(challenge))
-        response = await session.connection.next_event()
-        if not response.valid:
-            raise AuthenticationFailed("Not base64", "5.5.2")
-        octets: bytes | None = response.octets
-        return octets
-
-    session.engine.start_auth()
-    try:
-        identity = await session.login(lambda: session.authenticate(event.mechanism, event.initial, ask))
-        session.say(say.AUTH_OK if identity is not None else say.AUTH_ABORTED)
-    except AuthenticationFailed as error:
-        session.say(say.AUTH_NOT_BASE64 if error.status == "5.5.2" else say.reply(535, error.status, error.text))
-        if session.failed_logins >= session.limits.failed_logins:
-            session.say(say.TOO_MANY_ERRORS)
-            session.connection.close()
-    except TryLater:
-        session.say(say.AUTH_LATER)
-    finally:
-        session.engine.auth_done()
-
-
-def _refuse_auth(session: SmtpSession, event: wire.Auth) -> bytes | None:
-    if not session.helo:
-        return say.HELLO_FIRST
-    if session.identity is not None:
-        return say.AUTH_ALREADY
-    if session.transaction is not None:
-        return say.NO_TRANSACTION_AUTH
-    if session.services.require_tls and not session.connection.secure:
-        return say.TLS_FIRST
-    if event.mechanism not in session.offered_mechanisms():
-        known = session.services.mechanisms.get(event.mechanism) if session.services.basic else None
-        return say.AUTH_NEEDS_TLS if known is not None and not session.plaintext_allowed() else say.AUTH_UNKNOWN
-    return None if event.valid else say.AUTH_NOT_BASE64
 
 
 _PLAIN: dict[str, Callable[[SmtpSession, wire.Plain], Any]] = {
@@ -338,5 +335,5 @@ _HANDLERS: dict[type, Callable[[SmtpSession, Any], Any]] = {
     wire.Plain: SmtpSession.on_plain,
     wire.Mail: SmtpSession.on_mail,
     wire.Rcpt: SmtpSession.on_rcpt,
-    wire.Auth: _auth,
+    wire.Auth: authenticate,
 }

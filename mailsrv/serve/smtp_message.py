@@ -93,13 +93,16 @@ class MessageInput:
             if await self._hops(content) > session.limits.hops:
                 session.complain(say.TOO_MANY_HOPS)
                 return
-            verdict, fields = await session.judge(transaction, content)
-            if verdict.action in ("reject", "tempfail"):
-                session.complain(say.of_verdict(verdict, 554))
+            if session.discarding or not session.owners:
+                self._discard()
                 return
+            verdict = await session.judge("on_content", transaction, content)
             if verdict.action == "discard":
-                session.services.count("messages discarded")
-                session.say(say.reply(250, "2.0.0", "OK"))
+                self._discard()
+                return
+            if verdict.action != "accept":
+                session.services.count("messages refused")
+                session.complain(say.of_verdict(verdict, 554))
                 return
             delivery_id = await session.smtp.intake.accept(
                 transaction,
@@ -107,16 +110,23 @@ class MessageInput:
                 session.owners,
                 hostname=session.services.hostname,
                 tls=session.connection.tls_facts(),
-                fields=fields,
+                fields=session.fields,
             )
         except MailError as error:
             session.services.count("messages refused")
             session.say(say.of_error(error, 554))
         else:
             session.services.count("messages")
+            # Who sends mail that is wanted may go on, for all the dead addresses of a long list.
+            session.bad_commands = 0
             session.say(say.accepted(delivery_id))
         finally:
             content.close()
+
+    def _discard(self) -> None:
+        """A policy wants the message accepted and gone."""
+        self._session.services.count("messages discarded")
+        self._session.say(say.DISCARDED)
 
     async def _hops(self, content: IContent) -> int:
         """Received fields on arrival (S-080)."""

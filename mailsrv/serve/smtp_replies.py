@@ -17,6 +17,7 @@ def reply(code: int, status: str, *lines: str) -> bytes:
 SENDER_OK = reply(250, "2.1.0", "Sender OK")
 RECIPIENT_OK = reply(250, "2.1.5", "Recipient OK")
 RESET_OK = reply(250, "2.0.0", "OK")
+DISCARDED = reply(250, "2.0.0", "OK")
 START_INPUT = reply(354, "", "End data with <CRLF>.<CRLF>")
 GOODBYE = reply(221, "2.0.0", "Goodbye")
 START_TLS = reply(220, "2.0.0", "Ready to start TLS")
@@ -41,7 +42,7 @@ SESSION_OVER = reply(421, "4.7.0", "This connection has sent as much as it may; 
 LINE_TOO_LONG = reply(550, "5.5.2", "A line of the message is longer than the limit")
 NUL_REFUSED = reply(550, "5.5.2", "The message holds a NUL")
 BARE_REFUSED = reply(550, "5.5.2", "The message holds a CR or LF alone; lines end with CRLF")
-BARE_AGAIN = reply(421, "5.5.2", "Messages with a CR or LF alone again and again; closing")
+BARE_AGAIN = reply(421, "4.5.2", "Messages with a CR or LF alone again and again; closing")
 TOO_MANY_HOPS = reply(554, "5.4.6", "Too many hops: maximum hop count exceeded")
 TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors; closing")
 NO_TRANSACTION_AUTH = reply(503, "5.5.1", "AUTH is not allowed during a mail transaction")
@@ -72,7 +73,9 @@ def of_error(error: MailError, code: int = 550) -> bytes:
 
 
 def of_verdict(verdict: Verdict, code: int = 550) -> bytes:
-    """A policy's refusal as a reply."""
+    """A policy's refusal as a reply; a status of another class than the code's gives way (RFC 2034 section 4)."""
     if verdict.action == "tempfail":
-        return reply(451, verdict.status or "4.7.1", verdict.text or "Try again later")
-    return reply(code, verdict.status or "5.7.1", verdict.text or "Refused by policy")
+        status = verdict.status if verdict.status.startswith("4.") else "4.7.1"
+        return reply(451, status, verdict.text or "Try again later")
+    status = verdict.status if verdict.status.startswith("5.") else "5.7.1"
+    return reply(code, status, verdict.text or "Refused by policy")

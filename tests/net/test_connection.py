@@ -287,3 +287,37 @@ def test_breathe_gives_others_a_turn_after_its_share() -> None:
     function, arguments = host.soon.pop()
     function(*arguments)
     assert transport.take() == b"done;"
+
+
+def test_after_the_last_words_nothing_more_is_said() -> None:
+    transport, session, _ = connected()
+    writes: list[bytes] = []
+    transport.write = writes.append  # type: ignore[method-assign]
+    transport.loseConnection = lambda: None  # type: ignore[method-assign]
+
+    async def handle(event: bytes) -> None:
+        await waits[0]
+        session.connection.write(b"answer;")
+        await waits[1]
+
+    waits: list[Deferred[None]] = [Deferred(), Deferred()]
+    session.handle = handle  # type: ignore[method-assign]
+    transport.send(b"a\n")
+    session.connection.dismiss("shutdown")
+    waits[0].callback(None)
+    waits[1].callback(None)
+    assert writes == [b"bye shutdown;"]
+    transport.drop()
+    assert session.gone == 1
+
+
+def test_answers_to_very_many_commands_of_one_read_are_bounded_by_what_the_peer_takes() -> None:
+    transport, _, _ = connected(window=500)
+    transport.take()
+    transport.send(b"x" * 19 + b"\n" + (b"x" * 19 + b"\n") * 1000)
+    assert len(transport.output) < 500 + 2 * 20 * TURNS
+    total = 0
+    while taken := transport.take():
+        total += len(taken)
+        assert len(transport.output) < 500 + 2 * 20 * TURNS
+    assert total == 1001 * 20
