@@ -139,8 +139,9 @@ class SiteService(MultiService):
         for name, server in site.servers.items():
             if server.addresses():
                 log.info("{server} listens on {addresses}", server=name, addresses=", ".join(server.addresses()))
-            else:
-                log.warn("{server} is {state}: {reason}", server=name, state=server.state, reason=server.reason)
+            elif not server.reason:
+                # A reason was told when it arose.
+                log.warn("{server} is {state}", server=name, state=server.state)
         for line in first_steps(self.options, {name: server.addresses() for name, server in site.servers.items()}):
             log.info("{line}", line=line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..host.config.load import load
 from ..host.config.options import SiteOptions
 from ..host.config.profiles import toml
 from ..host.config.show import flatten
+from ..net.tls import Certificate
 from ..parts import did_you_mean, dotted
 from .common import DONE, NO, emit, find_config, noun, options_of, verb
 
@@ -32,7 +34,7 @@ def _check(args: argparse.Namespace) -> int:
     except ConfigError as error:
         emit(args, {"ok": False, "errors": [_facts(error)], "warnings": []}, [f"error: {error}"])
         return NO
-    warnings = [*options.warnings, *_missing_files(options)]
+    warnings = [*options.warnings, *_certificates(options)]
     lines = [f"warning: {warning}" for warning in warnings]
     emit(
         args, {"ok": True, "errors": [], "warnings": [_facts(warning) for warning in warnings]},
@@ -46,19 +48,26 @@ def _facts(error: ConfigError) -> dict[str, Any]:
     return {"file": error.file, "line": error.line, "key": error.key, "text": error.text}
 
 
-def _missing_files(options: SiteOptions) -> list[ConfigError]:
-    """Certificates that a server names and that are not there."""
-    missing = []
+def _certificates(options: SiteOptions) -> list[ConfigError]:
+    """Certificates that a server names and that are not there or cannot be used."""
+    found = []
     for name in dict.fromkeys(server.certificate for server in options.servers.values()):
         table = options.certificates[name]
+        files = options.base / table.certificate, options.base / table.key
+        if all(path.exists() for path in files):
+            try:
+                Certificate(*files, time.monotonic).check()
+            except ConfigError as error:
+                found.append(error)
+            continue
         for key, value in (("certificate", table.certificate), ("key", table.key)):
             path = options.base / value
             if not path.exists():
                 made = name == "default" and options.makes_certificate
                 then = "; it is made at the start" if made else "; the servers that name it stay stopped"
                 text = f"{path} is not there{then}"
-                missing.append(ConfigError(text, file=str(options.file), key=f"tls.{name}.{key}"))
-    return missing
+                found.append(ConfigError(text, file=str(options.file), key=f"tls.{name}.{key}"))
+    return found
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -93,7 +93,11 @@ class Site(MultiService):
 
     async def open(self) -> None:
         """Open the store and what looks at it.  Raises InUse, ConfigError, StoreUnavailable."""
-        self.options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"the data folder {self.options.data} cannot be made: {error.strerror}"
+            raise ConfigError(text, file=str(self.options.file or ""), key="site.data") from error
         self.hasher = PasswordHasher(self.call_from_thread, clock=self.monotonic)
         if self.store is None:
             choice = self.options.store
@@ -176,10 +180,13 @@ class Site(MultiService):
             # A site of its own makes its own, so that TLS always works.
             names = [self.options.site.hostname, *self.options.domains]
             try:
+                # Made here, it is for nobody else to read; as the parent of the certificate it would be.
+                self.options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
                 if ensure(base / default.certificate, base / default.key, names):
                     log.warn("made a self-signed certificate, {file}", file=str(base / default.certificate))
             except OSError as error:
-                log.error("cannot make a certificate: {error}", error=str(error))
+                reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+                log.error("cannot make a certificate: {reason}", reason=reason)
         return {
             name: Certificate(base / table.certificate, base / table.key, self.monotonic)
             for name, table in self.options.certificates.items()

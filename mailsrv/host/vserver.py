@@ -123,8 +123,8 @@ class VirtualServer(Service):
             for binding in self.bindings:
                 self._ports += listen(self._reactor, binding.host, binding.port, _Factory(self, binding.tls))
         except ConfigError as error:
-            self.reason = error.text
-            log.error("{server} stays stopped: {reason}", server=self.name, reason=str(error))
+            self.reason = f"{error.file}: {error.text}" if error.file else error.text
+            log.error("{server} is stopped: {reason}", server=self.name, reason=self.reason)
             self._close_ports()
         for port in self._ports:
             port.stopReading()

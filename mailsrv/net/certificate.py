@@ -55,7 +55,7 @@ def ensure(certificate: Path, key: Path, names: Iterable[str]) -> bool:
         return False
     if certificate.exists() or key.exists():
         there, missing = (certificate, key) if certificate.exists() else (key, certificate)
-        raise FileExistsError(f"{there} is there, {missing} is not")
+        raise FileExistsError(f"{there} is there, {missing} is not; put it back or move the other away")
     pem, key_pem = self_signed(names)
     for path, octets, mode in ((key, key_pem, 0o600), (certificate, pem, 0o644)):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -19,6 +19,15 @@ from ..errors import ConfigError
 _RECHECK = 5.0
 
 
+def _reason(error: Exception) -> str:
+    """What is wrong with the files, in words; OpenSSL gives lists of its own."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, ValueError):
+        return str(error)
+    return "the key does not belong to the certificate" if "mismatch" in str(error) else "they are not in PEM form"
+
+
 class Certificate:
     """One certificate with its key, in PEM files; replaced files are taken up by new connections."""
 
@@ -46,8 +55,15 @@ class Certificate:
             # A half-replaced pair must not stop a running server: the old one serves until the files fit.
             if self._context is None:
                 raise ConfigError(
-                    f"certificate or key cannot be used: {error}; see `mailsrv init`", file=str(self._certificate)
+                    f"certificate or key cannot be used: {_reason(error)}; put a pair there that fits (without "
+                    "[tls.default] and without files in data/tls a self-signed pair is made at the start)",
+                    file=str(self._certificate),
                 ) from error
+
+    def check(self) -> None:
+        """Read both files now.  Raises ConfigError when they cannot be used."""
+        self._context = None
+        self._refresh()
 
     def _load(self) -> CertificateOptions:
         pem = self._certificate.read_bytes()

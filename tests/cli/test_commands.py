@@ -17,6 +17,7 @@ from mailsrv.cli.main import main
 from mailsrv.host.config.derive import domain_facts
 from mailsrv.host.config.load import load
 from mailsrv.host.control.run import run
+from mailsrv.net.certificate import ensure, self_signed
 from mailsrv.store.memory import MemoryStore
 from mailsrv.testing.loop import Loop
 
@@ -120,10 +121,13 @@ def out(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = DONE)
 
 
 def test_check_tells_errors_with_file_line_and_key(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "data" / "tls").mkdir()
-    for name in ("crt", "key"):
-        (folder / "data" / "tls" / f"default.{name}").touch()
+    certificate, key = (folder / "data" / "tls" / f"default.{name}" for name in ("crt", "key"))
+    ensure(certificate, key, ["example.org"])
     assert out(capsys, "check") == "mailsrv.toml: no errors\n"
+    key.write_bytes(self_signed(["other.example"])[1])
+    assert "the key does not belong to the certificate" in out(capsys, "check")
+    certificate.write_text("")
+    assert "it holds no certificate" in out(capsys, "check")
     (folder / "data" / "tls" / "default.key").unlink()
     (folder / "bad.toml").write_text("[site]\n\nhostnam = 1\n")
     assert out(capsys, "check", "bad.toml", status=NO) == (

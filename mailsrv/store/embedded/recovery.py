@@ -28,7 +28,7 @@ class Lock:
         except OSError as cause:
             os.close(self._fd)
             self._fd = -1
-            raise InUse(f"The data folder {path.parent} is in use by another mailsrv") from cause
+            raise InUse(f"The data folder {path.parent} is in use by another mailsrv; stop that one first") from cause
 
     def release(self) -> None:
         """Let others in; idempotent."""
