@@ -20,7 +20,7 @@ MAX_DEPTH, MAX_TARGETS = 10, 1000
 
 @implementer(IRouter)
 class LocalRouter:
-    """Routes to accounts of the directory.
+    """Routes to accounts of the directory; all that an alias or list leads to, or a refusal of the whole.
 
     `learn(address)` may make an account for an address nobody has yet (the test profile); it says whether it did.
     """
@@ -39,6 +39,8 @@ class LocalRouter:
         """See IRouter."""
         owners: dict[tuple[int, str], Owner] = {}
         await self._collect(address, owners, {address}, 0)
+        if not owners:
+            raise NoSuchRecipient()
         return Route(placements=tuple(owners.values()))
 
     async def _collect(
@@ -56,10 +58,15 @@ class LocalRouter:
             found = await self._directory.resolve(address)
         if isinstance(found, Owner):
             owners[found.account_id, found.mailbox] = found
-        elif isinstance(found, Forward) and depth < MAX_DEPTH:
+            if len(owners) > MAX_TARGETS:
+                # Cut short it would lose mail of those behind in silence.
+                raise Refused("This list has more members than mail is accepted for at once", "5.2.4")
+        elif not isinstance(found, Forward):
+            raise NoSuchRecipient()
+        elif depth >= MAX_DEPTH:
+            raise Refused("This address leads from alias to alias without end", "5.4.6")
+        else:
             for target in found.targets:
-                if target not in seen and len(owners) < MAX_TARGETS:
+                if target not in seen:
                     seen.add(target)
                     await self._collect(target, owners, seen, depth + 1)
-        else:
-            raise NoSuchRecipient()
