@@ -38,7 +38,15 @@ def sync_seconds(folder: Path) -> float:
     return median(times)
 
 
-def deliveries(store: EmbeddedStore, loop: Loop, accounts: list[int], clients: int, recipients: int, seconds: float) -> str:
+def say(text: str) -> None:
+    """One line, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def deliveries(
+    store: EmbeddedStore, loop: Loop, accounts: list[int], clients: int, recipients: int, seconds: float
+) -> str:
     """One row of the table."""
     done = 0
     until = time.perf_counter() + seconds
@@ -80,7 +88,7 @@ def columns(path: Path, messages: int = 100_000) -> None:
         begin, cpu = time.perf_counter(), time.process_time()
         handle = loop.run(opening())
         wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
-        print(f"open {len(handle.columns().uids)} messages {label}: {wall * 1e3:.1f} ms, {cpu * 1e3:.1f} ms CPU")
+        say(f"open {len(handle.columns().uids)} messages {label}: {wall * 1e3:.1f} ms, {cpu * 1e3:.1f} ms CPU")
         return handle
 
     async def opening() -> Any:
@@ -89,13 +97,40 @@ def columns(path: Path, messages: int = 100_000) -> None:
     store = EmbeddedStore.open(path, loop.call_from_thread)
     for label in ("from the rows", "again", "once more"):
         handle = timed(label)
+        if label == "once more":
+            reads(loop, handle)
         begin = time.perf_counter()
         handle.release()
-        print(f"    release {(time.perf_counter() - begin) * 1e3:.1f} ms")
+        say(f"    release {(time.perf_counter() - begin) * 1e3:.1f} ms")
     loop.run(store.close())
     store = EmbeddedStore.open(path, loop.call_from_thread)
     timed("after a restart").release()
     loop.run(store.close())
+
+
+async def octets(contents: Any) -> None:
+    """Read all of them."""
+    for content in contents:
+        await content.read(0, content.size)
+
+
+def reads(loop: Loop, handle: Any) -> None:
+    """Facts, contents and octets of blocks of 500 messages, contiguous and scattered."""
+    uids = handle.columns().uids
+    for label, block in (("contiguous", uids[5000:5500]), ("scattered", uids[:: len(uids) // 500][:500])):
+        begin = time.perf_counter()
+        for _ in range(20):
+            loop.run(handle.facts(block, frozenset({"size", "dates", "ids", "summary"})))
+        facts = (time.perf_counter() - begin) / 20
+        begin = time.perf_counter()
+        for _ in range(20):
+            contents = loop.run(handle.contents(block))
+        opened = (time.perf_counter() - begin) / 20
+
+        begin = time.perf_counter()
+        loop.run(octets(contents))
+        read = time.perf_counter() - begin
+        say(f"    500 {label}: facts {facts * 1e3:.2f} ms, contents {opened * 1e3:.2f} ms, octets {read * 1e3:.2f} ms")
 
 
 def main(folder: str | None, seconds: float) -> None:
@@ -110,8 +145,8 @@ def main(folder: str | None, seconds: float) -> None:
             for number in range(ACCOUNTS)
         ]
         for clients, recipients in ((1, 1), (20, 1), (100, 1), (20, 10)):
-            print(f"sync {sync_seconds(path) * 1e3:.2f} ms; ", end="")
-            print(deliveries(store, loop, accounts, clients, recipients, seconds))
+            sync = sync_seconds(path)
+            say(f"sync {sync * 1e3:.2f} ms; " + deliveries(store, loop, accounts, clients, recipients, seconds))
         loop.run(store.close())
         columns(path / "columns")
 

@@ -17,14 +17,15 @@ from .transaction import Transaction
 
 
 class Sliced(Operation):
-    """Base: goes through the UIDs of one mailbox in ascending order."""
+    """Base: goes through those UIDs of one mailbox that were given out when it began, in ascending order."""
 
-    __slots__ = ("mailbox", "todo")
+    __slots__ = ("last", "mailbox", "todo")
     rows = SLICE
 
     def __init__(self, mailbox: int, uids: UidSet) -> None:
         super().__init__()
         self.mailbox, self.todo = mailbox, uids
+        self.last: int | None = None
 
     def box(self, transaction: Transaction, mailbox: int | None = None) -> Box:
         """The row.  Raises NoSuchMailbox."""
@@ -34,18 +35,21 @@ class Sliced(Operation):
         return box
 
     def slice(self, box: Box) -> UidSet:
-        """What is to be looked at now: at most `SLICE` ranges, and no UID that was given out later."""
-        last = box.uidnext - 1
-        return UidSet([(low, min(high, last)) for low, high in self.todo.ranges[:SLICE] if low <= last])
+        """What is to be looked at now: at most `SLICE` ranges."""
+        if self.last is None:
+            # What comes while this goes on was not meant, least of all a copy into the same mailbox.
+            self.last = box.uidnext - 1
+            self.todo = UidSet([(low, min(high, self.last)) for low, high in self.todo.ranges if low <= self.last])
+        return UidSet(self.todo.ranges[:SLICE])
 
-    def went(self, looked: UidSet, uids: Sequence[int]) -> bool:
-        """`uids` were worked off, fewer than `SLICE` when all of `looked` was; True: nothing is left."""
+    def went(self, uids: Sequence[int]) -> bool:
+        """`uids` were worked off, fewer than `SLICE` when all of the slice was; True: nothing is left."""
         if len(uids) < SLICE:
             self.todo = UidSet(self.todo.ranges[SLICE:])
         else:
             last = uids[-1]
             self.todo = UidSet([(max(low, last + 1), high) for low, high in self.todo.ranges if high > last])
-        return not self.todo or not looked
+        return not self.todo
 
 
 class Update(Sliced):
@@ -90,7 +94,7 @@ class Update(Sliced):
             if new:
                 transaction.boxes.add_keywords(box, new)
             transaction.reflag(box, planned, bool(new))
-        if not self.went(looked, found):
+        if not self.went(found):
             return False
         self.result = Updated(box.modseq, self._uids, self._flags, UidSet.of(self._conflicts), self._before)
         return True
@@ -114,7 +118,7 @@ class Expunge(Sliced):
         transaction.remove(box, rows, [mask for _, _, mask in masks])
         found = [row[0] for row in rows]
         self._gone += found
-        if not self.went(looked, found):
+        if not self.went(found):
             return False
         self.result = UidSet.of(self._gone)
         return True
@@ -126,13 +130,12 @@ class Copy(Sliced):
     A copy that fails half way is taken back (RFC 9051 section 6.4.7), a move keeps what has moved.
     """
 
-    __slots__ = ("_failure", "_last", "_masks", "_move", "_pairs", "_target")
+    __slots__ = ("_failure", "_masks", "_move", "_pairs", "_target")
 
     def __init__(self, mailbox: int, uids: UidSet, target: int, move: bool) -> None:
         super().__init__(mailbox, uids)
         self._target, self._move = target, move
         self._pairs: list[tuple[int, int]] = []
-        self._last: int | None = None
         self._masks: dict[int, int] = {}
         self._failure: MailError | None = None
 
@@ -146,16 +149,12 @@ class Copy(Sliced):
             if self._move or not self._pairs:
                 raise
             self._failure = failure
-            self.mailbox, self.todo = self._target, UidSet.of(new for _, new in self._pairs)
+            self.mailbox, self.todo, self.last = self._target, UidSet.of(new for _, new in self._pairs), None
             return False
 
     def copy_slice(self, transaction: Transaction) -> bool:
         """Insert there, remove here."""
         box, target = self.box(transaction), self.box(transaction, self._target)
-        if self._last is None:
-            # Copies into the same mailbox are not copied again.
-            self._last = box.uidnext - 1
-            self.todo = UidSet([(low, min(high, self._last)) for low, high in self.todo.ranges if low <= self._last])
         looked = self.slice(box)
         rows = transaction.stored(box, looked, SLICE)
         masks = [mask for _, _, mask in transaction.flags(box, looked, SLICE)]
@@ -172,7 +171,7 @@ class Copy(Sliced):
             if self._move:
                 transaction.flush()
                 transaction.remove(box, rows, masks, shared=True)
-        if not self.went(looked, [row[0] for row in rows]):
+        if not self.went([row[0] for row in rows]):
             return False
         self.result = Copied(target.uidvalidity, tuple(self._pairs))
         return True
@@ -199,7 +198,7 @@ class Copy(Sliced):
             rows = transaction.stored(box, looked, SLICE)
             masks = transaction.flags(box, looked, SLICE)
             transaction.remove(box, rows, [mask for _, _, mask in masks])
-            if not self.went(looked, [row[0] for row in rows]):
+            if not self.went([row[0] for row in rows]):
                 return False
         self.error = self._failure
         return True

@@ -5,6 +5,7 @@ Works on an open store as well: content is on the disk before the rows that refe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -26,12 +27,15 @@ SELECT b.name, b.account, b.exist, b.unseen, b.deleted, b.octets, b.uidnext, b.m
 FROM mailbox b LEFT JOIN message m ON m.mailbox = b.id WHERE b.id = ? GROUP BY b.id"""
 
 
-def check_files(path: Path, segments: SegmentSet) -> list[str]:
-    """One line for everything that is wrong.  `path` is the index; blocks for as long as reading all takes."""
+def check_files(path: Path, segments: SegmentSet, stopped: Callable[[], bool] = lambda: False) -> list[str]:
+    """One line for everything that is wrong.  `path` is the index; blocks for as long as reading all takes, or until
+    `stopped()`."""
     index = Index(path)
     try:
         found = _check_index(index)
         for number in segments.numbers():
+            if stopped():
+                return [*found, "not finished: the store is closing"]
             found += _check_segment(index, segments, number)
         found += _check_lost(index, segments)
         return found[:MAX_LINES]

@@ -112,6 +112,10 @@ class Compactor:
         self._stopping.set()
         self._due.set()
 
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
     def join(self) -> None:
         """Wait for the thread; after `stop`."""
         self._thread.join()

@@ -96,12 +96,12 @@ class Derived:
         except apsw.Error as cause:
             self._fail(cause)
             return None
-        return None if row is None else Snapshot(*row)
+        return None if row is None else Snapshot.read(*row)
 
     def keep_snapshot(self, mailbox: int, snapshot: Snapshot) -> None:
-        """Keep packed columns; written when the writer has time."""
+        """Keep columns whose lists nobody changes any more; packed and written when the writer has time."""
         with self._lock:
-            size = 3 * len(snapshot.uids)
+            size = 24 * len(snapshot.uids)
             if self._octets + size <= PENDING_OCTETS:
                 self._snapshots[mailbox] = snapshot
                 self._octets += size
@@ -136,7 +136,7 @@ class Derived:
                 connection.executemany("DELETE FROM summary WHERE key=?", [(content_key(*ref),) for ref in forgotten])
                 connection.executemany(
                     "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?,?,?)",
-                    [(mailbox, s.modseq, s.uidnext, s.uids, s.flags, s.modseqs) for mailbox, s in snapshots.items()],
+                    [(mailbox, *snapshot.pack()) for mailbox, snapshot in snapshots.items()],
                 )
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error as cause:

@@ -13,7 +13,7 @@ from attrs import define
 from ...errors import StoreUnavailable
 from . import schema
 from .ghosts import Stored
-from .transaction import ROW_BITS, unite
+from .transaction import ROW_BITS, ROW_MASK, unite
 
 _STORED = "SELECT uid, segment, ordinal, size, date, zone, saved FROM message WHERE mailbox=? AND uid"
 _STATE = "id, uidvalidity, uidnext, modseq, exist, unseen, deleted, octets, recent_from, recent"
@@ -50,17 +50,29 @@ class Loaded:
 
 @define
 class Snapshot:
-    """Packed columns kept in the derived database: valid up to `modseq`, for UIDs below `uidnext`."""
+    """Columns kept in the derived database: valid up to `modseq`, for UIDs below `uidnext`.  Lists as a mailbox left
+    them, or arrays as they were read."""
 
     modseq: int
     uidnext: int
-    uids: bytes
-    flags: bytes
-    modseqs: bytes
+    uids: Sequence[int]
+    flags: Sequence[int]
+    modseqs: Sequence[int]
 
     def unpack(self) -> tuple[list[int], list[int], list[int]]:
-        """The three columns."""
-        return tuple(array("q", column).tolist() for column in (self.uids, self.flags, self.modseqs))  # type: ignore
+        """The three columns as lists of their own."""
+        return list(self.uids), list(self.flags), list(self.modseqs)
+
+    def pack(self) -> tuple[int, int, bytes, bytes, bytes]:
+        """As it is kept."""
+        flags = [mask & ROW_MASK for mask in self.flags]
+        columns = (array("q", column).tobytes() for column in (self.uids, flags, self.modseqs))
+        return self.modseq, self.uidnext, *columns  # type: ignore[return-value]
+
+    @classmethod
+    def read(cls, modseq: int, uidnext: int, *columns: bytes) -> Snapshot:
+        """From `pack`."""
+        return cls(modseq, uidnext, *(array("q", column) for column in columns))
 
 
 class Index:
@@ -152,7 +164,7 @@ class Index:
             places = {uid: place for place, uid in enumerate(uids)}
             for uid, bits in execute("SELECT uid, bits FROM spill WHERE mailbox=?", (mailbox,)):
                 if uid in places:
-                    flags[places[uid]] = unite(flags[places[uid]], bits)
+                    flags[places[uid]] = unite(flags[places[uid]] & ROW_MASK, bits)
         return Loaded(row, uids, flags, modseqs, keywords, len(flat) // 3)
 
 

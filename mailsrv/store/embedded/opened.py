@@ -5,7 +5,6 @@ All of it runs in the reactor thread.  A mailbox that nobody has open costs noth
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -227,7 +226,7 @@ class Openings:
         """Load the columns, in a thread when there are many."""
         error: MailError | None = None
         snapshot = self._derived.snapshot(opened.mailbox) if exist >= _SNAPSHOT_ROWS else None
-        beyond = exist if snapshot is None else exist - len(snapshot.uids) // 8
+        beyond = exist if snapshot is None else exist - len(snapshot.uids)
         try:
             if beyond <= _SYNCHRONOUS:
                 loaded = self._index.load(opened.mailbox, snapshot)
@@ -288,11 +287,6 @@ class Openings:
 
 
 def _pack(opened: Opened) -> Snapshot:
+    """The columns of a mailbox that is closed: its lists are not changed any more."""
     columns = opened.columns
-    # Masks with many keywords do not fit: the rows beyond bit 62 are read from their own table again.
-    flags = [mask & (2**63 - 1) for mask in columns.flags] if len(columns.keywords) > 58 else columns.flags
-    return Snapshot(
-        columns.modseq,
-        opened.counters[0],
-        *(array("q", column).tobytes() for column in (columns.uids, flags, columns.modseqs)),
-    )
+    return Snapshot(columns.modseq, opened.counters[0], columns.uids, columns.flags, columns.modseqs)

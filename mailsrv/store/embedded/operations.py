@@ -25,8 +25,8 @@ SLICE = 500
 #: A delivery to more placements than this is sliced (decisions 5).
 MAX_PLACEMENTS = 1000
 
-#: A placement that has a mailbox: its row, the mask of its flags, the keywords the mailbox must get for it.
-_Target = tuple[Box, int, tuple[bytes, ...]]
+#: A placement that has a mailbox: its row, its flags.
+_Target = tuple[Box, frozenset[bytes]]
 
 
 class Operation:
@@ -112,8 +112,7 @@ class Deliver(Operation):
             offset = taken.get(box.id, 0)
             taken[box.id] = offset + 1
             flags = placement.flags
-            mask, new = kw.assign(flags, boxes.keywords(box), lenient=True) if flags else (0, ())
-            todo.append((box, mask, new))
+            todo.append((box, flags))
             shown.append([box.account, box.id, box.uidnext + offset, box.modseq + 1 + offset,
                           [flag.decode("latin-1") for flag in flags]])
         if todo:
@@ -131,10 +130,9 @@ class Deliver(Operation):
             header = records.placements_header(self._reference, content.size, date, zone, transaction.now, shown)
             transaction.add(records.PLACEMENTS, header)
         reference, size, boxes = self._reference, content.size, transaction.boxes
-        for box, mask, new in todo:
+        for box, flags in todo:
+            mask, new = kw.assign(flags, boxes.keywords(box), lenient=True) if flags else (0, ())
             if new:
-                # A second placement in the same mailbox may have brought them already.
-                mask, new = kw.assign(kw.names_of(mask, boxes.keywords(box) + list(new)), boxes.keywords(box), True)
                 boxes.add_keywords(box, new)
             transaction.insert(box, ((mask, reference, size, date, zone),), bool(new))
 

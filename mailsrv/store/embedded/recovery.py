@@ -48,7 +48,8 @@ def recover(
     numbers = segments.numbers()
     referred = _referred_segments(connection)
     highest = max(numbers + referred, default=0)
-    log.start_after(highest)
+    # Not below what was given out: a reference must never mean another message.
+    log.start_after(max(highest, schema.value(connection, "log") >> 32))
     for number in numbers:
         file = _open(segments, number, number in referred, report)
         if file is not None and not file.sealed:

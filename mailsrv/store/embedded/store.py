@@ -129,7 +129,8 @@ class EmbeddedStore:
         await self.writer.submit(Deliver(delivery))
     async def check(self) -> list[str]:
         """What does not fit together, one line each."""
-        found: list[str] = await self.readers.run(check_files, self.path / INDEX, self.segments)
+        stopped = self.compactor.stopping
+        found: list[str] = await self.readers.run(check_files, self.path / INDEX, self.segments, stopped)
         return found
 
     async def compact(self) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 import apsw
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ...errors import MailError, StoreFull, StoreUnavailable
 from . import schema
@@ -62,7 +63,7 @@ class _Fence:
         if error is None or not isinstance(error, Exception):
             return False
         self.broken = True
-        self._log.critical("store writer: unforeseen {error!r}; the batch was refused", error=error, log_trace=trace)
+        self._log.failure("store writer: unforeseen; what was under way is refused", Failure(error, kind, trace))
         return True
 
 
