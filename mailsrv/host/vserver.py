@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import ILoggingContext
@@ -15,8 +16,9 @@ from zope.interface import implementer
 
 from ..errors import ConfigError, LimitReached
 from ..limits import Limits
-from ..net.connection import Connection, ConnectionSession
+from ..net.connection import Connection
 from ..net.listen import listen
+from ..net.roles import ConnectionSession
 from ..serve.session import Services, SessionInfo
 from ..values import Peer
 from .config.values import Binding
@@ -66,6 +68,33 @@ class _Factory(ServerFactory):
         return self._server.accept(Peer(getattr(address, "host", ""), getattr(address, "port", 0)), self._tls)
 
 
+@define(eq=False)
+class _Leaving:
+    """The connections that one stop waits for; `gone` fires when there is none left."""
+
+    connections: set[Connection]
+    gone: Deferred[None] = field(factory=Deferred)
+    calls: list[Any] = field(factory=list)
+
+    def cut_dismissed(self) -> None:
+        """Whoever has been told so had time to read it."""
+        for connection in list(self.connections):
+            if connection.closing:
+                connection.abort()
+
+    def dismiss(self) -> None:
+        """The command under way has taken too long."""
+        for connection in list(self.connections):
+            connection.dismiss("shutdown")
+
+    def end(self) -> None:
+        """Nobody is waited for any more."""
+        for call in self.calls:
+            if call.active():
+                call.cancel()
+        self.gone.callback(None)
+
+
 SessionMaker = Callable[[Connection, Any, int], ConnectionSession]
 
 
@@ -106,7 +135,7 @@ class VirtualServer(Service):
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._tick: Any = None
-        self._emptied: Deferred[None] | None = None
+        self._leaving: list[_Leaving] = []
 
     # ------------------------------------------------------------ life
 
@@ -137,7 +166,9 @@ class VirtualServer(Service):
             self.start()
 
     def start(self) -> None:
-        """Accept on every binding."""
+        """Accept on every binding; one that runs goes on."""
+        if self.state == "running":
+            return
         if not self._ports:
             self.bind()
         if self._ports or not self.bindings:
@@ -152,49 +183,40 @@ class VirtualServer(Service):
         return self.stop()
 
     def stop(self) -> Deferred[Any]:
-        """Accept nothing more and dismiss everybody after the command under way (S-018)."""
+        """Accept nothing more and dismiss everybody after the command under way (S-018); fires when all are gone,
+        after `GRACE` seconds at the latest."""
         closed = self._close_ports()
         self.state = "stopped"
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
-        for connection in list(self._connections):
-            if not connection.busy:
-                connection.dismiss("shutdown")
-        return gatherResults([*closed, self._empty()])
+        leaving = _Leaving(set(self._connections))
+        self._leaving.append(leaving)
+        for connection in list(leaving.connections):
+            connection.finish("shutdown")
+        if leaving.connections:
+            leaving.calls = [
+                self._reactor.callLater(FAREWELL, leaving.cut_dismissed),
+                self._reactor.callLater(GRACE / 2, leaving.dismiss),
+                self._reactor.callLater(GRACE, self._give_up, leaving),
+            ]
+        else:
+            self._left_all(leaving)
+        return gatherResults([*closed, leaving.gone])
 
-    def _empty(self) -> Deferred[None]:
-        emptied: Deferred[None] = Deferred()
-        if not self._connections:
-            emptied.callback(None)
-            return emptied
-        self._emptied = emptied
-        calls = [
-            self._reactor.callLater(FAREWELL, self._cut_dismissed),
-            self._reactor.callLater(GRACE / 2, self._dismiss_rest),
-            self._reactor.callLater(GRACE, self._cut_rest),
-        ]
-
-        def cancel(result: Any) -> Any:
-            for call in calls:
-                if call.active():
-                    call.cancel()
-            return result
-
-        return emptied.addBoth(cancel)
-
-    def _cut_dismissed(self) -> None:
-        for connection in list(self._connections):
-            if connection.closing:
-                connection.abort()
-
-    def _dismiss_rest(self) -> None:
-        for connection in list(self._connections):
-            connection.dismiss("shutdown")
-
-    def _cut_rest(self) -> None:
-        for connection in list(self._connections):
+    def _give_up(self, leaving: _Leaving) -> None:
+        """Whoever is still there is cut off; a command that never ends is waited for no longer."""
+        for connection in list(leaving.connections):
             connection.abort()
+        if leaving.connections:
+            log.warn("{server} stops with {count} commands that do not end", server=self.name,
+                     count=len(leaving.connections))  # fmt: skip
+            self._left_all(leaving)
+
+    def _left_all(self, leaving: _Leaving) -> None:
+        if leaving in self._leaving:
+            self._leaving.remove(leaving)
+            leaving.end()
 
     def _close_ports(self) -> list[Any]:
         ports, self._ports = self._ports, []
@@ -235,19 +257,21 @@ class VirtualServer(Service):
         self._addresses[host] -= 1
         if not self._addresses[host]:
             del self._addresses[host]
-        if not self._connections and self._emptied is not None:
-            emptied, self._emptied = self._emptied, None
-            emptied.callback(None)
+        for leaving in list(self._leaving):
+            leaving.connections.discard(connection)
+            if not leaving.connections:
+                self._left_all(leaving)
 
     def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
         """After the reactor has looked at the others."""
         self._reactor.callLater(0, function, *arguments)
 
     def _look(self) -> None:
+        # First, so that one broken session does not end the looking at all others.
+        self._tick = self._reactor.callLater(TICK, self._look)
         now = self.monotonic()
         for connection in list(self._connections):
             connection.check(now)
-        self._tick = self._reactor.callLater(TICK, self._look)
 
     # ------------------------------------------------------------ for administration
 

@@ -8,8 +8,8 @@ made to wait (TCP back-pressure); output waits likewise for a slow peer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Coroutine
+from typing import Any
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from ..values import Peer, TlsFacts
 from ..wire.engine import NEED_DATA, PAUSED, Engine
+from .roles import ConnectionSession, Host
 from .send import send
 
 log = Logger()
@@ -32,49 +33,6 @@ SLICE = 0.004
 TURNS = 32
 #: A connection that was closed in order is cut off after this many seconds.
 CLOSING = 30.0
-
-
-class ConnectionSession(Protocol):
-    """What a connection asks of a session (`serve/session.py`)."""
-
-    engine: Engine
-
-    def greet(self) -> None:
-        """The connection is there: write the greeting."""
-
-    async def handle(self, event: Any) -> None:
-        """Work on one event of the engine."""
-
-    def limit(self, connected: float, active: float) -> float | None:
-        """The monotonic instant at which the connection has been idle for too long, or None."""
-
-    def dismiss(self, why: str) -> None:
-        """Write the protocol's last words; `why` is one of idle, shutdown, terminated, input."""
-
-    def fail(self, incident: str) -> None:
-        """Write the protocol's words for an internal error."""
-
-    def closed(self) -> None:
-        """The connection is gone and no handler runs: let go of everything."""
-
-
-class Host(Protocol):
-    """What a connection asks of its virtual server."""
-
-    pending_octets: int
-    monotonic: Callable[[], float]
-
-    def session(self, connection: Connection) -> ConnectionSession:
-        """A session for a new connection."""
-
-    def tls_context(self) -> Any:
-        """An IOpenSSLServerConnectionCreator for the server's certificate."""
-
-    def left(self, connection: Connection) -> None:
-        """The connection is gone."""
-
-    def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call after the reactor has looked at the others."""
 
 
 class Pump(TwistedProtocol):
@@ -93,6 +51,7 @@ class Pump(TwistedProtocol):
         self._drained: Deferred[None] | None = None
         self._more: Deferred[None] | None = None
         self._turn_began = 0.0
+        self._farewell = ""
         self.connected_at = self.active_at = host.monotonic()
 
     def close(self) -> None:
@@ -103,6 +62,22 @@ class Pump(TwistedProtocol):
             self.active_at = self.host.monotonic()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
+
+    # ------------------------------------------------------------ the end
+
+    def finish(self, why: str) -> None:
+        """Dismiss after the command under way, at once when there is none."""
+        if self.busy:
+            self._farewell = why
+        else:
+            self.dismiss(why)
+
+    def dismiss(self, why: str) -> None:
+        """Say the protocol's last words and close (shutdown, termination, idle)."""
+        if self._closing:
+            return
+        self.session.dismiss(why)
+        self.close()
 
     # ------------------------------------------------------------ for the session
 
@@ -146,6 +121,8 @@ class Pump(TwistedProtocol):
             event = self.engine.next_event()
             if event is not NEED_DATA and event is not PAUSED:
                 return event
+            if self._farewell:
+                self.dismiss(self._farewell)
             if self._eof or self._closing:
                 raise ConnectionResetError("the peer is gone")
             self.flush()
@@ -173,6 +150,9 @@ class Pump(TwistedProtocol):
     async def _pump(self) -> None:
         engine, session, handled = self.engine, self.session, 0
         while not self._closing:
+            if self._farewell:
+                self.dismiss(self._farewell)
+                return
             if self._blocked:
                 # Who takes no answers gets no more of them.
                 await self.drain()
@@ -369,10 +349,3 @@ class Connection(Pump):
         elif self._blocked:
             # The peer takes nothing of a pending answer: nothing polite can reach it either.
             self.abort()
-
-    def dismiss(self, why: str) -> None:
-        """Say the protocol's last words and close (shutdown, termination, idle)."""
-        if self._closing:
-            return
-        self.session.dismiss(why)
-        self.close()
