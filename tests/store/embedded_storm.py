@@ -23,6 +23,11 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def size_of(number: int) -> int:
+    """How large message `number` is: the first six of ten are delivered, the others appended."""
+    return 100 + (number * 37 % 9000 if number % 10 < 6 else number * 53 % 3000)
+
+
 def main(folder: Path, first: int) -> None:
     """Never ends by itself (well: after very many messages)."""
     bed = Bed(folder, segment_octets=200_000, purge_after=0)
@@ -31,12 +36,12 @@ def main(folder: Path, first: int) -> None:
 
     async def deliverer(start: int) -> None:
         for number in range(start, start + 10**6, 10):
-            await store.deliver(bed.delivery(number, 100 + number * 37 % 9000))
+            await store.deliver(bed.delivery(number, size_of(number)))
             say(f"D {number}")
 
     async def worker(start: int) -> None:
         for number in range(start, start + 10**6, 10):
-            (uid,) = (await work.append([new_message(number, size=100 + number * 53 % 3000)])).uids
+            (uid,) = (await work.append([new_message(number, size=size_of(number))])).uids
             say(f"A {number} {uid}")
             chosen = UidSet.of([uid])
             await work.update(chosen, FlagChange("add", frozenset({b"\\Flagged"})))

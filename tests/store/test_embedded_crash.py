@@ -17,6 +17,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from embedded_storm import size_of
 from embedded_tools import Bed, body, new_message
 
 from mailsrv.errors import InUse, StoreFull, StoreUnavailable
@@ -66,7 +67,7 @@ def numbers_in(bed: Bed, name: str) -> dict[int, int]:
     found = {}
     for uid, octets in bed.octets(handle).items():
         number = int(octets.split(b"\r\n", 1)[0].rsplit(b" ", 1)[1])
-        assert octets == body(number, len(octets)) or octets.startswith(body(number, len(octets))[: len(octets)])
+        assert octets == body(number, size_of(number))
         found[uid] = number
     handle.release()
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -153,19 +154,19 @@ class Index:
         if snapshot is not None and flag_modseq <= snapshot.modseq <= row.modseq:
             uids, flags, modseqs = snapshot.unpack()
             first = snapshot.uidnext
-        flat: list[int] = []
-        extend = flat.extend
-        for found in execute("SELECT uid, flags, modseq FROM message WHERE mailbox=? AND uid>=?", (mailbox, first)):
-            extend(found)
-        uids += flat[::3]
-        flags += flat[1::3]
-        modseqs += flat[2::3]
+        # Three texts are read in half the time of as many rows, with the interpreter free for others meanwhile.
+        texts = execute(
+            "SELECT json_group_array(uid), json_group_array(flags), json_group_array(modseq)"
+            " FROM message WHERE mailbox=? AND uid>=?", (mailbox, first)).fetchone()
+        read = [json.loads(text) for text in texts]
+        for column, further in zip((uids, flags, modseqs), read):
+            column += further
         if len(keywords) > ROW_BITS - 5:
             places = {uid: place for place, uid in enumerate(uids)}
             for uid, bits in execute("SELECT uid, bits FROM spill WHERE mailbox=?", (mailbox,)):
                 if uid in places:
                     flags[places[uid]] = unite(flags[places[uid]] & ROW_MASK, bits)
-        return Loaded(row, uids, flags, modseqs, keywords, len(flat) // 3)
+        return Loaded(row, uids, flags, modseqs, keywords, len(read[0]))
 
 
 def parse_ranges(text: str) -> list[tuple[int, int]]:

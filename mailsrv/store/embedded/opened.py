@@ -6,7 +6,6 @@ All of it runs in the reactor thread.  A mailbox that nobody has open costs noth
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -28,6 +27,9 @@ _CUT = 20
 _SYNCHRONOUS = 5000
 #: A mailbox with fewer rows is not worth a snapshot; nor is one that was read with fewer rows beyond its snapshot.
 _SNAPSHOT_ROWS = 500
+#: Mailboxes that nobody has open any more but that stay loaded for the next who comes, and rows of them in all.
+#: Mail programs, POP3 clients and web mail come back to the same few mailboxes again and again.
+WARM_MAILBOXES, WARM_ROWS = 1000, 50_000
 
 
 class Opened:
@@ -35,20 +37,20 @@ class Opened:
 
     __slots__ = (
         "columns", "counters", "deleted", "handles", "history", "loading", "log", "log_floor", "logged", "mailbox",
-        "pending", "recent_from", "stale", "uidvalidity", "waiting", "watchers",
+        "pending", "recent_from", "stale", "uidvalidity", "waiting", "warm_rows", "watchers",
     )
 
     def __init__(self, mailbox: int, history: int) -> None:
         self.mailbox, self.history = mailbox, min(history, LOG_ENTRIES)
         self.columns = Columns()
-        self.uidvalidity = self.recent_from = 0
+        self.uidvalidity = self.recent_from = self.warm_rows = 0
         self.counters = (1, 0, 0, 0)
         self.deleted = False
         self.loading = True
         self.pending: list[Delta] = []
         self.waiting: list[Deferred[None]] = []
         #: (MODSEQ, changed UIDs, expunged UIDs), newest last; complete for what is above `log_floor`.
-        self.log: deque[tuple[int, Sequence[int], Sequence[int]]] = deque()
+        self.log: list[tuple[int, Sequence[int], Sequence[int]]] = []
         self.log_floor = self.logged = 0
         #: A new snapshot would save the next one who opens the mailbox something.
         self.stale = False
@@ -135,7 +137,7 @@ class Opened:
         self.log.append((delta.modseq, changed, delta.gone))
         self.logged += len(changed) + len(delta.gone)
         while len(self.log) > self.history or self.logged > LOG_UIDS:
-            modseq, changed, gone = self.log.popleft()
+            modseq, changed, gone = self.log.pop(0)
             self.logged -= len(changed) + len(gone)
             self.log_floor = modseq
 
@@ -193,6 +195,9 @@ class Openings:
         self._index, self._derived, self._ghosts = index, derived, ghosts
         self._load, self._history = load, history
         self._open: dict[int, Opened] = {}
+        #: Those of them that have no handle, the one left longest ago first.
+        self._warm: dict[int, Opened] = {}
+        self._warm_rows = 0
         #: Claims of \\Recent that are not in the index yet.
         self.claims: dict[int, int] = {}
         #: Called with the id of a deleted mailbox that the last handle released.
@@ -206,6 +211,7 @@ class Openings:
     async def open(self, mailbox: int, exist: int, handle: object) -> Opened:
         """Share the mailbox with this handle.  Raises NoSuchMailbox, StoreUnavailable."""
         opened = self._open.get(mailbox)
+        self._cool(mailbox)
         if opened is None:
             opened = self._open[mailbox] = Opened(mailbox, self._history)
             await self._fill(opened, exist)
@@ -253,12 +259,38 @@ class Openings:
             self._ghosts.forget(opened.mailbox, min(opened.handles.values()))
             return
         self._ghosts.forget(opened.mailbox, opened.columns.modseq)
-        if self._open.get(opened.mailbox) is opened:
-            del self._open[opened.mailbox]
-        if opened.deleted:
-            self.abandoned(opened.mailbox)
-        elif len(opened.columns.uids) >= _SNAPSHOT_ROWS and opened.stale:
-            self._derived.keep_snapshot(opened.mailbox, _pack(opened))
+        if opened.deleted or self._open.get(opened.mailbox) is not opened:
+            if self._open.get(opened.mailbox) is opened:
+                del self._open[opened.mailbox]
+            if opened.deleted:
+                self.abandoned(opened.mailbox)
+            return
+        opened.warm_rows = 0
+        self._warm[opened.mailbox] = opened
+        self._weigh(opened)
+
+    def _weigh(self, opened: Opened) -> None:
+        """Count the rows of a mailbox without handles, and keep all of those within their bounds."""
+        rows = len(opened.columns.uids)
+        self._warm_rows += rows - opened.warm_rows
+        opened.warm_rows = rows
+        while self._warm_rows > WARM_ROWS or len(self._warm) > WARM_MAILBOXES:
+            self._shut(next(iter(self._warm)))
+
+    def _cool(self, mailbox: int) -> Opened | None:
+        """The mailbox is not kept for its own sake any more."""
+        opened = self._warm.pop(mailbox, None)
+        if opened is not None:
+            self._warm_rows -= opened.warm_rows
+        return opened
+
+    def _shut(self, mailbox: int) -> None:
+        """Close a mailbox that nobody has open."""
+        opened = self._cool(mailbox)
+        if opened is not None:
+            del self._open[mailbox]
+            if len(opened.columns.uids) >= _SNAPSHOT_ROWS and opened.stale:
+                self._derived.keep_snapshot(mailbox, _pack(opened))
 
     def committed(self, deltas: dict[int, list[Delta]], gone: Iterable[int]) -> list[Opened]:
         """Bring a batch into the open mailboxes; gives those whose watchers must be called."""
@@ -268,10 +300,16 @@ class Openings:
             if opened is not None:
                 opened.apply(found)
                 changed.append(opened)
+                if mailbox in self._warm:
+                    self._ghosts.forget(mailbox, found[-1].modseq)
+                    self._weigh(opened)
             elif any(delta.kind == "gone" for delta in found):
                 self._ghosts.forget(mailbox, found[-1].modseq)
         for mailbox in gone:
             opened = self._open.get(mailbox)
+            if self._cool(mailbox) is not None:
+                del self._open[mailbox]
+                opened = None
             if opened is None:
                 self.abandoned(mailbox)
             else:
