@@ -25,7 +25,9 @@ ALL = UidSet([(1, 2**32)])
 
 
 @pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
+def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
+    # A mailbox is closed with its last handle here, so that the next one loads it; test_embedded_warm.py has the rest.
+    monkeypatch.setattr(opened, "WARM_MAILBOXES", 0)
     made = Bed(tmp_path / "data", purge_after=None)
     yield made
     made.close()
