@@ -45,6 +45,7 @@ class Server:
         self.folder = folder
         self.config = folder / "mailsrv.toml"
         self.config.write_text(config, encoding="utf-8")
+        self.data = folder / "data"
         #: Options of `twistd` itself.
         self.options: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,7 +65,7 @@ class Server:
 
         A site on a full disk cannot write where it listens: then its log tells.
         """
-        ready = self.folder / "data" / "ready.json"
+        ready = self.data / "ready.json"
         ready.unlink(missing_ok=True)
         before = len(self.log())
         log = (self.folder / "log").open("ab")
