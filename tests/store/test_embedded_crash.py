@@ -11,6 +11,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -458,3 +459,26 @@ def test_flags_survive_the_crash_of_a_bed(tmp_path: Path) -> None:
     columns = bed.open().columns()
     assert columns.keywords == [b"word"] and columns.flags[0] & FLAGGED
     bed.close()
+
+
+def test_a_store_of_version_1_is_read(tmp_path: Path) -> None:
+    """decisions 7: a small store of each version that landed is kept, and opens with all that it held."""
+    with tarfile.open(HERE / "data" / "store-v1.tar.xz") as archive:
+        archive.extractall(tmp_path / "data", filter="data")
+    bed = Bed(tmp_path / "data", purge_after=None)
+    assert bed.store.report == []
+    inbox, copies = bed.open(), bed.open("Archive")
+    assert bed.octets(inbox) == {1: body(0), 2: body(1), 3: body(2), 5: body(4)}
+    assert list(bed.octets(copies).values()) == [body(1), body(2)]
+    assert inbox.columns().flags == [0, FLAGGED | 32, 0, 0] and copies.columns().keywords == [b"work"]
+    assert list(bed.run(inbox.changes(6)).vanished) == [4]
+    assert bed.run(bed.store.check()) == []
+    bed.close()
+
+
+def test_a_closed_store_is_whole_without_its_wal(bed: Bed) -> None:
+    """After a clean close the files of the index are one: who copies the folder by hand forgets none."""
+    bed.deliver(1)
+    bed.close()
+    assert not [path.name for path in bed.path.iterdir() if path.name.endswith(("-wal", "-shm"))]
+    bed.__init__(bed.path)  # type: ignore[misc]

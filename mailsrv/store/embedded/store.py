@@ -168,11 +168,12 @@ class EmbeddedStore:
 
     def _finish(self) -> None:
         """The writer has nothing left: end the threads, close the files."""
+        self.readers.close()
+        # Readers first: the last connection that closes puts the WAL into the database, if it may write.
+        self.index.close()
         self.writer.stop()
         self.writer.join()
-        self.readers.close()
         self.derived.close()
-        self.index.close()
         self.log.close()
         self.segments.close()
         self._lock.release()
