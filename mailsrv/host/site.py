@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from ..auth.authorizer import AllowAccounts
 from ..auth.hashing import PasswordHasher
-from ..errors import ConfigError, MailError
+from ..errors import ConfigError, MailError, Refused
 from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, ISaslMechanism
 from ..net.certificate import ensure
 from ..net.tls import Certificate
@@ -87,7 +87,7 @@ class Site(MultiService):
         self._numbers = itertools.count(1)
         self._control: Any = None
         self._control_factory: ControlFactory | None = None
-        self._opening = False
+        self._opening: Deferred[None] | None = None
 
     # ------------------------------------------------------------ the store alone, for commands without a server
 
@@ -127,18 +127,22 @@ class Site(MultiService):
         if not self.servers:
             certificates = self._certificates()
             for name, server in self.options.servers.items():
-                self.servers[name] = self._server(server, certificates)
-                self.servers[name].bind()
+                made = self.servers[name] = self._server(server, certificates)
+                if made.automatic:
+                    # One that waits to be started by hand takes its port then: clients would wait there for ever.
+                    made.bind()
 
     def startService(self) -> None:
         """Twisted: open, then accept."""
         Service.startService(self)
         self.privilegedStartService()
-        self._opening = True
+        self._opening = Deferred()
         Deferred.fromCoroutine(self._start()).addBoth(self._report)
 
     async def _start(self) -> None:
         await self.open()
+        if not self.running:
+            raise Refused("the site was stopped before it had started")
         self._wire()
         for server in self.servers.values():
             server.setServiceParent(self)
@@ -146,7 +150,9 @@ class Site(MultiService):
         self._tell_ready()
 
     def _report(self, result: Any) -> None:
-        self._opening = False
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.callback(None)
         if result is None:
             self.started.callback(self)
             return
@@ -157,8 +163,11 @@ class Site(MultiService):
         self.started.errback(result)
 
     async def _stop(self) -> None:
-        for server in list(self.servers.values()):
-            await (server.stopService() if server.running else server.stop())
+        if self._opening is not None:
+            # What is half open cannot be closed: the start sees that it is not wanted any more.
+            await self._opening
+        # All at once: a command that takes its time on one server gives no time to clients of the others.
+        await gatherResults([s.stopService() if s.running else s.stop() for s in self.servers.values()])
         await self.close()
         if self._control is not None:
             if self._control_factory is not None:
