@@ -89,7 +89,8 @@ def count_received(header: bytes) -> int:
 def _word(text: str, utf8: bool) -> str:
     """A client's word, harmless: no control, space, bracket or quote that could end it."""
     cut = text[:_MAX_WORD]
-    return _CONTROL.sub("?", (_FOREIGN if utf8 else _FOREIGN_ASCII).sub("?", cut))
+    # Without UTF-8 nothing is left that could be a control character.
+    return _CONTROL.sub("?", _FOREIGN.sub("?", cut)) if utf8 else _FOREIGN_ASCII.sub("?", cut)
 
 
 def _literal(host: str) -> str:

@@ -56,13 +56,12 @@ class Intake:
                 server=transaction.server,
             )
         )
+        # One field to format instead of five: this line is written for every message.
         log.info(
-            "message {id} accepted on {server} from {peer}: {octets} octets for {count} mailboxes",
+            "{text}",
+            text=f"message {delivery_id} accepted on {transaction.server} from {transaction.peer.host}: "
+            f"{content.size} octets for {len(places)} mailboxes",
             id=delivery_id,
-            server=transaction.server,
-            peer=transaction.peer.host,
-            octets=content.size,
-            count=len(places),
         )
         return delivery_id
 

@@ -5,7 +5,7 @@ Only CRLF.CRLF ends a message, whatever a body holds besides: a lone CR or LF is
 
 from __future__ import annotations
 
-_END = b"\r\n.\r\n"
+_END, _DOT = b"\r\n.\r\n", b"\r\n."
 
 
 class BodyReader:
@@ -33,7 +33,9 @@ class BodyReader:
     def take(self, octets: bytes) -> bytes:
         """The body octets that are certain now, dot-stuffing undone."""
         data = self._tail + octets if self._tail else octets
-        end = data.find(_END)
+        # One search for both, since the end looks like a stuffed line: most pieces hold neither.
+        dot = data.find(_DOT)
+        end = data.find(_END, dot) if dot >= 0 else -1
         if end >= 0:
             self.ended = True
             self.rest = data[end + 5 :]
@@ -46,13 +48,13 @@ class BodyReader:
                 self._tail, piece = b"", data
             else:
                 self._tail, piece = data[cut:], data[:cut]
-        return self._clean(piece)
+        return self._clean(piece, dot != end)
 
-    def _clean(self, piece: bytes) -> bytes:
+    def _clean(self, piece: bytes, stuffed: bool) -> bytes:
         if not piece:
             return piece
-        if b"\r\n." in piece:
-            piece = piece.replace(b"\r\n.", b"\r\n")
+        if stuffed:
+            piece = piece.replace(_DOT, b"\r\n")
         if self._first:
             self._first = False
             piece = piece[2:]
