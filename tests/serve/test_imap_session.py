@@ -576,3 +576,15 @@ def test_a_client_that_vanishes_in_the_middle_leaves_nothing(octets: bytes) -> N
     data = bed.store.mailbox(mine.mailbox_id)
     assert data is not None and data.handles == {mine}
     assert not mine.columns().uids
+
+
+def test_no_new_keywords_are_promised_when_there_is_no_room_rfc3501_section_7_1() -> None:
+    bed = Bed()
+    bed.deliver(message())
+    client = login(bed)
+    first, second = (b" ".join(b"k%d" % at for at in part) for part in (range(250), range(250, 500)))
+    assert b"\\*)] Flags and new keywords" in say(bed, client, b"a STORE 1 FLAGS.SILENT (%b)" % first)
+    full = say(bed, client, b"b STORE 1 +FLAGS.SILENT (%b)" % second)
+    assert b" k499)] Flags and these keywords" in full and b"\\*" not in full
+    assert say(bed, client, b"c STORE 1 +FLAGS.SILENT (more)").startswith(b"c NO [CANNOT] Too many keywords")
+    assert say(bed, client, b"d STORE 1 FLAGS.SILENT (k7)") == b"d OK STORE completed\r\n"

@@ -129,6 +129,8 @@ async def fetch(session: ImapSession, request: r.Fetch) -> bytes:
     if request.modifiers:
         raise Bad("Unknown FETCH modifier")
     by_uid = request.name == "UID FETCH"
+    # News first: what another session changed is then told once, and not again behind the answers.
+    await tell.catch_up(session, expunge=by_uid)
     ranges = selection.view.positions(request.numbers, by_uid)
     plan = _plan(_Same(request.items, by_uid))
     if plan.wanted or plan.sections is not None:

@@ -14,6 +14,7 @@ from ...message.query import Candidate, Matcher, keyword_masks, matcher, needs
 from ...message.summary import Summary
 from ...numbers import UidSet
 from ...wire import imap_requests as r
+from . import tell
 from .answer import Bad
 from .selected import Selection
 from .summaries import complete, read_all
@@ -35,11 +36,13 @@ async def search(session: ImapSession, request: r.Search) -> bytes:
     selection = session.selection
     assert selection is not None
     view = selection.view
+    by_uid = request.name == "UID SEARCH"
+    # The numbers below may be those of messages that came meanwhile: the client hears of them first.
+    await tell.catch_up(session, expunge=by_uid)
     query = resolved(request.query, view)
     found = await selection.mailbox.search(query)
     if found is None:
         found = await Scan(session, selection, query).run()
-    by_uid = request.name == "UID SEARCH"
     session.put(b"* SEARCH")
     # The line is under way: nothing else can be said before its end.
     session.streaming = True
@@ -58,7 +61,8 @@ async def search(session: ImapSession, request: r.Search) -> bytes:
 def resolved(query: q.Query, view: View) -> q.Query:
     """The query without what only a session knows: sequence numbers, ``*`` and \\Recent.
 
-    Raises Bad for a sequence number that is not there.  The engine bounds the depth.
+    A sequence number that is not there names no message: only FETCH, STORE and COPY must refuse it (section 9,
+    seq-number).  Raises Bad for the saved result.  The engine bounds the depth.
     """
     if isinstance(query, q.And):
         return q.And(tuple(resolved(child, view) for child in query.children))
@@ -67,7 +71,7 @@ def resolved(query: q.Query, view: View) -> q.Query:
     if isinstance(query, q.Not):
         return q.Not(resolved(query.child, view))
     if isinstance(query, q.Numbers):
-        return q.Uids(view.uid_set(view.positions(query.numbers, by_uid=False)))
+        return q.Uids(view.uid_set(view.positions(query.numbers, by_uid=False, strict=False)))
     if isinstance(query, q.UidNumbers):
         return q.Uids(view.uid_set(view.positions(query.numbers, by_uid=True)))
     if isinstance(query, q.Recent):

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...errors import MailError, NoSuchMailbox
+from ...store.keywords import MAX_KEYWORDS
 from ...values import SYSTEM_FLAGS
 from ...wire import imap_print as p
 from .view import News
@@ -36,8 +37,11 @@ def announce(session: ImapSession, selection: Selection) -> None:
     if selection.read_only:
         session.say(b"* OK [PERMANENTFLAGS ()] No changes here")
     else:
-        kept = b" ".join([*SYSTEM_FLAGS, *keywords, b"\\*"])
-        session.say(b"* OK [PERMANENTFLAGS (%b)] Flags and new keywords are kept" % kept)
+        # The star promises that there can be new ones.
+        room = len(keywords) < MAX_KEYWORDS
+        kept = b" ".join([*SYSTEM_FLAGS, *keywords, *([b"\\*"] if room else [])])
+        which = b"new" if room else b"these"
+        session.say(b"* OK [PERMANENTFLAGS (%b)] Flags and %b keywords are kept" % (kept, which))
 
 
 async def catch_up(session: ImapSession, expunge: bool, ask: bool = False) -> None:

@@ -73,11 +73,12 @@ class View:
         at = bisect_left(self._uids, uid, 0, self.length)
         return at if at < self.length and self._uids[at] == uid else None
 
-    def positions(self, numbers: NumSet, by_uid: bool) -> list[range]:
+    def positions(self, numbers: NumSet, by_uid: bool, strict: bool = True) -> list[range]:
         """The indexes that a client's set names: ascending, disjoint, never empty ranges.
 
-        UIDs that do not exist are left out (RFC 3501 section 6.4.8).  Raises Bad for a sequence number that is
-        not there (section 9, seq-number); ``*`` names the last message, or nothing in an empty mailbox.
+        UIDs that do not exist are left out (RFC 3501 section 6.4.8).  A sequence number that is not there raises
+        Bad (section 9, seq-number), unless not `strict`: then it is left out too.  ``*`` names the last message,
+        or nothing in an empty mailbox.
         """
         if numbers.saved:
             raise Bad("No search result is kept")
@@ -89,11 +90,13 @@ class View:
             star = not low or not high
             first, last = sorted((low or length, high or length))
             if last > length:
-                if not star:
+                if star:
+                    # QUIRK: clients ask for "n+1:*" to see whether something came; it names the last message.
+                    first = min(first, length)
+                elif strict:
                     raise Bad("No message has that number")
-                # QUIRK: clients ask for "n+1:*" to see whether something came; it names the last message.
-                first, last = min(first, length), length
-            if last:
+                last = length
+            if first <= last and last:
                 found.append((max(first, 1), last))
         return [range(low - 1, high) for low, high in UidSet(found).ranges]
 
