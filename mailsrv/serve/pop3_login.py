@@ -22,11 +22,11 @@ class Pop3Login(Pop3Base):
     async def capa(self, event: e.Capa) -> None:
         """RFC 2449: what is there now."""
         tags = [b"TOP", b"UIDL", b"RESP-CODES", b"AUTH-RESP-CODE", b"PIPELINING", b"EXPIRE NEVER"]
-        if self.engine.state != TRANSACTION:
-            if not self.connection.secure and self.services.tls_available:
-                tags.append(b"STLS")
-            if self.user_allowed():
-                tags.append(b"USER")
+        if self.engine.state != TRANSACTION and not self.connection.secure and self.services.tls_available:
+            tags.append(b"STLS")
+        # In both states: RFC 2449 section 6.2 allows no difference.
+        if self.user_allowed():
+            tags.append(b"USER")
         mechanisms = self.offered_mechanisms()
         if mechanisms:
             tags.append(b"SASL " + " ".join(mechanisms).encode("ascii"))
