@@ -77,7 +77,11 @@ class IAuthorizer(Interface):
 
 
 class IMessagePolicy(Interface):
-    """Rules about mail in transit; one object serves one connection, made by the part's build()."""
+    """Rules about mail in transit; one object serves one connection, made by the part's build().
+
+    Answers may take their time.  `discard` accepts and drops: one recipient, or the whole message.  Header fields
+    of an accepting verdict are put above the message.  A MailError raised is a refusal with its status.
+    """
 
     async def on_sender(transaction: v.Transaction) -> v.Verdict:
         """MAIL was read; `transaction.reverse_path` is set."""

@@ -165,6 +165,8 @@ class Session:
             identity = await authenticator.authenticate(credentials, context)
             if identity is not None:
                 verdict = await self.services.authorizer.permits(identity, "server.use", self.services.name)
+                if verdict.action == "tempfail":
+                    raise TryLater(verdict.text or None)
                 if verdict.action != "accept":
                     raise AuthenticationFailed(verdict.text or None)
                 return identity

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from mailsrv.errors import Refused, StoreUnavailable, TryLater
+from mailsrv.errors import Refused, StoreFull, StoreUnavailable, TryLater
 from mailsrv.interfaces import IContent, IMessagePolicy
 from mailsrv.serve import smtp_replies
 from mailsrv.testing.bed import Bed
@@ -380,3 +382,61 @@ def test_the_postmaster_without_a_domain_is_always_ours(failures: list[Any]) -> 
     assert codes(say(client, bed, b"MAIL FROM:<>\r\nRCPT TO:<Postmaster>\r\nDATA\r\n")) == ["250", "250", "354"]
     assert codes(say(client, bed, MESSAGE + b".\r\n")) == ["250"]
     assert len(stored(bed)) == 1 and stored(bed)[0].startswith(b"Return-Path: <>\r\n")
+
+
+# ---------------------------------------------------------------- what the message is kept in
+
+
+def test_a_store_without_room_is_452_and_the_next_message_is_taken(failures: list[Any]) -> None:
+    bed = Bed()
+    client = greeted(bed)
+    for error, said in ((StoreFull(), "452 4.3.1"), (StoreUnavailable(), "451 4.3.0"), (None, "250 2.0.0")):
+        bed.store.fail_with(error)
+        assert codes(say(client, bed, GROUP)) == ["250", "250", "550", "250", "354"]
+        (line,) = say(client, bed, MESSAGE + b".\r\n")
+        assert line.startswith(said)
+    assert len(stored(bed)) == 1
+
+
+def test_no_room_for_the_spool_is_452_after_the_whole_message(failures: list[Any], tmp_path: Path) -> None:
+    bed = Bed(spool_folder=str(tmp_path / "nowhere"))
+    bed.limit(memory_octets=100)
+    client = greeted(bed)
+    say(client, bed, GROUP)
+    for _ in range(3):
+        assert say(client, bed, b"MAIL FROM:<evil@b.example>\r\n" * 10) == []
+    assert say(client, bed, b".\r\n") == ["452 4.3.1 Insufficient system storage"]
+    say(client, bed, GROUP)
+    assert codes(say(client, bed, MESSAGE + b".\r\n")) == ["250"]
+
+
+@pytest.mark.parametrize("end", ["vanishes", "is too big", "is refused", "is delivered", "is stopped"])
+def test_no_spool_file_outlasts_its_message(end: str, failures: list[Any], tmp_path: Path) -> None:
+    bed = Bed(spool_folder=str(tmp_path))
+    bed.limit(memory_octets=100, message_octets=5000)
+    client = greeted(bed)
+    say(client, bed, GROUP)
+    before = len(os.listdir("/proc/self/fd"))
+    say(client, bed, b"x" * 60 + b"\r\n" + b"y" * 60 + b"\r\n")
+    assert len(os.listdir("/proc/self/fd")) == before + 1 and os.listdir(tmp_path) == []
+    if end == "vanishes":
+        client.drop()
+    elif end == "is stopped":
+        bed.server("smtp").stop()
+    else:
+        rest = {"is too big": b"z" * 70 + b"\r\n", "is refused": b"\0\r\n", "is delivered": b"z\r\n"}[end]
+        said = say(client, bed, rest * (100 if end == "is too big" else 1) + b".\r\n")
+        assert codes(said) == [{"is too big": "552", "is refused": "550", "is delivered": "250"}[end]]
+    bed.settle()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_authorizer_that_cannot_tell_is_no_wrong_password(failures: list[Any]) -> None:
+    class Unsure:
+        async def permits(self, identity: Any, action: str, resource: str) -> Verdict:
+            return Verdict("tempfail")
+
+    bed = Bed(authorizer=Unsure())
+    client = greeted(bed)
+    (line,) = say(client, bed, b"AUTH PLAIN AG1lQGV4YW1wbGUub3JnAHNlY3JldA==\r\n")
+    assert line.startswith("454 4.7.0")
