@@ -341,7 +341,12 @@ class Connection(Pump):
             if now > self.active_at + CLOSING:
                 self.transport.abortConnection()
             return
-        limit = self.session.limit(self.connected_at, self.active_at)
+        try:
+            limit = self.session.limit(self.connected_at, self.active_at)
+        except Exception:
+            # One broken session must not keep the others from being looked at.
+            self._broken(Failure())
+            return
         if limit is None or now < limit:
             return
         if self._coroutine is None or self._more is not None:
