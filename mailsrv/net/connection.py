@@ -22,7 +22,7 @@ from zope.interface import implementer
 from ..values import Peer, TlsFacts
 from ..wire.engine import NEED_DATA, PAUSED, Engine
 from .roles import ConnectionSession, Host
-from .send import send
+from .send import send, without_delay
 
 log = Logger()
 
@@ -31,6 +31,8 @@ log = Logger()
 SLICE = 0.004
 #: Events of one read between two looks at the clock.
 TURNS = 32
+#: Octets of output that `drain` does not keep for the end of the turn.
+WORTH_SENDING = 16 * 1024
 #: A connection that was closed in order is cut off after this many seconds.
 CLOSING = 30.0
 
@@ -46,6 +48,7 @@ class Pump(TwistedProtocol):
         self.host = host
         self.peer = peer
         self._out: list[bytes] = []
+        self._held = 0
         self._coroutine: Coroutine[Any, Any, None] | None = None
         self._blocked = self._reading_paused = self._closing = self._lost = self._eof = self._ended = False
         self._drained: Deferred[None] | None = None
@@ -85,6 +88,7 @@ class Pump(TwistedProtocol):
         """Say something; it leaves with the rest of this turn's answers.  After the last words it is dropped."""
         if not self._closing:
             self._out.append(octets)
+            self._held += len(octets)
 
     def flush(self) -> None:
         """Hand what was said to the transport in one write."""
@@ -93,10 +97,16 @@ class Pump(TwistedProtocol):
             if not self._lost:
                 send(self.transport, out[0] if len(out) == 1 else b"".join(out))
             out.clear()
+            self._held = 0
 
     async def drain(self) -> None:
-        """Flush, then wait until a slow peer has made room.  Raises ConnectionResetError when it is gone."""
-        self.flush()
+        """Wait until a slow peer has made room for what was said so far, if that is worth sending by itself.
+
+        Little stays for the end of the turn: it then leaves in one piece with what follows.  Raises
+        ConnectionResetError when the peer is gone.
+        """
+        if self._held >= WORTH_SENDING:
+            self.flush()
         while self._blocked and not self._lost:
             self._drained = Deferred()
             await self._drained
@@ -249,6 +259,7 @@ class Connection(Pump):
     def connectionMade(self) -> None:
         """Twisted: the transport is there."""
         self.transport.registerProducer(self, True)
+        without_delay(self.transport)
         if self._implicit_tls:
             self.transport.startTLS(self.host.tls_context())
         self.session.greet()

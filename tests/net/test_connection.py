@@ -62,7 +62,7 @@ class EchoSession:
             except KeyError as error:
                 event = b"failed:" + str(error.args[0]).encode()
         elif event == b"big":
-            self.connection.write(b"x" * 100)
+            self.connection.write(b"x" * 20_000)
             await self.connection.drain()
             self.drained.append("big")
         elif event == b"more":
@@ -164,7 +164,7 @@ def test_output_waits_for_a_slow_peer() -> None:
     transport.take()
     transport.send(b"big\na\n")
     assert session.drained == []
-    assert transport.take() == b"x" * 100
+    assert transport.take() == b"x" * 20_000
     assert session.drained == ["big"]
     assert transport.take() == b"big;a;"
 
@@ -321,3 +321,18 @@ def test_answers_to_very_many_commands_of_one_read_are_bounded_by_what_the_peer_
         total += len(taken)
         assert len(transport.output) < 500 + 2 * 20 * TURNS
     assert total == 1001 * 20
+
+
+def test_little_output_is_not_sent_before_the_end_of_the_turn() -> None:
+    transport, session, _ = connected()
+    writes: list[bytes] = []
+    transport.write = writes.append  # type: ignore[method-assign]
+
+    async def handle(event: bytes) -> None:
+        session.connection.write(b"one;")
+        await session.connection.drain()
+        session.connection.write(b"two;")
+
+    session.handle = handle  # type: ignore[method-assign]
+    transport.send(b"a\n")
+    assert writes == [b"one;two;"]
