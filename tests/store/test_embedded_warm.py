@@ -119,3 +119,29 @@ def test_always_in_step_with_the_index(bed: Bed, monkeypatch: pytest.MonkeyPatch
         handle.release()
         bed.deliver(number, 60)
     assert bed.store.ghosts._rows == {}
+
+
+def test_sizes_are_read_once_and_follow_every_change(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = bed.run(bed.store.account(bed.account_id))
+    handle = bed.run(account.open("INBOX"))
+
+    def sizes() -> list[int]:
+        """What the mailbox says, which must be what its facts say."""
+        uids = list(handle.columns().uids)
+        said = list(bed.run(handle.sizes(uids)))
+        assert said == [fact.size for fact in bed.run(handle.facts(uids, frozenset({"size"})))]
+        return said
+
+    bed.run(handle.append([new_message(n, size=60 + n) for n in range(5)]))
+    first = sizes()
+    bed.run(handle.append([new_message(9, size=99)]))
+    assert sizes()[:5] == first
+    last = sizes()[5]
+    bed.run(handle.expunge(UidSet.of([2, 4])))
+    assert sizes() == [first[0], first[2], first[4], last]
+    # Gone, but this handle was there before; a stretch with a gap; out of order; never there.
+    assert list(bed.run(handle.sizes([2, 3]))) == first[1:3]
+    assert list(bed.run(handle.sizes([5, 1, 77]))) == [first[4], first[0], -1]
+    monkeypatch.setattr(bed.store.index, "sizes", None)
+    assert list(bed.run(handle.sizes([3, 5, 6]))) == [first[2], first[4], last]
+    handle.release()

@@ -121,9 +121,10 @@ class EmbeddedMailbox:
         """In the order asked; -1 for one that was gone before this handle was opened."""
         if not uids:
             return []
+        stretch = self._opened.sizes_of(uids, self._store.index)
+        if stretch is not None:
+            return stretch
         known, ghosts = self._store.index.sizes(self.mailbox_id, uids), self._store.ghosts
-        if len(known) == len(uids) and len(uids) == uids[-1] - uids[0] + 1:
-            return list(known.values())
         found = []
         for uid in uids:
             size = known.get(uid, -1)

@@ -37,7 +37,7 @@ class Opened:
 
     __slots__ = (
         "columns", "counters", "deleted", "handles", "history", "loading", "log", "log_floor", "logged", "mailbox",
-        "pending", "recent_from", "stale", "uidvalidity", "waiting", "warm_rows", "watchers",
+        "pending", "recent_from", "sized", "sizes", "stale", "uidvalidity", "waiting", "warm_rows", "watchers",
     )
 
     def __init__(self, mailbox: int, history: int) -> None:
@@ -54,6 +54,9 @@ class Opened:
         self.log_floor = self.logged = 0
         #: A new snapshot would save the next one who opens the mailbox something.
         self.stale = False
+        #: Octets of the first messages of the list of UIDs `sized`, once somebody asked for them.
+        self.sized: list[int] | None = None
+        self.sizes: list[int] = []
         #: handle -> MODSEQ when it was opened.
         self.handles: dict[object, int] = {}
         self.watchers: dict[object, Callable[[], Any]] = {}
@@ -140,6 +143,20 @@ class Opened:
             modseq, changed, gone = self.log.pop(0)
             self.logged -= len(changed) + len(gone)
             self.log_floor = modseq
+
+    def sizes_of(self, uids: Sequence[int], index: Index) -> Sequence[int] | None:
+        """RFC822.SIZE of a stretch of the UIDs that exist now, read from the index once; None when it is none."""
+        known = self.columns.uids
+        first = bisect_left(known, uids[0])
+        if known[first : first + len(uids)] != uids:
+            return None
+        if self.sized is not known:
+            self.sized, self.sizes = known, []
+        missing = known[len(self.sizes) : first + len(uids)]
+        if missing:
+            read = index.sizes(self.mailbox, missing)
+            self.sizes += [read.get(uid, -1) for uid in missing]
+        return self.sizes[first : first + len(uids)]
 
     def changes(self, since: int, index: Index) -> Changes:
         """All that changed after the MODSEQ `since`."""
