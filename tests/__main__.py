@@ -20,13 +20,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Program -> Debian package of the clients that the live tests use.
 PACKAGES = {"swaks": "swaks", "mbsync": "isync", "fetchmail": "fetchmail", "curl": "curl"}
-#: What swaks needs for TLS and AUTH, and asks for only as a recommendation.
-WITH_THEM = ("libnet-ssleay-perl", "libauthen-sasl-perl", "ca-certificates")
+#: What swaks needs for TLS and AUTH, and asks for only as a recommendation: Perl module -> package.
+MODULES = {"Net::SSLeay": "libnet-ssleay-perl", "Authen::SASL": "libauthen-sasl-perl"}
 
 
 def missing_packages() -> list[str]:
-    """Packages whose program is not on this machine."""
-    return sorted({package for program, package in PACKAGES.items() if shutil.which(program) is None})
+    """Packages whose program or module is not on this machine."""
+    missing = {package for program, package in PACKAGES.items() if shutil.which(program) is None}
+    missing |= {package for module, package in MODULES.items() if not has_module(module)}
+    return sorted(missing)
+
+
+def has_module(name: str) -> bool:
+    """Whether Perl finds a module."""
+    perl = shutil.which("perl")
+    return perl is not None and subprocess.run([perl, f"-M{name}", "-e1"], capture_output=True).returncode == 0
 
 
 def install_packages(packages: list[str]) -> None:
@@ -63,7 +71,7 @@ def main(arguments: list[str]) -> None:
     if packages and os.geteuid() == 0 and shutil.which("apt-get"):
         sys.stdout.write(f"\n== installing {' '.join(packages)}\n")
         sys.stdout.flush()
-        install_packages([*packages, *WITH_THEM])
+        install_packages(packages)
     step("live and slow tests", python, "-m", "pytest", "-q", "-m", "live or slow", *arguments)
 
 
