@@ -18,7 +18,9 @@ from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
 
 from ..auth.authorizer import AllowAccounts
 from ..auth.hashing import PasswordHasher
@@ -85,6 +87,8 @@ class Site(MultiService):
         self.directory: Any = None
         self.hasher: Any = None
         self._numbers = itertools.count(1)
+        # A message of many megabytes is examined in one of two threads and keeps nobody else waiting.
+        self._aside_pool = ThreadPool(0, 2, "mailsrv-aside")
         self._control: Any = None
         self._control_factory: ControlFactory | None = None
         self._opening: Deferred[None] | None = None
@@ -103,6 +107,7 @@ class Site(MultiService):
             choice = self.options.store
             self.store = find(IMessageStore, choice.use).build(choice.options, self)
         self.directory = self.store.directory
+        self._aside_pool.start()
         await self.apply_domains(domain_facts(self.options))
 
     async def close(self) -> None:
@@ -111,6 +116,8 @@ class Site(MultiService):
             await self.store.close()
         if self.hasher is not None:
             self.hasher.close()
+        if self._aside_pool.started:
+            self._aside_pool.stop()
 
     async def apply_domains(self, domains: Sequence[DomainFacts]) -> None:
         """The local domains are these from now on."""
@@ -256,6 +263,7 @@ class Site(MultiService):
             "now": self.clock,
             "random": os.urandom,
             "sleep": self._sleep,
+            "aside": partial(deferToThreadPool, self.reactor, self._aside_pool),
             "spool_folder": str(self.options.data),
             "maildrops": self.maildrops,
             "login_domain": server.login_domain or self._first_domain(),

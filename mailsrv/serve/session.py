@@ -47,6 +47,8 @@ class Services:
     now: Callable[[], float]
     random: Callable[[int], bytes]
     sleep: Callable[[float], Awaitable[None]]
+    #: `await aside(function, *arguments)` works out something long away from the reactor, a few at a time.
+    aside: Callable[..., Awaitable[Any]]
     #: The folder of spool files; and the accounts whose maildrop a POP3 session of this site holds.
     spool_folder: str
     maildrops: set[int]

@@ -141,6 +141,9 @@ class Bed:
         self.clock.callLater(seconds, slept.callback, None)
         await slept
 
+    async def _aside(self, function: Any, *arguments: Any) -> Any:
+        return function(*arguments)
+
     def _services(self, protocol: str) -> Services:
         authorizer = AllowAccounts()
         common: dict[str, Any] = {
@@ -155,6 +158,7 @@ class Bed:
             "now": self.clock.seconds,
             "random": lambda n: b"\x07" * n,
             "sleep": self._sleep,
+            "aside": self._aside,
             "spool_folder": "/tmp",
             "maildrops": self._maildrops,
             "login_domain": DOMAIN,

@@ -193,7 +193,7 @@ class Block:
             if plan.wanted:
                 facts = await mailbox.facts(uids, plan.wanted)
                 if "summary" in plan.wanted:
-                    await complete(mailbox, facts, self._session.connection.breathe)
+                    await complete(mailbox, facts, self._session.services, self._session.connection.breathe)
             gone = 0
             for row, content in zip(self._rows(facts), contents):
                 if row is None or (content is None and sections is not None):

@@ -17,7 +17,7 @@ from ...wire import imap_requests as r
 from . import tell
 from .answer import Bad
 from .selected import Selection
-from .summaries import complete, read_all
+from .summaries import complete, examine, read_all
 from .view import View
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Scan:
         """The Date fields, from the summaries."""
         mailbox = self.selection.mailbox
         facts = await mailbox.facts([candidate.uid for candidate in candidates], frozenset({"summary"}))
-        await complete(mailbox, facts, self.session.connection.breathe)
+        await complete(mailbox, facts, self.session.services, self.session.connection.breathe)
         for candidate, known in zip(candidates, facts):
             if known is not None and known.summary is not None:
                 candidate.sent, candidate.dated = Summary(known.summary).sent, True
@@ -144,6 +144,7 @@ class Scan:
     async def _read(self, candidates: Sequence[Candidate], match: Matcher, whole: bool) -> None:
         """One message after the other: its header, and when that is not enough, all of it."""
         contents = await self.selection.mailbox.contents([candidate.uid for candidate in candidates])
+        services = self.session.services
         try:
             for candidate, content in zip(candidates, contents):
                 if content is None:
@@ -155,7 +156,7 @@ class Scan:
                 answer = match(candidate)
                 if answer is None and whole:
                     candidate.content = await read_all(content)
-                    answer = match(candidate)
+                    answer = await examine(services, match, candidate, content.size)
                 # Nothing read is held until the end of the search.
                 candidate.header = candidate.content = None
                 if answer:

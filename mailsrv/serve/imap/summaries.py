@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from ...errors import MailError, StoreUnavailable
 from ...interfaces import IContent, IMailbox
 from ...message.summary import Summary, summarise
 from ...values import MessageFacts
+from ..session import Services
 
 #: Octets read at a time.
 PIECE = 256 * 1024
+#: What takes longer than a turn of the reactor: a message of more octets is worked on aside.
+LARGE = 512 * 1024
 
 
 async def read_all(content: IContent) -> bytes:
@@ -25,8 +29,13 @@ async def read_all(content: IContent) -> bytes:
     return octets
 
 
+async def examine(services: Services, function: Callable[[Any], Any], what: Any, octets: int) -> Any:
+    """`function(what)`, aside when so many octets are to be read through."""
+    return function(what) if octets <= LARGE else await services.aside(function, what)
+
+
 async def complete(
-    mailbox: IMailbox, facts: Sequence[MessageFacts | None], breathe: Callable[[], Awaitable[None]]
+    mailbox: IMailbox, facts: Sequence[MessageFacts | None], services: Services, breathe: Callable[[], Awaitable[None]]
 ) -> None:
     """Fill in the summaries that are missing or of another version; a message that is gone is left without."""
     missing = [known for known in facts if known is not None and not Summary.current(known.summary)]
@@ -38,8 +47,9 @@ async def complete(
         for known, content in zip(missing, contents):
             known.summary = None
             if content is not None:
-                known.summary = summarise(await read_all(content))
-                made.append((known.uid, known.summary))
+                record: bytes = await examine(services, summarise, await read_all(content), content.size)
+                known.summary = record
+                made.append((known.uid, record))
                 await breathe()
     finally:
         for content in contents:
