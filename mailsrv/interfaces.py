@@ -7,7 +7,7 @@ Which need of which room each method serves is told in `docs/decisions/0001`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from zope.interface import Attribute, Interface
@@ -56,16 +56,43 @@ class IAuthenticator(Interface):
         """
 
 
+class ISecrets(Interface):
+    """Add-on of an authenticator that keeps secrets, so that a client can prove to know its password without
+    showing it.  Its `schemes` hold "secret"; a proof ends in `authenticate` with the same secrets."""
+
+    kinds = Attribute("frozenset of the kinds it may keep: scram-sha-1, scram-sha-256, cram-md5, ntlm")
+
+    async def secrets(kind: str, username: str, context: v.AuthContext) -> v.Secrets | None:
+        """What is kept for that login; None: not mine, or not kept.  Raises AuthenticationFailed for what can be
+        nobody's name, TryLater."""
+
+
 class ISaslMechanism(Interface):
     """One SASL mechanism (RFC 4422), without input or output."""
 
     name = Attribute("text, upper case")
+    method = Attribute("which word of a server's `authentication` switches it on: anonymous, basic, ntlm, sasl")
     scheme = Attribute("what an authenticator must be able to check for it to be offered")
+    secret = Attribute('the kind of secrets it needs (`ISecrets`), "" for none')
     plaintext = Attribute("True when it shows the password on the wire: offered only under TLS by default")
+    channel = Attribute(
+        '"": TLS is nothing to it; "facts": it looks at `peer.tls`; "binding": not without TLS (the -PLUS mechanisms); '
+        '"certificate": not without a certificate of the client'
+    )
 
     def exchange(context: v.AuthContext, initial: bytes | None) -> Generator[Any, Any, v.Identity]:
-        """The server side: yields Challenge (resumed with the client's octets) and Verify (resumed with the
-        Identity); returns the Identity.  Raises AuthenticationFailed on a malformed message."""
+        """The server side: yields Challenge (resumed with the client's octets), NeedSecrets (with Secrets or None)
+        and Verify (with the Identity); returns the Identity.  Raises AuthenticationFailed on a malformed message
+        or a wrong proof, in the same words and after the same work whether there is such a user or not."""
+
+
+class IClientMechanism(Interface):
+    """Add-on of a mechanism: the client side, for logging in at other servers (S-108..S-110)."""
+
+    def respond(context: v.ClientContext) -> Generator[v.Respond, bytes, None]:
+        """Yields Respond: first the initial response (octets None: the server speaks first), then one for each
+        challenge it is resumed with.  Raises AuthenticationFailed when the server does not prove itself or makes
+        no sense."""
 
 
 class IAuthorizer(Interface):
@@ -73,7 +100,8 @@ class IAuthorizer(Interface):
 
     async def permits(identity: v.Identity | None, action: str, resource: str) -> v.Verdict:
         """`action` is a dotted word: server.use (S-104), server.relay (S-137), mailbox.RIGHT (RFC 4314),
-        send.as, admin.NOUN.VERB; `resource` what it is done to, for example a virtual server's name."""
+        send.as, login.as (an authzid), admin.NOUN.VERB; `resource` what it is done to, for example a virtual
+        server's name or an address."""
 
 
 class IMessagePolicy(Interface):
@@ -123,14 +151,27 @@ class IAccountAdmin(Interface):
     async def set_domains(domains: Sequence[v.DomainFacts]) -> None:
         """The domains of the configuration; accounts of a domain that left stay, unreachable."""
 
-    async def add_account(address: v.Address, password_hash: str) -> v.AccountFacts:
+    async def add_account(
+        address: v.Address, password_hash: str, secrets: Mapping[str, str] | None = None
+    ) -> v.AccountFacts:
         """A new account with INBOX and the special-use mailboxes.  Raises Refused when the address is taken."""
 
     async def remove_account(account_id: int) -> None:
         """The account and all its mail, for good."""
 
-    async def set_password(account_id: int, password_hash: str) -> None:
-        """Replace the stored hash ("" forbids password logins)."""
+    async def set_password(account_id: int, password_hash: str, secrets: Mapping[str, str] | None = None) -> None:
+        """Replace the stored hash ("" forbids password logins), and all secrets by these, in one commit."""
+
+    async def refresh(account_id: int, was: str, password_hash: str, secrets: Mapping[str, str]) -> bool:
+        """The same password kept in another way: as `set_password`, but only if the stored hash is still `was`.
+
+        True when it was; a password changed meanwhile stays."""
+
+    async def set_keep(account_id: int, keep: frozenset[str] | None) -> None:
+        """Kinds of secrets this account wants (None: those of the site); others that it has are forgotten."""
+
+    async def set_denied(account_id: int, denied: frozenset[str]) -> None:
+        """Protocols and virtual servers that the account may not use (S-104)."""
 
     async def set_enabled(account_id: int, enabled: bool) -> None:
         """A disabled account gets mail but cannot log in."""
@@ -146,6 +187,19 @@ class IAccountAdmin(Interface):
 
     async def aliases() -> Sequence[tuple[v.Address, tuple[v.Address, ...]]]:
         """All aliases in order."""
+
+
+class IAppPasswords(Interface):
+    """Add-on of a directory: passwords for single programs, found in `StoredCredentials.app_passwords`."""
+
+    async def app_passwords(account_id: int) -> Sequence[v.AppPassword]:
+        """In the order they were made.  Raises NoSuchRecipient."""
+
+    async def add_app_password(account_id: int, name: str, digest: str, scopes: frozenset[str]) -> v.AppPassword:
+        """Raises NoSuchRecipient; Refused when the account has one of that name, or 100 already."""
+
+    async def remove_app_password(account_id: int, name: str) -> None:
+        """Raises NoSuchRecipient for no such account, Refused when it has none of that name."""
 
 
 class IMessageStore(Interface):

@@ -6,97 +6,30 @@ go back to the wire as they came stay `bytes`; what is compared or typed by peop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from .identity import (
+    AppPassword as AppPassword,
+    AuthContext as AuthContext,
+    Challenge as Challenge,
+    ClientContext as ClientContext,
+    Credentials as Credentials,
+    Identity as Identity,
+    NeedSecrets as NeedSecrets,
+    Peer as Peer,
+    Respond as Respond,
+    Secrets as Secrets,
+    StoredCredentials as StoredCredentials,
+    TlsFacts as TlsFacts,
+    Verify as Verify,
+)
 from .numbers import UidSet
 
 if TYPE_CHECKING:
     from .interfaces import IContent
-
-# ---------------------------------------------------------------- who is there
-
-
-@frozen
-class TlsFacts:
-    """What was negotiated.  `peer_certificate` is DER or None; `bindings` maps a channel-binding type
-    (``"tls-exporter"``) to its octets (RFC 5929, RFC 9266)."""
-
-    version: str
-    cipher: str
-    server_name: str | None = None
-    peer_certificate: bytes | None = None
-    bindings: dict[str, bytes] = field(factory=dict)
-
-
-@frozen
-class Peer:
-    """The two ends of one connection.  Addresses are IP text; for a UNIX socket "" and 0."""
-
-    host: str
-    port: int = 0
-    local_host: str = ""
-    local_port: int = 0
-    tls: TlsFacts | None = None
-
-
-@frozen
-class Identity:
-    """Who logged in; made by an authenticator alone and never changed.
-
-    `account_id` owns the mailboxes, `authcid` is whose credentials were shown, `authzid` who was asked for.
-    """
-
-    account_id: int
-    authcid: str
-    authzid: str = ""
-    mechanism: str = ""
-    scopes: frozenset[str] = frozenset()
-    tenant_id: int = 0
-
-
-@frozen
-class Credentials:
-    """What a mechanism learnt.  `scheme` is one of password, response, token, certificate, anonymous."""
-
-    scheme: str
-    username: str
-    password: str = field(default="", repr=False)
-    authzid: str = ""
-
-
-@frozen
-class AuthContext:
-    """Where a login happens: all that a mechanism or authenticator may ask for.
-
-    `service` is "smtp", "imap" or "pop3"; `server` the virtual server's name; `random(n)` gives n octets,
-    `now()` UTC epoch seconds.
-    """
-
-    service: str
-    server: str
-    peer: Peer
-    hostname: str = "localhost"
-    login_domain: str = ""
-    random: Callable[[int], bytes] = field(default=bytes, repr=False)
-    now: Callable[[], float] = field(default=float, repr=False)
-
-
-@frozen
-class Challenge:
-    """A mechanism asks the client: octets before base64."""
-
-    octets: bytes
-
-
-@frozen
-class Verify:
-    """A mechanism asks for `credentials` to be checked; it is resumed with the Identity."""
-
-    credentials: Credentials
-
 
 # ---------------------------------------------------------------- addresses and envelopes
 
@@ -212,24 +145,16 @@ class DomainFacts:
 
 @frozen
 class AccountFacts:
-    """One account.  `address` is its primary address, the id never changes."""
+    """One account.  `address` is its primary address, the id never changes; `keep` and `denied` as in
+    `StoredCredentials`."""
 
     account_id: int
     address: Address
     tenant_id: int = 0
     enabled: bool = True
     created_at: float = 0.0
-
-
-@frozen
-class StoredCredentials:
-    """What is kept to check a login: `password_hash` is an argon2 encoded string or "" (no password login)."""
-
-    account_id: int
-    tenant_id: int
-    enabled: bool
-    login: str
-    password_hash: str = field(default="", repr=False)
+    keep: frozenset[str] | None = None
+    denied: frozenset[str] = frozenset()
 
 
 @frozen

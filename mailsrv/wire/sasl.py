@@ -72,8 +72,11 @@ class Plain:
     """PLAIN: one message of authorization identity, NUL, name, NUL, password."""
 
     name = "PLAIN"
+    method = "basic"
     scheme = "password"
+    secret = ""
     plaintext = True
+    channel = ""
 
     def exchange(self, context: AuthContext, initial: bytes | None) -> Steps:
         """See `ISaslMechanism`.  Raises AuthenticationFailed on a malformed message."""
@@ -92,8 +95,11 @@ class Login:
     """LOGIN: name, then password, each asked for; never standardised, still the only one some clients speak."""
 
     name = "LOGIN"
+    method = "basic"
     scheme = "password"
+    secret = ""
     plaintext = True
+    channel = ""
 
     def exchange(self, context: AuthContext, initial: bytes | None) -> Steps:
         """See `ISaslMechanism`; an initial response is the name.  Raises AuthenticationFailed when malformed."""
