@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+# isort: off
 from .identity import (
     AppPassword as AppPassword,
     AuthContext as AuthContext,
@@ -26,6 +27,7 @@ from .identity import (
     TlsFacts as TlsFacts,
     Verify as Verify,
 )
+# isort: on
 from .numbers import UidSet
 
 if TYPE_CHECKING:
