@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from zope.interface import implementer
 
 from ..errors import NoSuchRecipient, Refused
-from ..interfaces import IAccountAdmin, IDirectory
-from ..values import AccountFacts, Address, DomainFacts, Forward, Owner, StoredCredentials, Unknown
+from ..interfaces import IAccountAdmin, IAppPasswords, IDirectory
+from ..values import (
+    AccountFacts,
+    Address,
+    AppPassword,
+    DomainFacts,
+    Forward,
+    Owner,
+    StoredCredentials,
+    Unknown,
+)
 from . import directory_rules as rules
+from . import login_rules
 
 
 @define(eq=False)
@@ -18,26 +28,20 @@ class _Account:
     """One account as it is kept."""
 
     facts: AccountFacts
-    password_hash: str
+    password_hash: str = field(repr=False)
+    secrets: dict[str, str] = field(factory=dict, repr=False)
+    #: By name, in the order they were made.
+    app_passwords: dict[str, AppPassword] = field(factory=dict)
 
 
-@implementer(IDirectory, IAccountAdmin)
-class MemoryDirectory:
-    """A directory in memory.  `added(id)` and `removed(id)` tell the store of accounts that come and go."""
+class _Lookups:
+    """What is kept, and how it is asked for."""
 
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        added: Callable[[int], None],
-        removed: Callable[[int], None],
-        domains: Sequence[DomainFacts] = (),
-    ) -> None:
-        self._clock, self._added, self._removed = clock, added, removed
+    def __init__(self, domains: Sequence[DomainFacts]) -> None:
         self._domains = {domain.name: domain for domain in domains}
         self._accounts: dict[int, _Account] = {}
         self._ids: dict[tuple[str, str], int] = {}
         self._aliases: dict[tuple[str, str], tuple[Address, tuple[Address, ...]]] = {}
-        self._last_id = 0
 
     # The look-ups of `directory_rules.Lookup`.
 
@@ -86,8 +90,41 @@ class MemoryDirectory:
         account = self._accounts[account_id]
         facts = account.facts
         return StoredCredentials(
-            account_id, facts.tenant_id, facts.enabled, str(facts.address), account.password_hash
+            account_id,
+            facts.tenant_id,
+            facts.enabled,
+            str(facts.address),
+            account.password_hash,
+            dict(account.secrets),
+            tuple(account.app_passwords.values()),
+            facts.keep,
+            facts.denied,
         )
+
+    def _owner(self, account_id: int) -> Owner:
+        return Owner(account_id, self._accounts[account_id].facts.tenant_id)
+
+    def _account(self, account_id: int) -> _Account:
+        account = self._accounts.get(account_id)
+        if account is None:
+            raise NoSuchRecipient()
+        return account
+
+
+@implementer(IDirectory, IAccountAdmin, IAppPasswords)
+class MemoryDirectory(_Lookups):
+    """A directory in memory.  `added(id)` and `removed(id)` tell the store of accounts that come and go."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        added: Callable[[int], None],
+        removed: Callable[[int], None],
+        domains: Sequence[DomainFacts] = (),
+    ) -> None:
+        super().__init__(domains)
+        self._clock, self._added, self._removed = clock, added, removed
+        self._last_id = self._last_app_password = 0
 
     # IAccountAdmin
 
@@ -95,14 +132,18 @@ class MemoryDirectory:
         """The domains of the configuration."""
         self._domains = {domain.name: domain for domain in domains}
 
-    async def add_account(self, address: Address, password_hash: str) -> AccountFacts:
+    async def add_account(
+        self, address: Address, password_hash: str, secrets: Mapping[str, str] | None = None
+    ) -> AccountFacts:
         """A new account with its mailboxes.  Raises Refused when the address is taken."""
         key = rules.address_key(address)
+        login_rules.checked_keys(password_hash)
+        checked = login_rules.checked_secrets(secrets)
         if key in self._ids or key in self._aliases:
             raise Refused("The address is taken", "5.3.5")
         self._last_id += 1
         facts = AccountFacts(self._last_id, address, created_at=self._clock())
-        self._accounts[self._last_id] = _Account(facts, password_hash)
+        self._accounts[self._last_id] = _Account(facts, password_hash, checked)
         self._ids[key] = self._last_id
         self._added(self._last_id)
         return facts
@@ -114,9 +155,32 @@ class MemoryDirectory:
         del self._ids[rules.address_key(facts.address)]
         self._removed(account_id)
 
-    async def set_password(self, account_id: int, password_hash: str) -> None:
-        """Replace the stored hash.  Raises NoSuchRecipient."""
-        self._account(account_id).password_hash = password_hash
+    async def set_password(
+        self, account_id: int, password_hash: str, secrets: Mapping[str, str] | None = None
+    ) -> None:
+        """Replace the stored hash and all secrets.  Raises NoSuchRecipient, Refused."""
+        account = self._account(account_id)
+        checked = login_rules.checked_secrets(secrets, account.facts.keep)
+        account.password_hash, account.secrets = login_rules.checked_keys(password_hash), checked
+
+    async def refresh(self, account_id: int, was: str, password_hash: str, secrets: Mapping[str, str]) -> bool:
+        """`set_password` if the stored hash is still `was`; False otherwise, also when the account is gone."""
+        account = self._accounts.get(account_id)
+        if account is None or account.password_hash != was:
+            return False
+        await self.set_password(account_id, password_hash, secrets)
+        return True
+
+    async def set_keep(self, account_id: int, keep: frozenset[str] | None) -> None:
+        """The kinds of secrets that are wanted; others are forgotten.  Raises NoSuchRecipient, Refused."""
+        account = self._account(account_id)
+        account.facts = evolve(account.facts, keep=None if keep is None else login_rules.checked_kinds(keep))
+        account.secrets = login_rules.kept(account.secrets, keep)
+
+    async def set_denied(self, account_id: int, denied: frozenset[str]) -> None:
+        """What the account may not use.  Raises NoSuchRecipient, Refused."""
+        account = self._account(account_id)
+        account.facts = evolve(account.facts, denied=login_rules.checked_places(denied))
 
     async def set_enabled(self, account_id: int, enabled: bool) -> None:
         """Allow or forbid to log in.  Raises NoSuchRecipient."""
@@ -145,11 +209,22 @@ class MemoryDirectory:
         """All aliases, ordered by domain and local part."""
         return [alias for _, alias in sorted(self._aliases.items(), key=lambda item: item[0])]
 
-    def _owner(self, account_id: int) -> Owner:
-        return Owner(account_id, self._accounts[account_id].facts.tenant_id)
+    # IAppPasswords
 
-    def _account(self, account_id: int) -> _Account:
-        account = self._accounts.get(account_id)
-        if account is None:
-            raise NoSuchRecipient()
-        return account
+    async def app_passwords(self, account_id: int) -> list[AppPassword]:
+        """In the order they were made.  Raises NoSuchRecipient."""
+        return list(self._account(account_id).app_passwords.values())
+
+    async def add_app_password(self, account_id: int, name: str, digest: str, scopes: frozenset[str]) -> AppPassword:
+        """Raises NoSuchRecipient, Refused."""
+        kept = self._account(account_id).app_passwords
+        checked = login_rules.checked_app_password(name, digest, scopes)
+        login_rules.check_new_name(name, kept)
+        self._last_app_password += 1
+        made = kept[name] = AppPassword(self._last_app_password, name, digest, checked, self._clock())
+        return made
+
+    async def remove_app_password(self, account_id: int, name: str) -> None:
+        """Raises NoSuchRecipient; Refused when there is none of that name."""
+        if self._account(account_id).app_passwords.pop(name, None) is None:
+            raise login_rules.no_such_app_password()
