@@ -12,8 +12,9 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import uuid4
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -240,7 +241,7 @@ class Pump(TwistedProtocol):
             self.host.left(self)
 
 
-@implementer(IPushProducer, IHalfCloseableProtocol)
+@implementer(IPushProducer, IHalfCloseableProtocol, IHandshakeListener)
 class Connection(Pump):
     """One accepted connection.
 
@@ -251,6 +252,8 @@ class Connection(Pump):
         super().__init__(host, peer)
         self.secure = implicit_tls
         self._implicit_tls = implicit_tls
+        self._shaken = False
+        self._certificate: bytes | None = None
         self.session = host.session(self)
         self.engine = self.session.engine
 
@@ -264,6 +267,11 @@ class Connection(Pump):
             self.transport.startTLS(self.host.tls_context())
         self.session.greet()
         self.flush()
+
+    def handshakeCompleted(self) -> None:
+        """Twisted: TLS is up; no facts of it may be believed before."""
+        self._certificate = self.transport.getHandle().client_certificate()
+        self._shaken = True
 
     def dataReceived(self, data: bytes) -> None:
         """Twisted: octets came."""
@@ -326,9 +334,13 @@ class Connection(Pump):
         self.transport.startTLS(self.host.tls_context())
         self.engine.tls_started()
 
+    def client_certificate(self) -> bool:
+        """Whether the client showed a certificate that verified; costs nothing."""
+        return self._certificate is not None
+
     def tls_facts(self) -> TlsFacts | None:
-        """What was negotiated, once the handshake is over."""
-        if not self.secure or self._lost:
+        """What was negotiated, once the handshake is over; without bindings."""
+        if not self._shaken or self._lost:
             return None
         handle = self.transport.getHandle()
         name = handle.get_servername()
@@ -336,7 +348,13 @@ class Connection(Pump):
             version=handle.get_protocol_version_name(),
             cipher=handle.get_cipher_name() or "",
             server_name=name.decode("ascii", "ignore") if name else None,
+            peer_certificate=self._certificate,
         )
+
+    def channel_facts(self) -> TlsFacts | None:
+        """The same with channel bindings, for a login that needs them."""
+        facts = self.tls_facts()
+        return None if facts is None else evolve(facts, bindings=self.transport.getHandle().bindings())
 
     def abort(self) -> None:
         """Close at once, whatever is in flight."""

@@ -25,6 +25,14 @@ class _Handle:
         """No SNI."""
         return None
 
+    def client_certificate(self) -> bytes | None:
+        """The client showed none."""
+        return None
+
+    def bindings(self) -> dict[str, bytes]:
+        """Such as nobody would mistake for real ones."""
+        return {"tls-exporter": b"exporter" * 4, "tls-server-end-point": b"endpoint" * 4}
+
 
 class MemoryTransport:
     """A transport between a `Connection` and a test.
@@ -74,6 +82,8 @@ class MemoryTransport:
     def startTLS(self, context: Any) -> None:
         """The server begins TLS."""
         self.tls = True
+        if self._connection is not None:
+            self._connection.handshakeCompleted()
 
     def getHandle(self) -> _Handle:
         """Facts of TLS."""
