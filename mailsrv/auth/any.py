@@ -18,13 +18,12 @@ from ..errors import AuthenticationFailed, ConfigError, Refused
 from ..interfaces import IAccountAdmin, IAuthenticator
 from ..parts import TEXT, option
 from ..values import Address, AuthContext, Credentials, DomainFacts, Identity, StoredCredentials
+from .accounts import LOCAL_OCTETS, identity_of
 from .hashing import normal
-from .names import login_address, may_act_as
+from .names import login_address
 
 #: Addresses that are somebody's before anybody logged in.
 NUMBERED = re.compile(r"u[0-9]{1,9}", re.ASCII)
-#: Octets of a local part (RFC 5321 section 4.5.3.1.1).
-LOCAL_OCTETS = 64
 MAX_FILE = 4096
 
 
@@ -47,17 +46,16 @@ class AnyAuthenticator:
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Identity | None:
         """See IAuthenticator; None for a name outside the local domains."""
-        address = login_address(credentials.username, context.login_domain)
+        address = login_address(credentials.username, context.login_domain, context.domains)
         if await self._local(address) is None:
             return None
         right = compare_digest(normal(credentials.password), self._password)
         if not right or len(address.local.encode("utf-8")) > LOCAL_OCTETS:
             raise AuthenticationFailed()
         stored = await self._account(address)
-        allowed = may_act_as(credentials.authzid, context.login_domain, str(address), stored.login)
-        if not (stored.enabled and allowed):
+        if not stored.enabled:
             raise AuthenticationFailed()
-        return Identity(stored.account_id, stored.login, credentials.authzid, tenant_id=stored.tenant_id)
+        return identity_of(stored, credentials)
 
     async def seen(self, address: Address) -> bool:
         """Whether mail for an address without an owner is taken, for the router's question at RCPT.

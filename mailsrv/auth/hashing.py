@@ -1,5 +1,8 @@
 """Password hashes: argon2id in a small pool of threads, and a short memory of what was right (floor 2b).
 
+New hashes are argon2id; `verify` knows the older schemes of `schemes.py` too, so that stores of other servers can be
+taken over as they are.
+
 One check costs about 20 ms of a core and 19 MiB on purpose.  So it never runs in the reactor's thread, at most
 `threads` run at once, at most `waiting` wait (then TryLater), equal checks that are under way share one run, and a
 login that was right is known for `CACHE_SECONDS` by a keyed digest of login, hash and password, all three.  A new
@@ -25,7 +28,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ..errors import Refused, TryLater
+from ..errors import MailError, Refused, TryLater
+from . import schemes
 
 log = Logger()
 
@@ -111,7 +115,7 @@ class Pool:
 
 
 class PasswordHasher:
-    """Makes and checks argon2id hashes.
+    """Makes argon2id hashes, and checks these and older ones.
 
     `call_from_thread(function, *arguments)` is the reactor's; `clock` is monotonic seconds, `random(n)` gives n
     octets.  All methods are called in the reactor's thread.
@@ -133,6 +137,8 @@ class PasswordHasher:
         self._clock, self._seconds, self._entries = clock, cache_seconds, cache_entries
         self._key = random(32)
         self._decoy = _never(random)
+        self._form = self._decoy.rsplit("$", 2)[0] + "$", len(self._decoy)
+        self._imitated = self._decoy
         self._right: dict[bytes, float] = {}
         self._running: dict[bytes, _Job] = {}
 
@@ -144,10 +150,32 @@ class PasswordHasher:
             raise TryLater()
         return encoded
 
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function gives that takes its time, for example one that makes keys of a password; it runs in the
+        pool, in turn.  Raises TryLater, and the MailError that the function raises.
+        """
+        outcome = await self._submit(_Job(lambda: _outcome(function, arguments)))
+        if outcome is None:
+            raise TryLater()
+        if isinstance(outcome, MailError):
+            raise outcome
+        return outcome[0]
+
+    def stale(self, encoded: str) -> bool:
+        """Whether a hash that was right should be made anew: another scheme, or another cost than today's."""
+        start, size = self._form
+        return not encoded.startswith(start) or len(encoded) != size
+
+    def imitate(self, encoded: str) -> None:
+        """From now on a login that nobody has takes as long as a check against this one, which is never right for
+        it: for an authenticator whose hashes are slower than argon2id."""
+        self._imitated = encoded or self._decoy
+
     async def verify(self, encoded: str, password: str, login: str = "") -> bool:
         """Whether the password is right for that encoded hash; "" is right for none.
 
-        Raises TryLater when too many wait, and for a hash that is argon2 but damaged.
+        Raises TryLater when too many wait, and for a hash that is argon2 but damaged; Refused for a password that
+        is no Unicode text.
 
         `login` only sets apart what is remembered.  Every refusal takes as long as a true check.
         """
@@ -164,8 +192,8 @@ class PasswordHasher:
             job.waiters.append(waiter)
             outcome = await waiter
         else:
-            against = encoded or self._decoy
-            outcome = await self._submit(_Job(lambda: self._check(against, secret), key=key))
+            work = (lambda: self._check(encoded, secret)) if encoded else (lambda: self._imitate(secret))
+            outcome = await self._submit(_Job(work, key=key))
         if outcome is None:
             raise TryLater()
         return bool(outcome)
@@ -224,6 +252,10 @@ class PasswordHasher:
 
     def _check(self, encoded: str, secret: bytes) -> bool | None:
         """In a thread: right, wrong, or None when it could not be told."""
+        text = schemes.argon2_text(encoded)
+        return self._check_argon2(text, secret) if text else self._check_other(encoded, secret)
+
+    def _check_argon2(self, encoded: str, secret: bytes) -> bool | None:
         try:
             return self._argon.verify(encoded, secret)
         except VerifyMismatchError:
@@ -237,10 +269,33 @@ class PasswordHasher:
             log.error("a password could not be checked: {error}", error=str(error))
             return None
 
+    def _check_other(self, encoded: str, secret: bytes) -> bool:
+        try:
+            right = schemes.check(encoded, secret)
+        except schemes.Unusable as error:
+            log.error("a stored password hash cannot be used: {error}", error=str(error))
+            right = False
+        if not right:
+            # Most are quick, which would tell who has an account here.
+            self._against_decoy(secret)
+        return right
+
+    def _imitate(self, secret: bytes) -> bool | None:
+        """In a thread: take the time of a check, and refuse."""
+        return None if self._check(self._imitated, secret) is None else False
+
     def _against_decoy(self, secret: bytes) -> None:
         """In a thread: spend the time of a check, so that an account that cannot log in looks like any other."""
         with suppress(VerificationError):
             self._argon.verify(self._decoy, secret)
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """In a thread: the result in a tuple, or the MailError."""
+    try:
+        return (function(*arguments),)
+    except MailError as error:
+        return error
 
 
 def _never(random: Callable[[int], bytes]) -> str:

@@ -112,10 +112,9 @@ def test_concurrent_first_logins_share_one_account(bed: Bed) -> None:
     assert {identity.account_id for identity in identities} == {identities[0].account_id}
 
 
-def test_a_disabled_account_and_a_foreign_authzid_are_refused(bed: Bed) -> None:
-    identity = bed.login("alice", "secret", "alice")
-    with pytest.raises(AuthenticationFailed):
-        bed.login("alice", "secret", "bob")
+def test_a_disabled_account_is_refused_and_an_authzid_passed_on(bed: Bed) -> None:
+    identity = bed.login("alice", "secret", "bob")
+    assert (identity.authcid, identity.authzid) == ("alice@example.org", "bob")
     bed.loop.run(bed.directory.set_enabled(identity.account_id, False))
     with pytest.raises(AuthenticationFailed):
         bed.login("alice")

@@ -1,0 +1,196 @@
+"""Encoded passwords other than argon2 (floor 2b): those of htpasswd, Dovecot, LDAP and crypt(3).
+
+An encoded password is ``{SCHEME}text``, where SCHEME may end in ``.HEX`` or ``.B64``, or a bare crypt(3) text such as
+``$6$salt$digest``.  Why which library does which: docs/decisions/0011.  All functions are pure and slow on purpose:
+call `check` in the hash pool.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import unicodedata
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+#: Rounds above these are a mistake or a trap: a check would take minutes.
+MAX_ROUNDS, MAX_BCRYPT_COST = 10_000_000, 16
+#: Octets of one encoded password.
+MAX_ENCODED = 4096
+#: bcrypt looks at no more.
+BCRYPT_OCTETS = 72
+
+_PREFIX = re.compile(r"\{([A-Za-z0-9-]{1,32})(?:\.(hex|b64|base64))?\}", re.ASCII | re.IGNORECASE)
+_ROUNDS = re.compile(r"\$[56]\$rounds=([0-9]{1,10})\$", re.ASCII)
+#: How crypt(3) texts begin, and the class of libpass (package passlib) that checks them.
+_CRYPT = {
+    "$1$": "md5_crypt",
+    "$apr1$": "apr_md5_crypt",
+    "$5$": "sha256_crypt",
+    "$6$": "sha512_crypt",
+}
+_BCRYPT = ("$2a$", "$2b$", "$2y$")
+_DES = re.compile(r"[./0-9A-Za-z]{13}", re.ASCII)
+#: SCHEME -> digest, whether salt follows the digest, and the encoding without a suffix.
+_DIGESTS = {
+    "SHA": ("sha1", False, "B64"),
+    "SHA1": ("sha1", False, "B64"),
+    "SHA256": ("sha256", False, "B64"),
+    "SHA512": ("sha512", False, "B64"),
+    "SSHA": ("sha1", True, "B64"),
+    "SSHA256": ("sha256", True, "B64"),
+    "SSHA512": ("sha512", True, "B64"),
+    "SMD5": ("md5", True, "B64"),
+    "LDAP-MD5": ("md5", False, "B64"),
+    "PLAIN-MD5": ("md5", False, "HEX"),
+}
+_SCRAM = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}
+_PLAIN = frozenset({"PLAIN", "CLEAR", "CLEARTEXT"})
+_AS_CRYPT = frozenset({"CRYPT", "MD5-CRYPT", "MD5", "SHA256-CRYPT", "SHA512-CRYPT", "BLF-CRYPT", "DES-CRYPT"})
+_ARGON2 = frozenset({"ARGON2", "ARGON2I", "ARGON2ID", "CRYPT"})
+
+
+class Unusable(ValueError):
+    """An encoded password that nothing here can check; the text says why, without any of it."""
+
+
+def split(encoded: str) -> tuple[str, str, str]:
+    """(SCHEME, "HEX" | "B64" | "", text) in upper case; a text without {SCHEME} is of CRYPT."""
+    match = _PREFIX.match(encoded)
+    if match is None:
+        return "CRYPT", "", encoded
+    encoding = (match[2] or "").upper().replace("BASE64", "B64")
+    return match[1].upper(), encoding, encoded[match.end() :]
+
+
+def with_scheme(encoded: str, default: str) -> str:
+    """The encoded password with `default` in front when it names no scheme and does not look like crypt(3)."""
+    if not encoded or encoded.startswith("$") or _PREFIX.match(encoded):
+        return encoded
+    return f"{{{default}}}{encoded}"
+
+
+def argon2_text(encoded: str) -> str:
+    """The ``$argon2..$`` text inside, or ""."""
+    if encoded.startswith("$argon2"):
+        return encoded
+    scheme, _, text = split(encoded)
+    return text if scheme in _ARGON2 and text.startswith("$argon2") else ""
+
+
+def known(scheme: str) -> bool:
+    """Whether `check`, or argon2, understands ``{SCHEME}``; suffixes are not looked at."""
+    return scheme in _CHECKS or scheme in _ARGON2
+
+
+def check(encoded: str, secret: bytes) -> bool:
+    """Whether the octets are the password.  Raises Unusable for an unknown, damaged or excessive text."""
+    if len(encoded) > MAX_ENCODED:
+        raise Unusable("too long")
+    scheme, encoding, text = split(encoded)
+    function = _CHECKS.get(scheme)
+    if function is None:
+        raise Unusable("unknown scheme")
+    try:
+        return function(scheme, encoding, text, secret)
+    except ValueError as error:
+        # What the libraries raise may cite the text.
+        raise error if isinstance(error, Unusable) else Unusable(f"damaged {scheme}") from None
+
+
+def octets_of(text: str, encoding: str) -> bytes:
+    """Hexadecimal or base64 (its padding may be missing) to octets.  Raises ValueError."""
+    if encoding == "HEX":
+        return bytes.fromhex(text)
+    try:
+        return b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except Base64Error as error:
+        raise ValueError("not base64") from error
+
+
+def rounds_of(text: str) -> int:
+    """A number of rounds from 1 to MAX_ROUNDS.  Raises Unusable."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= MAX_ROUNDS):
+        raise Unusable("rounds out of bounds")
+    return int(text)
+
+
+# ---------------------------------------------------------------- one function for each family
+
+
+def _plain(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
+    kept = octets_of(text, encoding) if encoding else unicodedata.normalize("NFC", text).encode("utf-8")
+    return hmac.compare_digest(kept, secret)
+
+
+def _digest(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
+    name, salted, default = _DIGESTS[scheme]
+    kept = octets_of(text, encoding or default)
+    size = hashlib.new(name, usedforsecurity=False).digest_size
+    if len(kept) < size or (len(kept) > size and not salted):
+        raise Unusable(f"damaged {scheme}")
+    made = hashlib.new(name, secret + kept[size:], usedforsecurity=False).digest()
+    return hmac.compare_digest(made, kept[:size])
+
+
+def _crypt(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
+    if b"\0" in secret:
+        # crypt(3) would stop there, so "a" NUL anything would be as good as "a".
+        return False
+    if text.startswith(_BCRYPT):
+        return _bcrypt(text, secret)
+    prefix = next((start for start in _CRYPT if text.startswith(start)), "")
+    if not prefix and not _DES.fullmatch(text):
+        raise Unusable("unknown crypt(3) text")
+    if rounds := _ROUNDS.match(text):
+        rounds_of(rounds[1])
+    hashes = import_module("passlib.hash")
+    return bool(getattr(hashes, _CRYPT.get(prefix, "des_crypt")).verify(secret, text))
+
+
+def _bcrypt(text: str, secret: bytes) -> bool:
+    cost = text[4:6]
+    if not (cost.isascii() and cost.isdigit() and int(cost) <= MAX_BCRYPT_COST):
+        raise Unusable("bcrypt cost out of bounds")
+    module: Any = import_module("bcrypt")
+    return bool(module.checkpw(secret[:BCRYPT_OCTETS], text.encode("ascii")))
+
+
+def _pbkdf2(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
+    """Dovecot's: ``$1$salt$rounds$hex``, SHA-1."""
+    parts = text.split("$")
+    if len(parts) != 5 or parts[:2] != ["", "1"]:
+        raise Unusable(f"damaged {scheme}")
+    kept = bytes.fromhex(parts[4])
+    made = hashlib.pbkdf2_hmac("sha1", secret, parts[2].encode("utf-8"), rounds_of(parts[3]), max(len(kept), 1))
+    return hmac.compare_digest(made, kept)
+
+
+def _scram(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
+    """Dovecot's: ``rounds,salt,StoredKey,ServerKey`` in base64 (RFC 5803 without its name)."""
+    name = _SCRAM[scheme]
+    rounds, salt, stored, _ = scram_parts(text)
+    client = hmac.digest(hashlib.pbkdf2_hmac(name, secret, salt, rounds), b"Client Key", name)
+    return hmac.compare_digest(hashlib.new(name, client).digest(), stored)
+
+
+def scram_parts(text: str) -> tuple[int, bytes, bytes, bytes]:
+    """(rounds, salt, StoredKey, ServerKey) of Dovecot's SCRAM text.  Raises ValueError."""
+    parts = text.split(",")
+    if len(parts) != 4:
+        raise Unusable("damaged SCRAM keys")
+    salt, stored, server = (octets_of(part, "B64") for part in parts[1:])
+    return rounds_of(parts[0]), salt, stored, server
+
+
+_CHECKS: Mapping[str, Callable[[str, str, str, bytes], bool]] = {
+    **dict.fromkeys(_PLAIN, _plain),
+    **dict.fromkeys(_DIGESTS, _digest),
+    **dict.fromkeys(_AS_CRYPT, _crypt),
+    **dict.fromkeys(_SCRAM, _scram),
+    "PBKDF2": _pbkdf2,
+}
