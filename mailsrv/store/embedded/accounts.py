@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...errors import NoSuchRecipient, Refused
 from ...values import AccountFacts, Address, DomainFacts
+from .. import login_rules
 from ..directory_rules import address_key
 from ..names import DEFAULT_MAILBOXES
 from .naming import create_mailbox, drop_mailbox
@@ -47,11 +48,14 @@ class SetDomains(Operation):
 class AddAccount(Operation):
     """IAccountAdmin.add_account."""
 
-    __slots__ = ("_address", "_created", "_password")
+    __slots__ = ("_address", "_created", "_password", "_secrets")
 
-    def __init__(self, address: Address, password_hash: str, created: float) -> None:
+    def __init__(
+        self, address: Address, password_hash: str, secrets: Mapping[str, str] | None, created: float
+    ) -> None:
         super().__init__()
-        self._address, self._password, self._created = address, password_hash, created
+        self._address, self._created = address, created
+        self._password, self._secrets = login_rules.checked_keys(password_hash), login_rules.checked_secrets(secrets)
 
     def run(self, transaction: Transaction) -> bool:
         """The row, its mailboxes and subscriptions."""
@@ -61,8 +65,9 @@ class AddAccount(Operation):
             if connection.execute(f"SELECT 1 FROM {table} WHERE domain=? AND folded=?", key).get is not None:
                 raise Refused("The address is taken", "5.3.5")
         connection.execute(
-            "INSERT INTO account VALUES (NULL, 0, ?,?,?, 1, ?,?, 0)",
-            (address.local, key[0], key[1], self._password, self._created),
+            "INSERT INTO account VALUES (NULL, 0, ?,?,?, 1, ?,?, 0, ?, '')",
+            (address.local, key[0], key[1], self._password, self._created,
+             json.dumps(self._secrets) if self._secrets else ""),
         )
         account = connection.last_insert_rowid()
         account_statement(transaction, account)
@@ -92,26 +97,27 @@ class RemoveAccount(Operation):
             box = transaction.boxes.get(mailbox)
             assert box is not None
             drop_mailbox(transaction, box)
-        connection.execute("DELETE FROM subscription WHERE account=?", key)
+        for table in ("subscription", "app_password"):
+            connection.execute(f"DELETE FROM {table} WHERE account=?", key)
         connection.execute("DELETE FROM account WHERE id=?", key)
         transaction.catalogue.append(["no-account", self._account])
         transaction.directory = True
         return True
 
 
-class ChangeAccount(Operation):
-    """IAccountAdmin.set_password and set_enabled: one column of the row."""
+class SetEnabled(Operation):
+    """IAccountAdmin.set_enabled."""
 
-    __slots__ = ("_account", "_column", "_value")
+    __slots__ = ("_account", "_enabled")
 
-    def __init__(self, account: int, column: str, value: str | int) -> None:
+    def __init__(self, account: int, enabled: bool) -> None:
         super().__init__()
-        self._account, self._column, self._value = account, column, value
+        self._account, self._enabled = account, enabled
 
     def run(self, transaction: Transaction) -> bool:
         """Raises NoSuchRecipient."""
         connection = transaction.connection
-        connection.execute(f"UPDATE account SET {self._column}=? WHERE id=?", (self._value, self._account))
+        connection.execute("UPDATE account SET enabled=? WHERE id=?", (int(self._enabled), self._account))
         if not connection.changes():
             raise NoSuchRecipient()
         account_statement(transaction, self._account)

@@ -105,7 +105,7 @@ class WriteCatalogue(Operation):
     __slots__ = ()
 
     def run(self, transaction: Transaction) -> bool:
-        """All accounts, aliases, mailboxes, subscriptions and domains as statements."""
+        """All accounts, app passwords, aliases, mailboxes, subscriptions and domains as statements."""
         connection = transaction.connection
         if transaction.catalogue or not connection.execute("SELECT value FROM meta WHERE key='changes'").get:
             return True
@@ -120,6 +120,8 @@ def _statements(connection: apsw.Connection) -> list[list[Any]]:
     statements: list[list[Any]] = [["domains", execute("SELECT * FROM domain ORDER BY place").fetchall()]]
     for kind, sql in (
         ("account", "SELECT * FROM account"),
+        # After the accounts: those of an account that is not known are nobody's.
+        ("app-password", "SELECT * FROM app_password"),
         ("alias", "SELECT * FROM alias"),
         ("mailbox", "SELECT id, account, name, uidvalidity, special_use FROM mailbox"),
         ("subscribe", "SELECT * FROM subscription"),

@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from zope.interface import implementer
 
-from ...errors import Refused
-from ...interfaces import IAccountAdmin, IDirectory
-from ...values import AccountFacts, Address, DomainFacts, Forward, Owner, StoredCredentials, Unknown
+from ...errors import NoSuchRecipient, Refused
+from ...interfaces import IAccountAdmin, IAppPasswords, IDirectory
+from ...values import (
+    AccountFacts,
+    Address,
+    AppPassword,
+    DomainFacts,
+    Forward,
+    Owner,
+    StoredCredentials,
+    Unknown,
+)
 from .. import directory_rules as rules
-from .accounts import AddAccount, ChangeAccount, RemoveAccount, SetAlias, SetDomains
+from .. import login_rules
+from .accounts import AddAccount, RemoveAccount, SetAlias, SetDomains, SetEnabled
 from .index import Index
+from .logins import (
+    APP_PASSWORD,
+    AddAppPassword,
+    ChangeSettings,
+    RemoveAppPassword,
+    SetPassword,
+    app_password,
+    secrets_of,
+    settings_of,
+)
 from .operations import Operation
 
 #: Answers kept until the next change of the directory.
 CACHE_ENTRIES = 10_000
-_FACTS = "SELECT id, local, domain, tenant, enabled, created FROM account"
+_FACTS = "SELECT id, local, domain, tenant, enabled, created, settings FROM account"
+_CREDENTIALS = "SELECT id, tenant, enabled, local, domain, password, secrets, settings FROM account WHERE id=?"
+_APP_PASSWORDS = f"SELECT {APP_PASSWORD} FROM app_password WHERE account=? ORDER BY id"
 
 
-@implementer(IDirectory, IAccountAdmin)
-class EmbeddedDirectory:
-    """`submit(operation)` hands an operation to the writer."""
+class _Lookups:
+    """What is asked, answered from the index."""
 
-    def __init__(
-        self, index: Index, submit: Callable[[Operation], Awaitable[Any]], clock: Callable[[], float]
-    ) -> None:
-        self._index, self._submit, self._clock = index, submit, clock
+    def __init__(self, index: Index) -> None:
+        self._index = index
         self._cache: dict[Hashable, Any] = {}
 
     def changed(self) -> None:
@@ -40,10 +59,14 @@ class EmbeddedDirectory:
         try:
             return self._cache[key]
         except KeyError:
-            if len(self._cache) >= CACHE_ENTRIES:
-                self._cache.clear()
-            found = self._cache[key] = read()
+            found = read()
+            self._keep(key, found)
             return found
+
+    def _keep(self, key: Hashable, found: Any) -> None:
+        if len(self._cache) >= CACHE_ENTRIES:
+            self._cache.clear()
+        self._cache[key] = found
 
     # The look-ups of `directory_rules.Lookup`.
 
@@ -99,17 +122,40 @@ class EmbeddedDirectory:
         return found
 
     async def credentials(self, login: str) -> StoredCredentials | None:
-        """What a login by a full address is checked against; never cached."""
+        """What a login by a full address is checked against.
+
+        The cache is emptied before a change is answered, so what was replaced is never given after that.  Logins
+        that there are not stay out of it: guessing must not push out those that there are."""
+        key = ("credentials", login)
+        found: StoredCredentials | None = self._cache.get(key)
+        if found is None:
+            found = self._credentials(login)
+            if found is not None:
+                self._keep(key, found)
+        return found
+
+    def _credentials(self, login: str) -> StoredCredentials | None:
         account_id = rules.login_account(self, login)
-        if account_id is None:
-            return None
-        rows = self._index.rows(
-            "SELECT id, tenant, enabled, local, domain, password FROM account WHERE id=?", (account_id,)
-        )
+        rows = self._index.rows(_CREDENTIALS, (account_id,)) if account_id is not None else ()
         if not rows:
             return None
-        account, tenant, enabled, local, domain, password = rows[0]
-        return StoredCredentials(account, tenant, bool(enabled), f"{local}@{domain}", password)
+        account, tenant, enabled, local, domain, password, secrets, settings = rows[0]
+        passwords = tuple(map(app_password, self._index.rows(_APP_PASSWORDS, (account,))))
+        return StoredCredentials(
+            account, tenant, bool(enabled), f"{local}@{domain}", password, secrets_of(secrets), passwords,
+            *settings_of(settings),
+        )
+
+
+@implementer(IDirectory, IAccountAdmin, IAppPasswords)
+class EmbeddedDirectory(_Lookups):
+    """`submit(operation)` hands an operation to the writer."""
+
+    def __init__(
+        self, index: Index, submit: Callable[[Operation], Awaitable[Any]], clock: Callable[[], float]
+    ) -> None:
+        super().__init__(index)
+        self._submit, self._clock = submit, clock
 
     # IAccountAdmin
 
@@ -117,22 +163,40 @@ class EmbeddedDirectory:
         """The domains of the configuration."""
         await self._submit(SetDomains(domains))
 
-    async def add_account(self, address: Address, password_hash: str) -> AccountFacts:
+    async def add_account(
+        self, address: Address, password_hash: str, secrets: Mapping[str, str] | None = None
+    ) -> AccountFacts:
         """A new account with its mailboxes.  Raises Refused when the address is taken."""
-        facts: AccountFacts = await self._submit(AddAccount(address, password_hash, self._clock()))
+        facts: AccountFacts = await self._submit(AddAccount(address, password_hash, secrets, self._clock()))
         return facts
 
     async def remove_account(self, account_id: int) -> None:
         """The account and all its mail.  Raises NoSuchRecipient."""
         await self._submit(RemoveAccount(account_id))
 
-    async def set_password(self, account_id: int, password_hash: str) -> None:
-        """Replace the stored hash.  Raises NoSuchRecipient."""
-        await self._submit(ChangeAccount(account_id, "password", password_hash))
+    async def set_password(
+        self, account_id: int, password_hash: str, secrets: Mapping[str, str] | None = None
+    ) -> None:
+        """Replace the stored hash and all secrets.  Raises NoSuchRecipient, Refused."""
+        await self._submit(SetPassword(account_id, password_hash, secrets))
+
+    async def refresh(self, account_id: int, was: str, password_hash: str, secrets: Mapping[str, str]) -> bool:
+        """`set_password` if the stored hash is still `was`; False otherwise, also when the account is gone."""
+        done: bool = await self._submit(SetPassword(account_id, password_hash, secrets, was))
+        return done
+
+    async def set_keep(self, account_id: int, keep: frozenset[str] | None) -> None:
+        """The kinds of secrets that are wanted; others are forgotten.  Raises NoSuchRecipient, Refused."""
+        kinds = None if keep is None else login_rules.checked_kinds(keep)
+        await self._submit(ChangeSettings(account_id, "keep", kinds))
+
+    async def set_denied(self, account_id: int, denied: frozenset[str]) -> None:
+        """What the account may not use.  Raises NoSuchRecipient, Refused."""
+        await self._submit(ChangeSettings(account_id, "denied", login_rules.checked_places(denied) or None))
 
     async def set_enabled(self, account_id: int, enabled: bool) -> None:
         """Allow or forbid to log in.  Raises NoSuchRecipient."""
-        await self._submit(ChangeAccount(account_id, "enabled", int(enabled)))
+        await self._submit(SetEnabled(account_id, enabled))
 
     async def accounts(self) -> list[AccountFacts]:
         """All accounts, ordered by domain and local part."""
@@ -153,10 +217,27 @@ class EmbeddedDirectory:
         rows = self._index.rows("SELECT local, domain, targets FROM alias ORDER BY domain, folded")
         return [(Address(local, domain), _addresses(targets)) for local, domain, targets in rows]
 
+    # IAppPasswords
+
+    async def app_passwords(self, account_id: int) -> list[AppPassword]:
+        """In the order they were made.  Raises NoSuchRecipient."""
+        if await self.account(account_id) is None:
+            raise NoSuchRecipient()
+        return [app_password(row) for row in self._index.rows(_APP_PASSWORDS, (account_id,))]
+
+    async def add_app_password(self, account_id: int, name: str, digest: str, scopes: frozenset[str]) -> AppPassword:
+        """Raises NoSuchRecipient, Refused."""
+        made: AppPassword = await self._submit(AddAppPassword(account_id, name, digest, scopes, self._clock()))
+        return made
+
+    async def remove_app_password(self, account_id: int, name: str) -> None:
+        """Raises NoSuchRecipient; Refused when there is none of that name."""
+        await self._submit(RemoveAppPassword(account_id, name))
+
 
 def _facts(row: tuple[Any, ...]) -> AccountFacts:
-    account, local, domain, tenant, enabled, created = row
-    return AccountFacts(account, Address(local, domain), tenant, bool(enabled), created)
+    account, local, domain, tenant, enabled, created, settings = row
+    return AccountFacts(account, Address(local, domain), tenant, bool(enabled), created, *settings_of(settings))
 
 
 def _addresses(text: str) -> tuple[Address, ...]:

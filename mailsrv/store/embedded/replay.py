@@ -13,6 +13,8 @@ from . import records
 from .checkpoint import CATALOGUE_SUBJECT, read_state
 from .records import Found
 
+#: Columns of `account`, and the place of one of them.  The log of a store of schema 1 has rows without the last two.
+ACCOUNT_COLUMNS, UIDVALIDITY = 11, 8
 #: uid -> (modseq, flags, segment, ordinal, size, date, zone, saved)
 Rows = dict[int, tuple[int, ...]]
 
@@ -38,11 +40,13 @@ class Replay:
     def __init__(self) -> None:
         self.boxes: dict[int, Box] = {}
         self.accounts: dict[int, list[Any]] = {}
+        #: (account, name) -> row.
+        self.app_passwords: dict[tuple[int, str], list[Any]] = {}
         self.aliases: dict[tuple[str, str], list[Any]] = {}
         self.domains: list[list[Any]] = []
         self.subscriptions: set[tuple[int, str]] = set()
         #: Table -> the highest id that was given out.
-        self.sequences = {"account": 0, "mailbox": 0}
+        self.sequences = {"account": 0, "app_password": 0, "mailbox": 0}
         #: Subject -> (segment, ordinal, octets) of its latest record.
         self.checkpoints: dict[int, tuple[int, int, int]] = {}
         #: (segment, ordinal) of every content that is there.
@@ -75,7 +79,7 @@ class Replay:
             statements = json.loads(zlib.decompress(body))
         except zlib.error as cause:
             raise ValueError("damaged catalogue") from cause
-        self.accounts, self.aliases, self.subscriptions = {}, {}, set()
+        self.accounts, self.app_passwords, self.aliases, self.subscriptions = {}, {}, {}, set()
         listed = {statement[1] for statement in statements if statement[0] == "mailbox"}
         for mailbox in self.boxes.keys() - listed:
             self._drop(mailbox)
@@ -84,11 +88,12 @@ class Replay:
 
     def _statement(self, kind: str, *values: Any) -> None:
         if kind == "account":
-            self.accounts[values[0]] = list(values)
+            self.accounts[values[0]] = [*values, *[""] * (ACCOUNT_COLUMNS - len(values))]
             self._issued("account", values[0])
         elif kind == "no-account":
             self.accounts.pop(values[0], None)
             self.subscriptions = {pair for pair in self.subscriptions if pair[0] != values[0]}
+            self.app_passwords = {key: row for key, row in self.app_passwords.items() if key[0] != values[0]}
         elif kind == "mailbox":
             mailbox, account, name, uidvalidity, special_use = values
             box = self.boxes.setdefault(mailbox, Box())
@@ -96,6 +101,8 @@ class Replay:
             self._issued("mailbox", mailbox)
         elif kind == "no-mailbox":
             self._drop(values[0])
+        elif kind in ("app-password", "no-app-password"):
+            self._app_password(kind, values)
         elif kind == "alias":
             self.aliases[values[0], values[1]] = list(values)
         elif kind == "no-alias":
@@ -108,6 +115,14 @@ class Replay:
             self.subscriptions.discard((values[0], values[1]))
         elif kind == "sequence":
             self._issued(*values)
+
+    def _app_password(self, kind: str, values: tuple[Any, ...]) -> None:
+        if kind == "no-app-password":
+            self.app_passwords.pop((values[0], values[1]), None)
+            return
+        self._issued("app_password", values[0])
+        if values[1] in self.accounts:
+            self.app_passwords[values[1], values[2]] = list(values)
 
     def _issued(self, table: str, number: int) -> None:
         if table in self.sequences:

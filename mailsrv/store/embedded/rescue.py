@@ -19,7 +19,7 @@ from . import records, schema
 from .check import check_files
 from .records import Scan
 from .recovery import Lock
-from .replay import Box, Replay
+from .replay import ACCOUNT_COLUMNS, UIDVALIDITY, Box, Replay
 from .segments import SegmentFile, SegmentSet, sync_folder
 from .store import EmbeddedStore
 from .transaction import ROW_BITS, ROW_MASK
@@ -113,10 +113,12 @@ def _write(connection: apsw.Connection, replay: Replay, report: list[str]) -> No
     _home(replay, report)
     for account, row in replay.accounts.items():
         used = [box.uidvalidity for box in replay.boxes.values() if box.account == account]
-        row[-1] = max([row[-1], *used])
+        row[UIDVALIDITY] = max([row[UIDVALIDITY], *used])
     insert: Callable[..., object] = connection.executemany
     insert("INSERT INTO domain VALUES (?,?,?,?,?)", replay.domains)
-    insert("INSERT INTO account VALUES (?,?,?,?,?,?,?,?,?)", list(replay.accounts.values()))
+    marks = ",".join("?" * ACCOUNT_COLUMNS)
+    insert(f"INSERT INTO account VALUES ({marks})", list(replay.accounts.values()))
+    insert("INSERT INTO app_password VALUES (?,?,?,?,?,?)", list(replay.app_passwords.values()))
     insert("INSERT INTO alias VALUES (?,?,?,?)", list(replay.aliases.values()))
     insert("INSERT INTO subscription VALUES (?,?)", sorted(replay.subscriptions))
     for mailbox, box in sorted(replay.boxes.items()):
@@ -137,13 +139,14 @@ def _home(replay: Replay, report: list[str]) -> None:
     for mailbox, box in sorted(replay.boxes.items()):
         if box.account not in replay.accounts:
             local = f"recovered-{box.account}"
-            replay.accounts[box.account] = [box.account, 0, local, "invalid", local, 0, "", 0.0, 1]
+            replay.accounts[box.account] = [box.account, 0, local, "invalid", local, 0, "", 0.0, 1, "", ""]
             replay.sequences["account"] = max(replay.sequences["account"], box.account)
             report.append(f"account {box.account} is in no catalogue: its mail is in {local}@invalid")
         if not box.name:
             taken = {other.name for other in replay.boxes.values() if other.account == box.account}
             box.name = next(name for name in ("INBOX", f"{LOST}-{mailbox}") if name not in taken)
-            box.uidvalidity = replay.accounts[box.account][-1] = replay.accounts[box.account][-1] + 1
+            row = replay.accounts[box.account]
+            box.uidvalidity = row[UIDVALIDITY] = row[UIDVALIDITY] + 1
             report.append(f"mailbox {mailbox} is in no catalogue: its mail is in {box.name}")
 
 

@@ -18,11 +18,17 @@ import apsw
 
 from ...errors import ConfigError, StoreUnavailable
 
-VERSION = 1
+VERSION = 2
 #: "msrv": tells the file from other databases.
 APPLICATION_ID = 0x6D737276
 #: WAL pages after which the writer copies them into the database between two batches.
 CHECKPOINT_PAGES = 4000
+
+#: Of version 2.
+_APP_PASSWORD = """
+CREATE TABLE app_password (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, name TEXT NOT NULL,
+    digest TEXT NOT NULL, scopes TEXT NOT NULL, created REAL NOT NULL, UNIQUE (account, name));
+"""
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -30,7 +36,8 @@ CREATE TABLE domain (name TEXT PRIMARY KEY, kind TEXT NOT NULL, subaddress TEXT 
     catch_all TEXT NOT NULL, place INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE account (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant INTEGER NOT NULL, local TEXT NOT NULL,
     domain TEXT NOT NULL, folded TEXT NOT NULL, enabled INTEGER NOT NULL, password TEXT NOT NULL,
-    created REAL NOT NULL, uidvalidity INTEGER NOT NULL, UNIQUE (domain, folded));
+    created REAL NOT NULL, uidvalidity INTEGER NOT NULL,
+    secrets TEXT NOT NULL DEFAULT '', settings TEXT NOT NULL DEFAULT '', UNIQUE (domain, folded));
 CREATE TABLE alias (domain TEXT NOT NULL, folded TEXT NOT NULL, local TEXT NOT NULL, targets TEXT NOT NULL,
     PRIMARY KEY (domain, folded)) WITHOUT ROWID;
 CREATE TABLE mailbox (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, name TEXT NOT NULL,
@@ -55,14 +62,20 @@ CREATE TABLE doomed (mailbox INTEGER PRIMARY KEY);
 CREATE TABLE segment (number INTEGER PRIMARY KEY, dead INTEGER NOT NULL, dead_since INTEGER);
 CREATE TABLE checkpoint (subject INTEGER PRIMARY KEY, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL,
     octets INTEGER NOT NULL);
-"""
+""" + _APP_PASSWORD
 
 #: Count octets of a segment that nothing refers to (segment, octets, now).
 ADD_DEAD = ("INSERT INTO segment VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET dead=dead+?2,"
             " dead_since=coalesce(dead_since, ?3)")
 
-#: From which version to the next: statements.  Version 1 is the first.
-UPGRADES: dict[int, str] = {}
+#: From which version to the next: statements.  Version 1 is the first.  New columns come last and have a default:
+#: the log still holds rows that are narrower.
+UPGRADES: dict[int, str] = {
+    1: """
+ALTER TABLE account ADD COLUMN secrets TEXT NOT NULL DEFAULT '';
+ALTER TABLE account ADD COLUMN settings TEXT NOT NULL DEFAULT '';
+""" + _APP_PASSWORD,
+}
 
 
 def check_library(version: int | None = None) -> None:
