@@ -24,6 +24,7 @@ from mailsrv.host.config.options import (
     SiteTable,
     SmtpOptions,
 )
+from mailsrv.host.config.permissions import RoleTable
 from mailsrv.host.config.profiles import PROFILES, toml, write_profile
 from mailsrv.host.config.show import flatten, written
 from mailsrv.parts import Part, all_parts, dotted, fields_of, kind_of
@@ -65,6 +66,10 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
         "exchange2003 does not have, differs in `role = \"submission\"`, `authentication = [\"basic\"]` and the ports "
         "587 and 465/tls.",
     ),
+    (
+        "[role.NAME]", RoleTable, "",
+        "Who may administer what: \"Who may do what\" in [operator.md](operator.md#who-may-do-what).",
+    ),
     ("[imap.NAME]", ImapOptions, "imap/default", "An IMAP4 virtual server."),
     ("[pop3.NAME]", Pop3Options, "pop3/default", "A POP3 virtual server."),
 )
@@ -78,7 +83,7 @@ file that names some has just those.
 PARTS = """\
 ## Parts
 
-`[store]`, `[auth.NAME]` and `[policy.NAME]` choose a part by its name (key `use`; default: NAME itself), and every
+`[store]`, `[auth.NAME]`, `[authorizer]` and `[policy.NAME]` choose a part by its name (key `use`; default: NAME itself), and every
 other key of the table is an option of that part.  `mailsrv part list` shows all that are installed, also those of
 other packages.  These come with mailsrv:
 """
@@ -153,7 +158,10 @@ def parts() -> Iterator[str]:
     """The parts that come with mailsrv."""
     yield "| table | `use` | options |"
     yield "|---|---|---|"
-    tables = {"IMessageStore": "[store]", "IAuthenticator": "[auth.NAME]", "IMessagePolicy": "[policy.NAME]"}
+    tables = {
+        "IMessageStore": "[store]", "IAuthenticator": "[auth.NAME]", "IAuthorizer": "[authorizer]",
+        "IMessagePolicy": "[policy.NAME]",
+    }  # fmt: skip
     for part in all_parts():
         table = tables.get(part.contract.__name__)
         if table and part.source.endswith("mailsrv_parts.py"):

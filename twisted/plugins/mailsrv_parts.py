@@ -1,7 +1,9 @@
 """The parts that come with mailsrv, named by dotted path: Twisted imports this file for every `twistd` command."""
 
-from mailsrv.interfaces import IAuthenticator, IMessagePolicy, IMessageStore, ISaslMechanism
+from mailsrv.interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore, ISaslMechanism
 from mailsrv.parts import Part
+
+_MECHANISMS = "mailsrv.auth.mechanisms:"
 
 store_sqlite = Part(
     IMessageStore, "sqlite", "mailsrv.store.parts:SqliteOptions", "mailsrv.store.parts:build_sqlite"
@@ -12,6 +14,19 @@ authenticator_directory = Part(
 )
 authenticator_certificate = Part(IAuthenticator, "certificate", None, "mailsrv.auth.certificates:build")
 authenticator_any = Part(IAuthenticator, "any", "mailsrv.auth.any:Options", "mailsrv.auth.any:build")
-mechanism_plain = Part(ISaslMechanism, "plain", None, "mailsrv.auth.mechanisms:build_plain")
-mechanism_login = Part(ISaslMechanism, "login", None, "mailsrv.auth.mechanisms:build_login")
+mechanism_scram_sha_256_plus = Part(ISaslMechanism, "scram-sha-256-plus", None, _MECHANISMS + "scram_sha_256_plus")
+mechanism_scram_sha_1_plus = Part(ISaslMechanism, "scram-sha-1-plus", None, _MECHANISMS + "scram_sha_1_plus")
+mechanism_scram_sha_256 = Part(ISaslMechanism, "scram-sha-256", None, _MECHANISMS + "scram_sha_256")
+mechanism_scram_sha_1 = Part(ISaslMechanism, "scram-sha-1", None, _MECHANISMS + "scram_sha_1")
+mechanism_external = Part(ISaslMechanism, "external", None, _MECHANISMS + "external")
+mechanism_oauthbearer = Part(ISaslMechanism, "oauthbearer", None, _MECHANISMS + "oauthbearer")
+mechanism_xoauth2 = Part(ISaslMechanism, "xoauth2", None, _MECHANISMS + "xoauth2")
+mechanism_cram_md5 = Part(ISaslMechanism, "cram-md5", None, _MECHANISMS + "cram_md5")
+mechanism_ntlm = Part(ISaslMechanism, "ntlm", None, _MECHANISMS + "ntlm")
+mechanism_plain = Part(ISaslMechanism, "plain", None, _MECHANISMS + "plain")
+mechanism_login = Part(ISaslMechanism, "login", None, _MECHANISMS + "login")
+mechanism_anonymous = Part(ISaslMechanism, "anonymous", None, _MECHANISMS + "anonymous")
+authorizer_accounts = Part(
+    IAuthorizer, "accounts", "mailsrv.auth.authorizer:Options", "mailsrv.auth.authorizer:build"
+)
 policy_relay = Part(IMessagePolicy, "relay", "mailsrv.access.relay:Options", "mailsrv.access.relay:build")

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from ...errors import ConfigError
-from ...interfaces import IAuthenticator, IMessagePolicy, IMessageStore
+from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore
 from ...parts import TEXTS, Place, did_you_mean, find, quoted, read_table
 from . import unbuilt
 from .lines import LineIndex
@@ -29,11 +29,12 @@ from .options import (
     SiteOptions,
     SiteTable,
 )
+from .permissions import RoleTable
 from .review import review
 from .values import HOSTNAME, server_name
 
 #: The tables this version reads.
-TABLES = ("site", "store", "domain", "limits", "auth", "tls", "policy", *SERVER_TABLES)
+TABLES = ("site", "store", "domain", "limits", "auth", "authorizer", "role", "tls", "policy", *SERVER_TABLES)
 #: A file larger than this is no configuration.
 MAX_OCTETS = 4 * 2**20
 
@@ -102,6 +103,8 @@ class _Reader:
             limits=self._read(LimitsTable, "limits"),
             domains=self._domains(site),
             authenticators=self._authenticators(),
+            authorizer=self._authorizer(),
+            roles={name: self._read(RoleTable, "role", name) for name in self._names("role")},
             certificates=self._certificates(),
             policies=self._policies(),
             servers=self._servers(site),
@@ -190,6 +193,11 @@ class _Reader:
             at = place.at(name) if name in table else place.at("use")
             found[name] = self._part(IAuthenticator, name, table.get(name, {}), at)
         return tuple(found[name] for name in dict.fromkeys(use))
+
+    def _authorizer(self) -> PartChoice:
+        """[authorizer]"""
+        choice = self._part(IAuthorizer, "accounts", self._table("authorizer"), self._place.at("authorizer"))
+        return attrs.evolve(choice, name="authorizer")
 
     def _certificates(self) -> dict[str, CertificateTable]:
         """[tls.NAME]; "default" is always there."""

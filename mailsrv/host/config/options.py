@@ -14,7 +14,8 @@ from attrs import Factory, field, frozen
 
 from ...errors import ConfigError
 from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, whole
-from .values import BINDINGS, DOMAINS, HOSTNAME, PATH, Binding, binding, later, or_empty, subset
+from .permissions import USERS, RoleTable
+from .values import BINDINGS, DOMAINS, HOSTNAME, NETWORKS, PATH, Binding, binding, later, or_empty, subset
 
 _MANY = 1_000_000_000
 
@@ -37,6 +38,7 @@ class SiteTable:
     domains: tuple[str, ...] = option(DOMAINS, (), "local mail domains (S-009); default: the host name")
     data: str = option(PATH, "data", "folder of store, spool and keys, relative to this file")
     control: str = option(or_empty(PATH), "", "socket of administration; default: control.sock in data")
+    control_group: str = option(TEXT, "", "UNIX group that may open it too, for members of roles; default: nobody else")
 
 
 @frozen
@@ -49,6 +51,9 @@ class DomainTable:
     )
     subaddress: str = option(TEXT, "+", 'what separates a subaddress from the account\'s name; "" for none')
     catch_all: str = option(TEXT, "", "address that gets mail for unknown recipients of the domain")
+    netbios: str = option(
+        TEXT, "", 'what stands for the domain in login names such as "CORP\\bob"; default: its first label'
+    )
 
 
 @frozen
@@ -56,6 +61,17 @@ class LimitsTable:
     """[limits]: for the whole site."""
 
     append_limit: int | None = option(or_off(SIZE), 50 * 2**20, "largest message of an IMAP APPEND")
+    failed_logins_per_address: int | None = option(
+        or_off(whole(1, _MANY)), 30, "wrong guesses from one address in the window, then it is banned for a while"
+    )
+    failed_logins_per_account: int | None = option(
+        or_off(whole(1, _MANY)), 50, "wrong guesses at one account; then addresses it is not used from have to wait"
+    )
+    failed_login_window: float = option(DURATION, 600.0, "how long a wrong guess counts")
+    ban_time: float = option(DURATION, 900.0, "the first ban; each further one of a day is twice as long")
+    never_banned: tuple[str, ...] = option(
+        NETWORKS, (), 'addresses and networks that are never banned, for example a webmail host: ["192.0.2.7"]'
+    )
 
 
 @frozen
@@ -64,6 +80,7 @@ class CertificateTable:
 
     certificate: str = option(PATH, "data/tls/default.crt", "PEM file: the certificate and its chain")
     key: str = option(PATH, "data/tls/default.key", "PEM file: the private key")
+    client_ca: str = option(or_empty(PATH), "", "PEM file: authorities whose clients may log in with a certificate")
 
 
 @frozen
@@ -90,6 +107,11 @@ class ServerOptions:
     certificate: str = option(TEXT, "default", "which [tls.NAME] it shows (S-050)")
     require_tls: bool = option(FLAG, False, "nothing but TLS negotiation before TLS (S-053)")
     login_without_tls: bool = option(FLAG, False, "allow passwords in clear text without TLS")
+    ntlm_v1: bool = option(FLAG, False, "take NTLMv1 too: most Unix clients speak nothing newer, and it is weak")
+    users: tuple[str, ...] = option(
+        USERS, ("*",),
+        'who may log in here (S-104): "*", "@example.org", "bob@example.org"; "!" takes away; the last match holds',
+    )
     max_connections: int | None = option(or_off(whole(1, _MANY)), None, "simultaneous connections (S-057)")
     max_connections_per_address: int | None = option(or_off(whole(1, _MANY)), None, "of one client address")
     idle_timeout: float | None = option(or_off(DURATION), 1800.0, "an idle connection is closed after this (S-060)")
@@ -102,8 +124,8 @@ class ServerOptions:
         return self.id.partition("/")[0]
 
 
-_LATER_METHODS = {"ntlm": "integrated Windows authentication", "sasl": "the other mechanisms"}
-_LOGIN = later(subset("basic"), **_LATER_METHODS)
+_LOGIN = subset("basic", "ntlm", "sasl")
+_METHODS = "basic: user name and password; ntlm: integrated Windows authentication; sasl: all other mechanisms"
 
 
 @frozen(kw_only=True)
@@ -120,10 +142,11 @@ class SmtpOptions(ServerOptions):
         'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
     )
     authentication: frozenset[str] = option(
-        later(subset("anonymous", "basic"), **_LATER_METHODS),
-        Factory(lambda self: frozenset({"anonymous", "basic"} if self.role == "relay" else {"basic"}), True),
-        "anonymous: mail without login; basic: user name and password (S-098)",
+        subset("anonymous", "basic", "ntlm", "sasl"),
+        Factory(lambda self: frozenset({"basic", "sasl"} | ({"anonymous"} if self.role == "relay" else set())), True),
+        f"anonymous: mail without login; {_METHODS} (S-098)",
     )
+    relay_users: tuple[str, ...] = option(USERS, ("*",), "who of them may send to other domains (S-137), as in `users`")
     default_domain: str = option(or_empty(HOSTNAME), "", "completes addresses (S-011); default: the first domain")
     idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
     max_message_size: int | None = option(or_off(SIZE), 50 * 2**20, "one message (S-117)")
@@ -143,7 +166,7 @@ class ImapOptions(ServerOptions):
         BINDINGS, _bindings("*:143", "*:993/tls"),
         'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
     )
-    authentication: frozenset[str] = option(_LOGIN, frozenset({"basic"}), "basic: user name and password")
+    authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
 
 
 @frozen(kw_only=True)
@@ -154,7 +177,7 @@ class Pop3Options(ServerOptions):
         BINDINGS, _bindings("*:110", "*:995/tls"),
         'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
     )
-    authentication: frozenset[str] = option(_LOGIN, frozenset({"basic"}), "basic: user name and password")
+    authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
     idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
 
 
@@ -173,11 +196,13 @@ class SiteOptions:
 
     site: SiteTable
     store: PartChoice
+    authorizer: PartChoice = PartChoice("authorizer", "accounts")
     limits: LimitsTable = LimitsTable()
     domains: Mapping[str, DomainTable] = Factory(dict)
     authenticators: tuple[PartChoice, ...] = ()
     certificates: Mapping[str, CertificateTable] = Factory(dict)
     policies: Mapping[str, PartChoice] = Factory(dict)
+    roles: Mapping[str, RoleTable] = Factory(dict)
     servers: Mapping[str, ServerOptions] = Factory(dict)
     file: Path | None = field(default=None, eq=False)
     given: frozenset[tuple[str, ...]] = field(default=frozenset(), eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ...interfaces import IAuthenticator, IMessagePolicy, IMessageStore
+from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore
 from ...parts import fields_of, kind_of
 from ...parts import find as find_part
 from .options import PartChoice, SiteOptions
@@ -39,6 +39,9 @@ def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
     yield ("auth", "use"), [choice.name for choice in options.authenticators]
     for choice in options.authenticators:
         yield from list(_part(("auth", choice.name), choice, IAuthenticator))[1:]
+    yield from _part(("authorizer",), options.authorizer, IAuthorizer)
+    for name, role in options.roles.items():
+        yield from _table(("role", name), role)
     for name, certificate in options.certificates.items():
         yield from _table(("tls", name), certificate)
     for name, choice in options.policies.items():
