@@ -1,0 +1,272 @@
+"""What the guard against guessing remembers (floor 4): four tables, each bounded, the oldest forgotten first.
+
+Nothing that was typed is kept: a guess is a keyed digest.  Times are monotonic seconds.  A table is an `OrderedDict`,
+because the first key of a plain dict from whose front much was taken is slow to find.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import blake2b
+from struct import Struct
+
+from attrs import define, field, frozen
+
+from ..errors import TryLater
+
+#: Addresses with wrong guesses; accounts with such; pairs of account and familiar address; bans of a kind.
+MAX_ADDRESSES, MAX_ACCOUNTS, MAX_FAMILIAR, MAX_BANS = 100_000, 100_000, 100_000, 100_000
+#: Wrong guesses that can be told apart from one address in a window; more count as this many.
+MAX_GUESSES = 1000
+#: Addresses of one account, so that nobody can push out those of others by logging in from everywhere.
+FAMILIAR_PER_ACCOUNT = 16
+FAMILIAR_SECONDS = 30 * 86400.0
+DAY = 86400.0
+#: One attempt at an account under attack each so many seconds; so many may wait.  The last waits for 30 s, which is
+#: less than clients and `login_timeout` do.
+PACE, PLACES = 5.0, 6
+
+#: One guess: when, a tag of the login (`_FORGIVEN` when it counts no more), a tag of login and guess.
+_GUESS = Struct(">d8s8s")
+_FORGIVEN = bytes(8)
+
+#: IPv4 in IPv6: mapped (RFC 4291 section 2.5.5.2), and as a translator shows it (RFC 6052 section 2.1; a server behind
+#: one sees the whole IPv4 world in one /64).
+_FOURS = (bytes(10) + b"\xff\xff", b"\0\x64\xff\x9b" + bytes(8))
+
+
+def subject_of(address: str) -> str:
+    """What is counted and banned for an address: the IPv4 address, or the /64 of an IPv6 address as ``2001:db8::/64``.
+
+    "" (a UNIX socket) stays "", and so does any text that is no IPv6 address.
+    """
+    if ":" not in address:
+        return address
+    try:
+        octets = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    except (OSError, ValueError):
+        return address
+    if octets[:12] in _FOURS:
+        return socket.inet_ntop(socket.AF_INET, octets[12:])
+    return socket.inet_ntop(socket.AF_INET6, octets[:8] + bytes(8)) + "/64"
+
+
+class Guesses:
+    """Wrong guesses by address, for a window of seconds that moves along.  `random(n)` gives n octets."""
+
+    def __init__(self, window: float, random: Callable[[int], bytes], addresses: int = MAX_ADDRESSES) -> None:
+        self._window, self._key, self._bound = window, random(32), addresses
+        self._records: OrderedDict[str, bytes] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def tag(self, octets: bytes) -> bytes:
+        """8 octets that nobody else can compute."""
+        return blake2b(octets, digest_size=8, key=self._key).digest()
+
+    def add(self, address: str, login: bytes, guess: bytes, now: float) -> int | None:
+        """How many wrong guesses of the address count now; None when this one is in the window already.
+
+        `login` is a tag.
+        """
+        self._expire(now)
+        records = self._records
+        record = self._alive(records.pop(address, b""), now)
+        tag = self.tag(login + guess)
+        repeated = tag in record
+        if not repeated:
+            record = record[-2 * MAX_GUESSES * _GUESS.size :] + _GUESS.pack(now, login, tag)
+        while len(records) >= self._bound:
+            records.popitem(last=False)
+        records[address] = record
+        return None if repeated else _counting(record)
+
+    def forgive(self, address: str, login: bytes, most: int) -> None:
+        """Wrong guesses at this login from the address count no more; at most `most` of a window are forgiven."""
+        record = bytearray(self._records[address])
+        starts = range(_GUESS.size - 16, len(record), _GUESS.size)
+        left = most - sum(1 for at in starts if record[at : at + 8] == _FORGIVEN)
+        for at in starts:
+            if left > 0 and record[at : at + 8] == login:
+                record[at : at + 8] = _FORGIVEN
+                left -= 1
+        self._records[address] = bytes(record)
+
+    def forget(self, address: str) -> None:
+        """All of one address."""
+        self._records.pop(address, None)
+
+    def __contains__(self, address: str) -> bool:
+        return address in self._records
+
+    def _alive(self, record: bytes, now: float) -> bytes:
+        """Without the guesses that left the window."""
+        start = 0
+        while start < len(record) and _GUESS.unpack_from(record, start)[0] <= now - self._window:
+            start += _GUESS.size
+        return record[start:]
+
+    def _expire(self, now: float) -> None:
+        """Drop up to two records that are of no use: more than come in, so that memory is given back."""
+        for _ in range(2):
+            record = next(iter(self._records.values()), b"")
+            if record and _GUESS.unpack_from(record, len(record) - _GUESS.size)[0] <= now - self._window:
+                self._records.popitem(last=False)
+
+
+def _counting(record: bytes) -> int:
+    """How many are not forgiven."""
+    size = _GUESS.size
+    return sum(1 for at in range(size - 16, len(record), size) if record[at : at + 8] != _FORGIVEN)
+
+
+class Rates:
+    """Wrong guesses by account: an estimate from this window and the one before."""
+
+    def __init__(self, window: float, accounts: int = MAX_ACCOUNTS) -> None:
+        self._window, self._bound = window, accounts
+        #: tag of the login -> (begin of this window, count in it, count in the one before)
+        self._counts: OrderedDict[bytes, tuple[float, int, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, login: bytes, now: float) -> float:
+        """How many there were in the last window's time, this one included.
+
+        The window before counts with the share of it that is not yet a window ago: no need to keep every moment.
+        """
+        counts, window = self._counts, self._window
+        for _ in range(2):
+            first = next(iter(counts.values()), None)
+            if first is not None and now - first[0] >= 2 * window:
+                counts.popitem(last=False)
+        begin, count, before = counts.pop(login, (now, 0, 0))
+        if now - begin >= 2 * window:
+            begin, count, before = now, 0, 0
+        elif now - begin >= window:
+            begin, count, before = begin + window, 0, count
+        while len(counts) >= self._bound:
+            counts.popitem(last=False)
+        counts[login] = (begin, count + 1, before)
+        return count + 1 + before * (1 - (now - begin) / window)
+
+    def forget(self, login: bytes) -> None:
+        """All of one account."""
+        self._counts.pop(login, None)
+
+
+class Familiar:
+    """From which addresses an account was logged in to within `FAMILIAR_SECONDS`."""
+
+    def __init__(self, pairs: int = MAX_FAMILIAR) -> None:
+        self._bound, self._pairs = pairs, 0
+        #: login -> address -> when last; the account that was used last is at the end.
+        self._known: OrderedDict[str, dict[str, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._pairs
+
+    def add(self, address: str, login: str, now: float) -> None:
+        """A login that was right."""
+        known = self._known
+        where = known.get(login)
+        if where is None:
+            where = known[login] = {}
+        else:
+            known.move_to_end(login)
+        if address not in where:
+            if len(where) >= FAMILIAR_PER_ACCOUNT:
+                del where[min(where, key=where.__getitem__)]
+                self._pairs -= 1
+            self._pairs += 1
+        where[address] = now
+        while self._pairs > self._bound:
+            self._pairs -= len(known.popitem(last=False)[1])
+
+    def knows(self, address: str, login: str, now: float) -> bool:
+        """Whether the address is familiar."""
+        when = self._known.get(login, {}).get(address)
+        return when is not None and now - when < FAMILIAR_SECONDS
+
+
+@frozen
+class Ban:
+    """A ban as it is told.  `kind` is "address" (turned away) or "account" (slowed for addresses it is not used
+    from); `subject` the address, network or login; `since` and `until` are UTC epoch seconds; `failures` the wrong
+    guesses so far, 0 for one by hand."""
+
+    kind: str
+    subject: str
+    since: float
+    until: float
+    failures: int
+
+
+@define(eq=False)
+class Held:
+    """One ban; it stays for a day after its end, because the next one will be twice as long."""
+
+    since: float
+    until: float
+    ends: float
+    repeats: int
+    failures: int
+    #: Of an account: when the next attempt may be, and who waits.
+    turn: float = 0.0
+    waiting: set[str] = field(factory=set)
+
+    def reserve(self, address: str, now: float) -> float:
+        """Take the next place; the seconds to wait.  Raises TryLater: no place, or the address has one already."""
+        wait = max(0.0, self.turn - now)
+        if wait > PACE * PLACES or address in self.waiting:
+            raise TryLater("Too many failed logins, try again later", "4.7.0")
+        self.turn = now + wait + PACE
+        return wait
+
+
+class Bans:
+    """Bans of one kind.  They have a table of their own: to push one out takes as many bans as it holds."""
+
+    def __init__(self, kind: str, bound: int = MAX_BANS) -> None:
+        self.kind, self._bound = kind, bound
+        #: In the order of their beginning.
+        self._held: OrderedDict[str, Held] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, subject: str, now: float) -> Held | None:
+        """The ban in effect."""
+        held = self._held.get(subject)
+        return held if held is not None and now < held.ends else None
+
+    def begin(self, subject: str, failures: int, seconds: float, now: float, wall: float, double: bool = True) -> Ban:
+        """A ban of `seconds`, twice as long for each ban of this subject of which the last ended within a day, a day
+        at most.  Without `double` exactly `seconds`."""
+        held = self._held
+        while held and now - next(iter(held.values())).ends >= DAY:
+            held.popitem(last=False)
+        last = held.pop(subject, None)
+        repeats = 0 if last is None or now - last.ends >= DAY else last.repeats + 1
+        if double:
+            seconds = max(seconds, min(seconds * 2.0 ** min(repeats, 30), DAY))
+        while len(held) >= self._bound:
+            held.popitem(last=False)
+        held[subject] = Held(wall, wall + seconds, now + seconds, repeats, failures)
+        return self._told(subject, held[subject])
+
+    def lift(self, subject: str, now: float) -> bool:
+        """End it and forget that it was; whether there was one in effect."""
+        held = self._held.pop(subject, None)
+        return held is not None and now < held.ends
+
+    def told(self, now: float) -> list[Ban]:
+        """Those in effect, in the order of their beginning."""
+        return [self._told(subject, held) for subject, held in self._held.items() if now < held.ends]
+
+    def _told(self, subject: str, held: Held) -> Ban:
+        return Ban(self.kind, subject, held.since, held.until, held.failures)
