@@ -6,7 +6,9 @@ everybody.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from hmac import compare_digest
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,19 @@ from attrs import NOTHING, frozen
 from zope.interface import implementer
 
 from ..errors import AuthenticationFailed, ConfigError, Refused
-from ..interfaces import IAccountAdmin, IAuthenticator
+from ..interfaces import IAccountAdmin, IAuthenticator, ISecrets
 from ..parts import TEXT, option
-from ..values import Address, AuthContext, Credentials, DomainFacts, Identity, StoredCredentials
+from ..values import Address, AuthContext, Credentials, DomainFacts, Identity, Secrets, StoredCredentials
 from .accounts import LOCAL_OCTETS, identity_of
 from .hashing import normal
 from .names import login_address
+from .secrets import KINDS, make_secrets
 
 #: Addresses that are somebody's before anybody logged in.
 NUMBERED = re.compile(r"u[0-9]{1,9}", re.ASCII)
 MAX_FILE = 4096
+
+Make = Callable[[Iterable[str], str], Awaitable[Mapping[str, str]]]
 
 
 @frozen
@@ -34,28 +39,48 @@ class Options:
     password_file: str = option(TEXT, NOTHING, "file whose first line is the one password")
 
 
-@implementer(IAuthenticator)
+@implementer(IAuthenticator, ISecrets)
 class AnyAuthenticator:
-    """Lets every name in with `password`; `directory` provides IDirectory and IAccountAdmin."""
+    """Lets every name in with `password`, by any mechanism that a password will do for, or as a bearer token.
 
-    schemes = frozenset({"password"})
+    `directory` provides IDirectory and IAccountAdmin; `make(kinds, password)` makes secrets, as `make_secrets` does.
+    """
 
-    def __init__(self, directory: Any, password: str) -> None:
+    schemes = frozenset({"password", "secret", "token"})
+    kinds = frozenset(KINDS)
+
+    def __init__(self, directory: Any, password: str, make: Make | None = None) -> None:
         self._directory = directory
-        self._password = normal(password)
+        self._text, self._password = password, normal(password)
+        self._make = make
+        self._keys: dict[str, str] = {}
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Identity | None:
         """See IAuthenticator; None for a name outside the local domains."""
         address = login_address(credentials.username, context.login_domain, context.domains)
         if await self._local(address) is None:
             return None
-        right = compare_digest(normal(credentials.password), self._password)
-        if not right or len(address.local.encode("utf-8")) > LOCAL_OCTETS:
+        if not self._right(credentials) or len(address.local.encode("utf-8")) > LOCAL_OCTETS:
             raise AuthenticationFailed()
         stored = await self._account(address)
         if not stored.enabled:
             raise AuthenticationFailed()
         return identity_of(stored, credentials)
+
+    async def secrets(self, kind: str, username: str, context: AuthContext) -> Secrets | None:
+        """See ISecrets: the one password's, whoever asks."""
+        address = login_address(username, context.login_domain, context.domains)
+        if self._make is None or await self._local(address) is None:
+            return None
+        if kind not in self._keys:
+            self._keys.update(await self._make((kind,), self._text))
+        return Secrets(kind, str(address), self._keys[kind]) if kind in self._keys else None
+
+    def _right(self, credentials: Credentials) -> bool:
+        if credentials.scheme == "secret":
+            return credentials.secrets is not None
+        shown = credentials.token if credentials.scheme == "token" else credentials.password
+        return compare_digest(normal(shown), self._password)
 
     async def seen(self, address: Address) -> bool:
         """Whether mail for an address without an owner is taken, for the router's question at RCPT.
@@ -99,7 +124,11 @@ def build(options: Options, site: Any) -> AnyAuthenticator:
     """The part; `site` has `directory` and `base`, the folder of the configuration file.  Raises ConfigError."""
     if not IAccountAdmin.providedBy(site.directory):
         raise ConfigError("needs a store whose accounts can be made here", key="auth.any")
-    return AnyAuthenticator(site.directory, read_password(Path(site.base) / options.password_file))
+    return AnyAuthenticator(
+        site.directory,
+        read_password(Path(site.base) / options.password_file),
+        lambda kinds, password: make_secrets(site.hasher, kinds, password, os.urandom),
+    )
 
 
 def read_password(path: Path) -> str:

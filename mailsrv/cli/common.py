@@ -135,13 +135,15 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> list[str]:
 # ---------------------------------------------------------------- passwords
 
 
-def read_password(args: argparse.Namespace, what: str) -> str:
-    """From --password-file, else a prompt (twice), else a line of standard input.  Raises ConfigError, Refused."""
+def read_password(args: argparse.Namespace, what: str, confirm: bool = True) -> str:
+    """From --password-file, else a prompt (twice to `confirm`), else a line of standard input.
+
+    Raises ConfigError, Refused."""
     if args.password_file:
         return password_from(Path(args.password_file))
     if sys.stdin.isatty():
         first = getpass.getpass(f"Password for {what}: ")
-        if getpass.getpass("Once more: ") != first:
+        if confirm and getpass.getpass("Once more: ") != first:
             raise Refused("the two passwords differ")
         return first
     return sys.stdin.readline(MAX_PASSWORD_FILE).rstrip("\r\n")

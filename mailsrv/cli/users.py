@@ -35,12 +35,31 @@ def add_parsers(nouns: Any) -> None:
         parser = verb(verbs, name, _simple, text)
         parser.add_argument("address", metavar="NAME@DOMAIN")
         parser.set_defaults(operation=f"user.{name}")
+    _add_login_parsers(verbs)
     verbs = noun(nouns, "alias", "aliases and lists")
     parser = verb(verbs, "add", _alias_add, "send mail for an address to others")
     parser.add_argument("address", metavar="NAME@DOMAIN")
     parser.add_argument("targets", nargs="+", metavar="TARGET@DOMAIN")
     verb(verbs, "list", _alias_list, "all aliases")
     verb(verbs, "remove", _alias_remove, "remove an alias").add_argument("address", metavar="NAME@DOMAIN")
+
+
+def _add_login_parsers(verbs: Any) -> None:
+    """What an account may log in with, and where."""
+    parser = verb(verbs, "app-password", _app_password, "passwords for single programs: add, list, remove")
+    parser.add_argument("action", choices=("add", "list", "remove"))
+    parser.add_argument("address", metavar="NAME@DOMAIN")
+    parser.add_argument("name", nargs="?", default="", metavar="PROGRAM", help='what it is for, "Phone"')
+    parser.add_argument("--for", dest="scopes", default="", metavar="PROTOCOLS", help='"imap,smtp"; default: all')
+    parser = verb(verbs, "keep", _keep, "which secrets are kept for mechanisms that show no password")
+    parser.add_argument("address", metavar="NAME@DOMAIN")
+    hint = '"scram-sha-256,ntlm", "none", or "default": as auth.directory says'
+    parser.add_argument("kinds", metavar="KINDS", help=hint)
+    for name, text in (("deny", "take away a protocol or server"), ("allow", "give it back")):
+        parser = verb(verbs, name, _permission, f"{text}: imap, pop3, smtp or PROTOCOL/NAME")
+        parser.add_argument("address", metavar="NAME@DOMAIN")
+        parser.add_argument("what", nargs="+", metavar="PROTOCOL[/NAME]")
+        parser.set_defaults(operation=f"user.{name}")
 
 
 def _add(args: argparse.Namespace) -> int:
@@ -125,6 +144,42 @@ def _simple(args: argparse.Namespace) -> int:
     """remove, disable, enable."""
     result = perform(options_of(args), [(args.operation, {"address": args.address})])[0]
     return emit(args, result, [f"{args.operation.partition('.')[2]}d {result['address']}"])
+
+
+def _app_password(args: argparse.Namespace) -> int:
+    """Make, list or remove them."""
+    if (args.action == "list") == bool(args.name):
+        raise UsageError("user app-password add|remove NAME@DOMAIN PROGRAM, or user app-password list NAME@DOMAIN")
+    call: dict[str, Any] = {"address": args.address}
+    if args.name:
+        call["name"] = args.name
+    if args.action == "add":
+        call["scopes"] = [word.strip() for word in args.scopes.split(",") if word.strip()]
+    found = perform(options_of(args), [(f"app_password.{args.action}", call)])[0]
+    if args.action == "list":
+        rows = [
+            [one["name"], ", ".join(one["scopes"]) or "all", time.strftime("%Y-%m-%d", time.gmtime(one["created_at"]))]
+            for one in found
+        ]
+        return emit(args, found, table(rows, ("PROGRAM", "FOR", "CREATED")))
+    if args.action == "remove":
+        return emit(args, found, [f"removed {found['name']}"])
+    return emit(args, found, [f"password for {found['name']}, shown only now: {found['password']}"])
+
+
+def _keep(args: argparse.Namespace) -> int:
+    """Which secrets an account has."""
+    kinds = args.kinds.split(",") if args.kinds not in ("none", "default") else []
+    call = {"address": args.address, "kinds": kinds, "default": args.kinds == "default"}
+    found = perform(options_of(args), [("user.keep", call)])[0]
+    kept = ", ".join(found["keep"]) if found["keep"] is not None else "as the site says"
+    return emit(args, found, [f"secrets of {found['address']}: {kept or 'none'}"])
+
+
+def _permission(args: argparse.Namespace) -> int:
+    """deny, allow."""
+    found = perform(options_of(args), [(args.operation, {"address": args.address, "what": args.what})])[0]
+    return emit(args, found, [f"{found['address']} may not use: {', '.join(found['denied']) or '(nothing)'}"])
 
 
 def _alias_add(args: argparse.Namespace) -> int:

@@ -22,10 +22,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from ..auth.authorizer import AllowAccounts
 from ..auth.hashing import PasswordHasher
 from ..errors import ConfigError, MailError, Refused
-from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, ISaslMechanism
+from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore
 from ..net.certificate import ensure
 from ..net.tls import Certificate
 from ..parts import find
@@ -39,13 +38,11 @@ from .config.edit import write_atomically
 from .config.options import ServerOptions, SiteOptions, SmtpOptions
 from .control.wire import ControlFactory
 from .control.wire import listen as listen_control
+from .logins import Logins
 from .protocols import SESSIONS
 from .vserver import VirtualServer
 
 log = Logger()
-
-#: SASL mechanisms in the order they are offered.
-_MECHANISMS = ("plain", "login")
 
 
 class Site(MultiService):
@@ -77,7 +74,9 @@ class Site(MultiService):
         self.config_path = options.file
         self.clock, self.monotonic = clock, monotonic
         self.servers: dict[str, VirtualServer] = {}
-        self.authorizer = AllowAccounts()
+        self.logins: Any = None
+        self.authorizer: Any = None
+        self.guard: Any = None
         self.maildrops: set[int] = set()
         self.started: Deferred[Site] = Deferred()
         self.store: Any = store
@@ -89,6 +88,7 @@ class Site(MultiService):
         self._numbers = itertools.count(1)
         # A message of many megabytes is examined in one of two threads and keeps nobody else waiting.
         self._aside_pool = ThreadPool(0, 2, "mailsrv-aside")
+        self.aside = partial(deferToThreadPool, reactor, self._aside_pool)
         self._control: Any = None
         self._control_factory: ControlFactory | None = None
         self._opening: Deferred[None] | None = None
@@ -109,9 +109,13 @@ class Site(MultiService):
         self.directory = self.store.directory
         self._aside_pool.start()
         await self.apply_domains(domain_facts(self.options))
+        self.logins = Logins(self)
+        self.authorizer, self.guard = self.logins.authorizer, self.logins.guard
 
     async def close(self) -> None:
         """Flush and let go."""
+        if self.logins is not None:
+            await self.logins.close()
         if self.store is not None:
             await self.store.close()
         if self.hasher is not None:
@@ -204,7 +208,10 @@ class Site(MultiService):
                 reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
                 log.error("cannot make a certificate: {reason}", reason=reason)
         return {
-            name: Certificate(base / table.certificate, base / table.key, self.monotonic)
+            name: Certificate(
+                base / table.certificate, base / table.key, self.monotonic,
+                base / table.client_ca if table.client_ca else None, name,
+            )
             for name, table in self.options.certificates.items()
         }
 
@@ -225,16 +232,10 @@ class Site(MultiService):
     def _wire(self) -> None:
         """All parts of the site, made and given to the servers: the architecture on one screen."""
         options = self.options
-        authenticators = [
-            *(make(self) for make in self.given_authenticators),
-            *(find(IAuthenticator, choice.use).build(choice.options, self) for choice in options.authenticators),
-        ]
-        mechanisms = {m.name: m for m in (find(ISaslMechanism, name).build(None, self) for name in _MECHANISMS)}
-        learners = [a.seen for a in authenticators if hasattr(a, "seen")]
-        self.router = LocalRouter(self.directory, self._first_domain, learners[0] if learners else None)
+        self.router = LocalRouter(self.directory, self.first_domain, self.logins.learners)
         self.intake = Intake(self.store, IdMaker(self.clock, os.urandom), self.clock)
         for name, server in options.servers.items():
-            common = {"authenticators": authenticators, "mechanisms": mechanisms, **self._common(server)}
+            common = self._common(server)
             if isinstance(server, SmtpOptions):
                 services: Services = SmtpServices(
                     **common,
@@ -244,8 +245,8 @@ class Site(MultiService):
                         *(self._policy(choice) for choice in policies_of(server, options)),
                         *(partial(make, self) for make in self.given_policies),
                     ],
-                    anonymous="anonymous" in server.authentication,
-                    default_domain=server.default_domain or self._first_domain(),
+                    anonymous=self.logins.anonymous(server),
+                    default_domain=server.default_domain or self.first_domain(),
                 )
             else:
                 services = Services(**common)
@@ -259,17 +260,17 @@ class Site(MultiService):
             "hostname": server.hostname,
             "limits": self.servers[server.id].limits,
             "store": self.store,
-            "authorizer": self.authorizer,
+            "offers": self.logins.offers(server),
+            "door": self.logins.door(server),
+            "decoy": self.logins.decoy,
             "now": self.clock,
             "random": os.urandom,
-            "sleep": self._sleep,
-            "aside": partial(deferToThreadPool, self.reactor, self._aside_pool),
+            "sleep": self.sleep,
+            "aside": self.aside,
             "spool_folder": str(self.options.data),
             "maildrops": self.maildrops,
-            "login_domain": server.login_domain or self._first_domain(),
+            "login_domain": server.login_domain or self.first_domain(),
             "require_tls": server.require_tls,
-            "login_without_tls": server.login_without_tls,
-            "basic": "basic" in server.authentication,  # type: ignore[attr-defined]
             "tls_available": server.certificate in self.options.certificates,
         }
 
@@ -279,10 +280,11 @@ class Site(MultiService):
         part.build(choice.options, self)
         return lambda: part.build(choice.options, self)
 
-    def _first_domain(self) -> str:
+    def first_domain(self) -> str:
         return next(iter(self.options.domains), "localhost")
 
-    async def _sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
+        """Let seconds pass."""
         slept: Deferred[None] = Deferred()
         self.reactor.callLater(seconds, slept.callback, None)
         await slept

@@ -6,8 +6,6 @@ from binascii import b2a_base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import evolve
-
 from ..errors import AuthenticationFailed, InUse, Refused
 from ..values import Credentials, Identity
 from ..wire import pop3_events as e
@@ -25,7 +23,7 @@ class Pop3Login(Pop3Base):
         if self.engine.state != TRANSACTION and not self.connection.secure and self.services.tls_available:
             tags.append(b"STLS")
         # In both states: RFC 2449 section 6.2 allows no difference.
-        if self.user_allowed():
+        if not self.refused_password():
             tags.append(b"USER")
         mechanisms = self.offered_mechanisms()
         if mechanisms:
@@ -43,24 +41,16 @@ class Pop3Login(Pop3Base):
         self.say(b"+OK Begin TLS now\r\n")
         self.connection.start_tls()
 
-    def user_allowed(self) -> bool:
-        """Whether USER and PASS work here and now (S-053, S-151)."""
-        services = self.services
-        return (
-            services.basic
-            and self.plaintext_allowed()
-            and any("password" in authenticator.schemes for authenticator in services.authenticators)
-        )
-
-    def _no_password(self) -> bytes:
-        if self.services.basic and not self.plaintext_allowed():
+    def _no_password(self, reason: str) -> bytes:
+        if reason == "tls":
             return b"-ERR Passwords are taken under TLS only, use STLS\r\n"
         return b"-ERR USER and PASS are not taken here\r\n"
 
     async def user(self, event: e.User) -> None:
         """Any name is taken: who exists is nobody's business before the password."""
-        if not self.user_allowed():
-            self.say(self._no_password())
+        reason = self.refused_password()
+        if reason:
+            self.say(self._no_password(reason))
             return
         self.user_name = event.name.strip()
         self.say(b"+OK Password, please\r\n")
@@ -68,17 +58,14 @@ class Pop3Login(Pop3Base):
     async def password(self, event: e.Pass) -> None:
         """PASS after USER, both once."""
         name, self.user_name = self.user_name, ""
-        if not self.user_allowed():
-            self.say(self._no_password())
+        reason = self.refused_password()
+        if reason:
+            self.say(self._no_password(reason))
         elif not name:
             self.say(b"-ERR USER first\r\n")
         else:
-
-            async def attempt() -> Identity:
-                identity = await self.check(Credentials("password", name, event.password))
-                return evolve(identity, mechanism="USER")
-
-            await self._enter(attempt)
+            credentials = Credentials("password", name, event.password)
+            await self._enter(lambda: self.login_password(credentials, "USER", self._open))
 
     async def mechanisms(self, event: e.Mechanisms) -> None:
         """AUTH alone."""
@@ -88,11 +75,11 @@ class Pop3Login(Pop3Base):
     async def auth(self, event: e.Auth) -> None:
         """RFC 5034."""
         self.user_name = ""
-        if event.mechanism not in self.offered_mechanisms():
-            known = event.mechanism in self.services.mechanisms and not self.plaintext_allowed()
-            self.say(b"-ERR Not without TLS, use STLS\r\n" if known else b"-ERR No such mechanism here\r\n")
+        reason = self.refused_mechanism(event.mechanism)
+        if reason:
+            self.say(b"-ERR Not without TLS, use STLS\r\n" if reason == "tls" else b"-ERR No such mechanism here\r\n")
             return
-        await self._enter(lambda: self.authenticate(event.mechanism, event.initial, self._ask))
+        await self._enter(lambda: self.login(event.mechanism, event.initial, self._ask, self._open))
 
     async def _ask(self, challenge: bytes) -> bytes | None:
         self.engine.expect_response()
@@ -112,15 +99,8 @@ class Pop3Login(Pop3Base):
 
     async def _enter(self, attempt: Callable[[], Awaitable[Identity | None]]) -> None:
         """One attempt to log in and to get hold of the maildrop: both, or neither."""
-
-        async def whole() -> Identity | None:
-            identity = await attempt()
-            if identity is not None:
-                await self._open(identity)
-            return identity
-
         try:
-            identity = await self.login(whole)
+            identity = await attempt()
         except AuthenticationFailed as error:
             self.refuse(error)
             return

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
+from ..auth.attempt import Ask, Attempt, Door
+from ..auth.offers import Offers
 from ..errors import AuthenticationFailed, TryLater
-from ..interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore, IRouter, ISaslMechanism
+from ..interfaces import IMessagePolicy, IMessageStore, IRouter
 from ..limits import Limits
 from ..net.connection import Connection
 from ..net.spool import Spool
 from ..transfer.intake import Intake
-from ..values import AuthContext, Challenge, Credentials, Identity, Verify
+from ..values import AuthContext, Credentials, Identity
 
 log = Logger()
+
+#: The status of a TryLater by which the guard against guessing turns somebody away.
+GUARDED = "4.7.0"
+#: `await enter(identity)`: get hold of what the identity owns.
+Enter = Callable[[Identity], Awaitable[None]]
 
 
 @frozen
@@ -41,9 +48,9 @@ class Services:
     hostname: str
     limits: Limits
     store: IMessageStore
-    authenticators: Sequence[IAuthenticator]
-    mechanisms: dict[str, ISaslMechanism]
-    authorizer: IAuthorizer
+    #: What is offered to log in with, and what decides about a login.
+    offers: Offers
+    door: Door
     now: Callable[[], float]
     random: Callable[[int], bytes]
     sleep: Callable[[float], Awaitable[None]]
@@ -53,9 +60,9 @@ class Services:
     spool_folder: str
     maildrops: set[int]
     login_domain: str = ""
+    #: 32 octets that nobody can foretell, always the same for the same octets.
+    decoy: Callable[[bytes], bytes] = bytes
     require_tls: bool = False
-    login_without_tls: bool = False
-    basic: bool = True
     tls_available: bool = True
     #: Minutes east of UTC of the server's own dates.
     zone: int = 0
@@ -127,100 +134,102 @@ class Session:
 
     # ------------------------------------------------------------ login
 
-    def plaintext_allowed(self) -> bool:
-        """Whether a password may cross the wire as the connection is now (S-053, S-101)."""
-        return self.connection.secure or (self.services.login_without_tls and not self.services.require_tls)
-
-    def offered_mechanisms(self) -> list[str]:
+    def offered_mechanisms(self) -> tuple[str, ...]:
         """SASL mechanisms offered now: settings x authenticators x TLS (S-098, S-143, S-151)."""
-        services = self.services
-        schemes = frozenset().union(*(a.schemes for a in services.authenticators)) if services.basic else frozenset()
-        allowed = self.plaintext_allowed()
-        return [
-            name
-            for name, mechanism in services.mechanisms.items()
-            if mechanism.scheme in schemes and (allowed or not mechanism.plaintext)
-        ]
+        connection = self.connection
+        return self.services.offers.names(connection.secure, connection.client_certificate())
 
-    def context(self) -> AuthContext:
-        """Where this login happens."""
-        services = self.services
+    def refused_mechanism(self, name: str) -> str:
+        """Why a mechanism cannot be used now (`auth.offers.WORDS`), or ""."""
+        connection = self.connection
+        return self.services.offers.refusal(name, connection.secure, connection.client_certificate())
+
+    def refused_password(self) -> str:
+        """Why USER and PASS, or LOGIN, cannot be used now, or "" (S-053, S-101)."""
+        return self.services.offers.password_refusal(self.connection.secure)
+
+    def context(self, channel: str = "") -> AuthContext:
+        """Where this login happens; `channel` as in ISaslMechanism."""
+        services, peer = self.services, self.connection.peer
         return AuthContext(
             service=services.protocol,
             server=services.name,
-            peer=self.connection.peer,
+            peer=evolve(peer, tls=self.connection.channel_facts()) if channel else peer,
             hostname=services.hostname,
             login_domain=services.login_domain,
             random=services.random,
             now=services.now,
+            domains=services.door.domains,
+            decoy=services.decoy,
         )
 
-    async def check(self, credentials: Credentials) -> Identity:
-        """Ask the authenticators in order, then the authorizer for the server (S-104).
+    async def login_password(self, credentials: Credentials, mechanism: str, enter: Enter | None = None) -> Identity:
+        """A login by user name and password, outside of SASL.  `enter` and errors as in `login`."""
+        attempt = Attempt(self.services.door, self.context())
 
-        Raises AuthenticationFailed or TryLater; wrong and unknown look the same.
-        """
-        context = self.context()
-        for authenticator in self.services.authenticators:
-            if credentials.scheme not in authenticator.schemes:
-                continue
-            identity = await authenticator.authenticate(credentials, context)
-            if identity is not None:
-                verdict = await self.services.authorizer.permits(identity, "server.use", self.services.name)
-                if verdict.action == "tempfail":
-                    raise TryLater(verdict.text or None)
-                if verdict.action != "accept":
-                    raise AuthenticationFailed(verdict.text or None)
-                return identity
-        raise AuthenticationFailed()
+        async def check() -> Identity:
+            return evolve(await attempt.check(credentials), mechanism=mechanism)
 
-    async def authenticate(
-        self, mechanism: str, initial: bytes | None, ask: Callable[[bytes], Awaitable[bytes | None]]
+        identity = await self._login(attempt, check, enter)
+        assert identity is not None
+        return identity
+
+    async def login(
+        self, mechanism: str, initial: bytes | None, ask: Ask, enter: Enter | None = None
     ) -> Identity | None:
-        """Run a SASL exchange; `ask(challenge)` gives the client's octets, None when it aborts (then: None).
+        """A login by a SASL mechanism that is offered; None when the client aborts it, which is no failed guess.
 
-        Raises AuthenticationFailed, TryLater.  The caller has checked that the mechanism is offered.
+        `await enter(identity)` gets hold of what the identity owns, before the login counts.  Raises
+        AuthenticationFailed (after the delay), TryLater, and what `ask` and `enter` raise.
         """
-        exchange = self.services.mechanisms[mechanism].exchange(self.context(), initial)
-        answer: Any = None
-        try:
-            while True:
-                wish = exchange.send(answer)
-                if isinstance(wish, Challenge):
-                    answer = await ask(wish.octets)
-                    if answer is None:
-                        exchange.close()
-                        return None
-                elif isinstance(wish, Verify):
-                    answer = await self.check(wish.credentials)
-        except StopIteration as end:
-            identity: Identity = end.value
-            return identity
+        chosen = self.services.offers.get(mechanism)
+        attempt = Attempt(self.services.door, self.context(chosen.channel))
+        return await self._login(attempt, lambda: attempt.run(chosen, initial, ask), enter)
 
-    async def login(self, attempt: Callable[[], Awaitable[Identity | None]]) -> Identity | None:
-        """Make one attempt and keep its outcome: the identity, None for an abort; counts and slows failures.
-
-        Raises AuthenticationFailed (after the delay) or TryLater.
-        """
+    async def _login(
+        self, attempt: Attempt, work: Callable[[], Awaitable[Identity | None]], enter: Enter | None
+    ) -> Identity | None:
+        """Do the work of an attempt and keep its outcome."""
+        asked = self.connection.host.monotonic()
+        guard = self.services.door.guard
         try:
-            identity = await attempt()
-        except AuthenticationFailed:
-            self.failed_logins += 1
-            self.services.count("failed logins")
-            log.info("login refused on {server} from {peer}", server=self.services.name, peer=self.connection.peer.host)
-            if self.limits.failed_login_delay:
-                await self.services.sleep(self.limits.failed_login_delay)
+            if guard is not None:
+                guard.admit(self.connection.peer.host)
+            identity = await work()
+            if identity is not None and enter is not None:
+                await enter(identity)
+        except AuthenticationFailed as error:
+            attempt.failed(error)
+            await self._refused(asked)
+            raise
+        except TryLater as error:
+            if error.status == GUARDED:
+                await self._refused(asked)
             raise
         if identity is not None:
-            self.identity = identity
-            self.services.count("logins")
-            server, peer = self.services.name, self.connection.peer.host
-            # One field to format instead of four: a third of what the line costs.
-            log.info(
-                "{text}",
-                text=f"login of {identity.authcid} on {server} from {peer} by {identity.mechanism}",
-                user=identity.authcid,
-                server=server,
-                peer=peer,
-            )
+            attempt.succeeded()
+            self._logged_in(identity)
         return identity
+
+    async def _refused(self, asked: float) -> None:
+        """Count it, and answer no sooner than the delay after the question, whatever was looked up meanwhile."""
+        self.failed_logins += 1
+        self.services.count("failed logins")
+        log.info("login refused on {server} from {peer}", server=self.services.name, peer=self.connection.peer.host)
+        wait = asked + self.limits.failed_login_delay - self.connection.host.monotonic()
+        if wait > 0:
+            await self.services.sleep(wait)
+
+    def _logged_in(self, identity: Identity) -> None:
+        self.identity = identity
+        self.services.count("logins")
+        server, peer = self.services.name, self.connection.peer.host
+        name = f"{identity.authcid} as {identity.authzid}" if identity.authzid else identity.authcid
+        # One field to format instead of four: a third of what the line costs.
+        log.info(
+            "{text}",
+            text=f"login of {name} on {server} from {peer} by {identity.mechanism}",
+            user=identity.authcid,
+            server=server,
+            peer=peer,
+        )

@@ -138,7 +138,7 @@ class SmtpSession(Session):
             identity=self.identity,
             reverse_path=path,
             parameters=event.parameters,
-            origin="local" if self.identity else "outside",
+            origin="local" if self.identity is not None and not self.identity.anonymous else "outside",
         )
         try:
             verdict = await self.judge("on_sender", transaction)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import AuthenticationFailed, MailError, Refused, TryLater
 from ..wire import smtp_server as wire
 from . import smtp_replies as say
+from .session import GUARDED
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
@@ -33,19 +34,25 @@ async def authenticate(session: SmtpSession, event: wire.Auth) -> None:
 
     session.engine.start_auth()
     try:
-        identity = await session.login(lambda: session.authenticate(event.mechanism, event.initial, ask))
+        identity = await session.login(event.mechanism, event.initial, ask)
         session.say(say.AUTH_OK if identity is not None else say.AUTH_ABORTED)
     except AuthenticationFailed as error:
         session.say(say.AUTH_NOT_BASE64 if error.status == "5.5.2" else say.reply(535, error.status, error.text))
-        if session.failed_logins >= session.limits.failed_logins:
-            session.say(say.TOO_MANY_ERRORS)
-            session.connection.close()
-    except TryLater:
-        session.say(say.AUTH_LATER)
+        _end_guessing(session)
+    except TryLater as error:
+        session.say(say.reply(454, error.status, error.text) if error.status == GUARDED else say.AUTH_LATER)
+        _end_guessing(session)
     except MailError as error:
         session.complain(say.of_error(error, 500 if error.status == "5.5.6" else 535))
     finally:
         session.engine.auth_done()
+
+
+def _end_guessing(session: SmtpSession) -> None:
+    """Too many failed logins on one connection."""
+    if session.failed_logins >= session.limits.failed_logins:
+        session.say(say.TOO_MANY_ERRORS)
+        session.connection.close()
 
 
 def _refuse(session: SmtpSession, event: wire.Auth) -> bytes | None:
@@ -58,7 +65,7 @@ def _refuse(session: SmtpSession, event: wire.Auth) -> bytes | None:
         return say.NO_TRANSACTION_AUTH
     if session.services.require_tls and not session.connection.secure:
         return say.TLS_FIRST
-    if event.mechanism not in session.offered_mechanisms():
-        known = session.services.mechanisms.get(event.mechanism) if session.services.basic else None
-        return say.AUTH_NEEDS_TLS if known is not None and not session.plaintext_allowed() else say.AUTH_UNKNOWN
+    reason = session.refused_mechanism(event.mechanism)
+    if reason:
+        return say.AUTH_NEEDS_TLS if reason == "tls" else say.AUTH_UNKNOWN
     return None if event.valid else say.AUTH_NOT_BASE64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from hashlib import sha256
 from typing import Any
 
 from attrs import evolve
@@ -12,7 +13,9 @@ from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
 from ..access.relay import RelayPolicy
+from ..auth.attempt import Door
 from ..auth.authorizer import AllowAccounts
+from ..auth.offers import Offers
 from ..errors import AuthenticationFailed
 from ..host.vserver import VirtualServer
 from ..interfaces import IAuthenticator
@@ -24,7 +27,7 @@ from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
 from ..values import Address, AuthContext, Credentials, DomainFacts, Envelope, Identity, NewDelivery, Peer, Placement
-from ..wire.sasl import Login, Plain
+from ..wire.sasl import mechanisms
 from .loop import Loop
 from .transport import MemoryTransport
 
@@ -62,11 +65,17 @@ class Accounts:
         return Identity(stored.account_id, stored.login, credentials.authzid, "PLAIN")
 
 
+def _decoy(octets: bytes) -> bytes:
+    """32 octets."""
+    return sha256(octets).digest()
+
+
 class Bed:
     """`bed.connect("imap")` gives a client; `bed.settle()` lets everything happen that can happen now.
 
-    Accounts me@example.org and you@example.org, password "secret".  `settings` are attributes of `Services`,
-    `limits` of `Limits`; both hold for all servers of the bed and may be given before the first `connect`.
+    Accounts me@example.org and you@example.org, password "secret".  `settings` are attributes of `Services`
+    and `authentication` (the methods), `authenticators`, `authorizer`, `login_without_tls`, `guard`; `limits` of `Limits`; both
+    hold for all servers of the bed and may be given before the first `connect`.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -75,7 +84,7 @@ class Bed:
         self.loop = Loop()
         self.store = MemoryStore(self.clock.seconds, [DomainFacts(DOMAIN)])
         self.limits = Limits(failed_login_delay=0)
-        self.settings: dict[str, Any] = {"login_without_tls": True, **settings}
+        self.settings: dict[str, Any] = dict(settings)
         self.servers: dict[str, VirtualServer] = {}
         self.accounts = {name: self.add_account(name) for name in ("me", "you")}
         self._numbers = itertools.count(1)
@@ -145,16 +154,13 @@ class Bed:
         return function(*arguments)
 
     def _services(self, protocol: str) -> Services:
-        authorizer = AllowAccounts()
         common: dict[str, Any] = {
             "name": f"{protocol}/default",
             "protocol": protocol,
             "hostname": "mx.example.org",
             "limits": self.limits,
             "store": self.store,
-            "authenticators": [Accounts(self.store.directory)],
-            "mechanisms": {"PLAIN": Plain(), "LOGIN": Login()},
-            "authorizer": authorizer,
+            "decoy": _decoy,
             "now": self.clock.seconds,
             "random": lambda n: b"\x07" * n,
             "sleep": self._sleep,
@@ -163,8 +169,18 @@ class Bed:
             "maildrops": self._maildrops,
             "login_domain": DOMAIN,
         }
+        settings, logins = self._split()
+        authenticators, authorizer = logins["authenticators"], logins["authorizer"]
+        common["door"] = Door(
+            server=common["name"], authenticators=authenticators, authorizer=authorizer,
+            directory=self.store.directory, sleep=self._sleep, guard=logins["guard"],
+        )  # fmt: skip
+        common["offers"] = Offers(
+            mechanisms().values(), authenticators, logins["authentication"],
+            require_tls=settings.get("require_tls", False), plain=logins["login_without_tls"],
+        )  # fmt: skip
         if protocol != "smtp":
-            settings = {k: v for k, v in self.settings.items() if k not in ("anonymous", "policies")}
+            settings = {k: v for k, v in settings.items() if k not in ("anonymous", "policies")}
             return Services(**{**common, **settings})
         directory = self.store.directory
         return SmtpServices(
@@ -174,9 +190,24 @@ class Bed:
                 "intake": Intake(self.store, IdMaker(self.clock.seconds, common["random"]), self.clock.seconds),
                 "policies": [lambda: RelayPolicy(directory, authorizer)],
                 "default_domain": DOMAIN,
-                **self.settings,
+                **settings,
             }
         )
+
+    def _split(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The settings that are attributes of Services, and those that say who can log in."""
+        logins: dict[str, Any] = {
+            "login_without_tls": True,
+            "authentication": frozenset({"anonymous", "basic", "ntlm", "sasl"}),
+            "authenticators": [Accounts(self.store.directory)],
+            "guard": None,
+            "authorizer": AllowAccounts(),
+        }
+        settings = {key: value for key, value in self.settings.items() if key not in logins}
+        logins.update((key, value) for key, value in self.settings.items() if key in logins)
+        if not isinstance(logins["authentication"], frozenset):
+            logins["authentication"] = frozenset((logins["authentication"] or "").split(","))
+        return settings, logins
 
     def limit(self, **changes: Any) -> None:
         """Change limits, before the server in question is first used."""

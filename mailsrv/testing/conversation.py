@@ -149,12 +149,17 @@ class Conversation:
 
 
 def _assignments(text: str) -> dict[str, object]:
-    """``a=1 b=true c=none`` as a dict."""
+    """``a=1 b=true c=none d=word`` as a dict."""
     words = {"true": True, "false": False, "none": None}
     out: dict[str, object] = {}
     for item in text.split():
         key, _, value = item.partition("=")
-        out[key] = words[value] if value in words else float(value) if "." in value else int(value)
+        if value in words:
+            out[key] = words[value]
+        elif value[:1].isdigit() or value.startswith("-"):
+            out[key] = float(value) if "." in value else int(value)
+        else:
+            out[key] = value
     return out
 
 

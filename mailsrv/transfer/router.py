@@ -6,7 +6,7 @@ cannot go on is never accepted.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from zope.interface import implementer
 
@@ -22,18 +22,19 @@ MAX_DEPTH, MAX_TARGETS = 10, 1000
 class LocalRouter:
     """Routes to accounts of the directory; all that an alias or list leads to, or a refusal of the whole.
 
-    `learn(address)` may make an account for an address nobody has yet (the test profile); it says whether it did.
+    `learners` may make an account for an address nobody has yet (authenticators whose users are kept elsewhere, the
+    test profile); each says whether it did.
     """
 
     def __init__(
         self,
         directory: IDirectory,
         first_domain: Callable[[], str],
-        learn: Callable[[Address], Awaitable[bool]] | None = None,
+        learners: Sequence[Callable[[Address], Awaitable[bool]]] = (),
     ) -> None:
         self._directory = directory
         self._first_domain = first_domain
-        self._learn = learn
+        self._learners = learners
 
     async def route(self, address: Address, transaction: Transaction) -> Route:
         """See IRouter."""
@@ -54,8 +55,11 @@ class LocalRouter:
                 raise Refused("This address leads to another server, and mail is not sent on from here yet", "5.7.1")
             raise RelayDenied(f"Mail for {address.domain} is not sent on from here")
         found = await self._directory.resolve(address)
-        if not isinstance(found, Owner | Forward) and self._learn is not None and await self._learn(address):
-            found = await self._directory.resolve(address)
+        if not isinstance(found, Owner | Forward):
+            for learn in self._learners:
+                if await learn(address):
+                    found = await self._directory.resolve(address)
+                    break
         if isinstance(found, Owner):
             owners[found.account_id, found.mailbox] = found
             if len(owners) > MAX_TARGETS:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 from attrs import evolve
 
+from ...auth.guard import GuardSettings
 from ...limits import Limits
 from ...values import DomainFacts
 from .options import PartChoice, ServerOptions, SiteOptions, SmtpOptions
@@ -46,3 +49,26 @@ def domain_facts(site: SiteOptions) -> tuple[DomainFacts, ...]:
     return tuple(
         DomainFacts(name, table.kind, table.subaddress, table.catch_all) for name, table in site.domains.items()
     )
+
+
+def guard_settings(site: SiteOptions) -> GuardSettings:
+    """How failed logins are answered."""
+    limits = site.limits
+    return GuardSettings(
+        per_address=limits.failed_logins_per_address,
+        per_account=limits.failed_logins_per_account,
+        window=limits.failed_login_window,
+        ban=limits.ban_time,
+        never=tuple(ip_network(network) for network in limits.never_banned),
+    )
+
+
+def login_domains(site: SiteOptions) -> dict[str, str]:
+    """What the DOMAIN of ``DOMAIN\\user`` stands for, in lower case: the name a domain was given, else its first
+    label; "" where that could be several (decisions 33)."""
+    found: dict[str, str] = {}
+    for name in site.domains:
+        label = name.partition(".")[0].lower()
+        found[label] = "" if label in found else name
+    found.update((table.netbios.lower(), name) for name, table in site.domains.items() if table.netbios)
+    return found

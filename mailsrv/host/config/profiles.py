@@ -44,12 +44,13 @@ _FOUR = {
 
 #: The order of keys in a table.
 _ORDER = (
-    "title", "role", "listen", "authentication", "login_without_tls", "max_connections", "max_connections_per_address",
-    "idle_timeout", "login_timeout", "failed_login_delay", "max_message_size", "max_session_size", "max_recipients",
+    "title", "role", "listen", "authentication", "login_without_tls", "ntlm_v1", "max_connections",
+    "max_connections_per_address", "idle_timeout", "login_timeout", "failed_login_delay", "max_message_size", "max_session_size", "max_recipients",
     "max_hops",
 )
 _COMMON: Values = {
     "login_without_tls": False,
+    "ntlm_v1": False,
     "max_connections": "off",
     "max_connections_per_address": "off",
     "login_timeout": "60s",
@@ -58,50 +59,64 @@ _COMMON: Values = {
 _SMTP: Values = {
     **_COMMON,
     "role": "relay",
-    "authentication": ["anonymous", "basic"],
+    "authentication": ["anonymous", "basic", "sasl"],
     "idle_timeout": "10m",
     "max_message_size": "50M",
     "max_session_size": "off",
     "max_recipients": 1000,
     "max_hops": 30,
 }
-_SUBMISSION: Values = {**_SMTP, "role": "submission", "authentication": ["basic"]}
-_IMAP: Values = {**_COMMON, "authentication": ["basic"], "idle_timeout": "30m"}
+_SUBMISSION: Values = {**_SMTP, "role": "submission", "authentication": ["basic", "sasl"]}
+_IMAP: Values = {**_COMMON, "authentication": ["basic", "sasl"], "idle_timeout": "30m"}
 _POP3: Values = {**_IMAP, "idle_timeout": "10m"}
-_CHAPTER: Values = {"idle_timeout": "30m"}
-_TEST: Values = {"login_without_tls": True, "idle_timeout": "30m", "failed_login_delay": "off"}
+_CHAPTER: Values = {"authentication": ["basic", "ntlm"], "idle_timeout": "30m"}
+_TEST: Values = {
+    "authentication": ["basic", "ntlm", "sasl"], "login_without_tls": True, "ntlm_v1": True, "idle_timeout": "30m",
+    "failed_login_delay": "off",
+}
 _TEST_SMTP: Values = {**_TEST, "max_message_size": "2M"}
+_GUARD: Values = {
+    "failed_logins_per_address": 30, "failed_logins_per_account": 50, "failed_login_window": "10m", "ban_time": "15m",
+}
+_NO_GUARD: Values = {"failed_logins_per_address": "off", "failed_logins_per_account": "off"}
 
 PROFILES: dict[str, Profile] = {
     "default": Profile(
         "safe defaults for today",
         {"smtp/default": _SMTP, "smtp/submission": _SUBMISSION, "imap/default": _IMAP, "pop3/default": _POP3},
         _FOUR,
-        {"limits": {"append_limit": "50M"}},
+        {"limits": {"append_limit": "50M", **_GUARD}},
     ),
     "exchange2003": Profile(
         "the numbers of Exchange Server 2003",
         {
             "smtp/default": {
                 **_SMTP, **_CHAPTER, "title": "Default SMTP Virtual Server",
+                "authentication": ["anonymous", "basic", "ntlm"],
                 "max_message_size": "4096K", "max_session_size": "10240K", "max_recipients": 64000,
             },
             "imap/default": {**_IMAP, **_CHAPTER, "title": "Default IMAP4 Virtual Server"},
             "pop3/default": {**_POP3, **_CHAPTER, "title": "Default POP3 Virtual Server"},
         },
         _THREE,
-        {"limits": {"append_limit": "50M"}},
+        {
+            "limits": {"append_limit": "50M", **_GUARD},
+            "auth": {"use": ["directory"]},
+            "auth.directory": {"keep": ["ntlm"]},
+        },
     ),
     "test": Profile(
         "FOR TEST BEDS ONLY: one password for every name, login without TLS",
         {
-            "smtp/default": {**_SMTP, **_TEST_SMTP},
+            "smtp/default": {
+                **_SMTP, **_TEST_SMTP, "authentication": ["anonymous", "basic", "ntlm", "sasl"],
+            },
             "smtp/submission": {**_SUBMISSION, **_TEST_SMTP},
             "imap/default": {**_IMAP, **_TEST},
             "pop3/default": {**_POP3, **_TEST},
         },
         _FOUR,
-        {"limits": {"append_limit": "2M"}, "auth": {"use": ["any"]}},
+        {"limits": {"append_limit": "2M", **_NO_GUARD}, "auth": {"use": ["any"]}},
         loopback=True,
     ),
 }

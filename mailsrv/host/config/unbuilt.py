@@ -5,7 +5,7 @@ from __future__ import annotations
 #: Whole tables at the top of the file.
 TABLES = frozenset({"service", "access", "routes", "filter", "console", "metrics"})
 
-_SERVER = frozenset({"access", "require_strong_tls", "trusted_proxies", "ntlm_v1"})
+_SERVER = frozenset({"access", "require_strong_tls", "trusted_proxies"})
 
 #: Keys inside tables that exist; [smtp.NAME] and the like are one level deeper.
 KEYS: dict[str, frozenset[str]] = {

@@ -105,6 +105,17 @@ def _read_host_names(value: Any) -> tuple[str, ...]:
 DOMAINS = Kind("list of domains", _read_host_names)
 
 
+def _read_networks(value: Any) -> tuple[str, ...]:
+    """Addresses and networks as networks."""
+    try:
+        return tuple(str(ipaddress.ip_network(text)) for text in TEXTS.read(value))
+    except ValueError as error:
+        raise ValueError(f"{error}; write addresses and networks such as 192.0.2.7 or 10.0.0.0/8") from None
+
+
+NETWORKS = Kind("list of networks", _read_networks)
+
+
 def _read_path(value: Any) -> str:
     """A path, relative to the file of the configuration or absolute."""
     text: str = TEXT.read(value)

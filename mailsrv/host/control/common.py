@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from ...auth.schemes import MAX_ENCODED, known, split
+from ...auth.secrets import make_secrets
 from ...errors import NoSuchRecipient, Refused
 from ...interfaces import IAccountAdmin
 from ...values import AccountFacts, Address, Owner
@@ -71,3 +74,20 @@ def checked_password(password: str) -> str:
 def shown(address: Address) -> str:
     """The address as people and JSON see it."""
     return print_address(address)
+
+
+async def hashed(site: Any, password: str, keep: frozenset[str] | None = None) -> tuple[str, dict[str, str]]:
+    """The encoded hash of a new password, and the secrets of the kinds that are kept for such an account.
+
+    Raises Refused, TryLater.
+    """
+    secret = checked_password(password)
+    kinds = site.logins.kept if keep is None else keep & site.logins.kept
+    return await site.hasher.hash(secret), await make_secrets(site.hasher, kinds, secret, os.urandom)
+
+
+def checked_hash(encoded: str) -> str:
+    """A password hash of a scheme that can be checked.  Raises Refused."""
+    if len(encoded) > MAX_ENCODED or not encoded.startswith(("$", "{")) or not known(split(encoded)[0]):
+        raise Refused("the password_hash is neither argon2 nor one of the schemes that docs/operator.md lists")
+    return encoded

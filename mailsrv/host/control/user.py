@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 
+from ...auth.secrets import KINDS
 from ...errors import MailError, Refused
+from ...parts import did_you_mean, quoted
 from ...values import AccountFacts
-from .common import account_of, address_of, admin_of, checked_password, local_address, shown
+from ..config.options import SERVER_TABLES
+from .common import account_of, address_of, admin_of, checked_hash, hashed, local_address, shown
 from .table import operation
 
 #: Accounts of one `user.import`; the command sends more in several.
@@ -24,6 +30,8 @@ def _facts(facts: AccountFacts) -> dict[str, Any]:
         "id": facts.account_id,
         "enabled": facts.enabled,
         "created_at": facts.created_at,
+        "keep": None if facts.keep is None else sorted(facts.keep),
+        "denied": sorted(facts.denied),
     }
 
 
@@ -31,13 +39,14 @@ def _facts(facts: AccountFacts) -> dict[str, Any]:
 async def add(site: Any, address: str, password: str) -> dict[str, Any]:
     """Add an account with INBOX and the special-use mailboxes."""
     where = await local_address(site, address)
-    encoded = await site.hasher.hash(checked_password(password))
-    return _facts(await admin_of(site).add_account(where, encoded))
+    encoded, secrets = await hashed(site, password)
+    return _facts(await admin_of(site).add_account(where, encoded, secrets))
 
 
 @operation("user.import", secret=("accounts",))
 async def import_many(site: Any, accounts: list[dict[str, str]]) -> dict[str, Any]:
-    """Add many accounts: objects with "address" and "password", or "password_hash" (argon2, encoded).
+    """Add many accounts: objects with "address" and "password", or "password_hash": an encoded argon2 hash, or one
+    of another server with its scheme, as {SSHA256}... (it becomes argon2 at the first login).
 
     Those that cannot be added are told in "failed", the others stand.
     """
@@ -58,12 +67,11 @@ async def _import_one(site: Any, account: dict[str, str]) -> str:
         if unknown or "address" not in account or ("password" in account) == ("password_hash" in account):
             raise Refused('an account has "address" and either "password" or "password_hash"')
         where = await local_address(site, account["address"])
-        encoded = account.get("password_hash", "")
         if "password" in account:
-            encoded = await site.hasher.hash(checked_password(account["password"]))
-        elif not encoded.startswith("$argon2"):
-            raise Refused("the password_hash is no encoded argon2 hash")
-        await admin_of(site).add_account(where, encoded)
+            encoded, secrets = await hashed(site, account["password"])
+        else:
+            encoded, secrets = checked_hash(account["password_hash"]), {}
+        await admin_of(site).add_account(where, encoded, secrets)
     except MailError as error:
         return error.text
     return ""
@@ -80,8 +88,53 @@ async def list_users(site: Any, domain: str = "") -> list[dict[str, Any]]:
 async def password(site: Any, address: str, password: str) -> dict[str, Any]:
     """Set an account's password."""
     facts = await account_of(site, address)
-    await admin_of(site).set_password(facts.account_id, await site.hasher.hash(checked_password(password)))
+    encoded, secrets = await hashed(site, password, facts.keep)
+    await admin_of(site).set_password(facts.account_id, encoded, secrets)
     return _facts(facts)
+
+
+@operation("user.keep")
+async def keep(site: Any, address: str, kinds: list[str], default: bool = False) -> dict[str, Any]:
+    """Keep these secrets for the account, or those of the site; others are forgotten, missing ones are made when
+    the password is next set or used with PLAIN."""
+    facts = await account_of(site, address)
+    unknown = set(kinds) - set(KINDS)
+    if unknown:
+        raise Refused(f"{quoted(sorted(unknown))}: the kinds of secrets are {quoted(KINDS)}")
+    wanted = None if default else frozenset(kinds)
+    await admin_of(site).set_keep(facts.account_id, wanted)
+    return _facts(evolve(facts, keep=wanted))
+
+
+@operation("user.deny")
+async def deny(site: Any, address: str, what: list[str]) -> dict[str, Any]:
+    """Take protocols ("pop3") or virtual servers ("smtp/submission") away from an account (S-104)."""
+    return await _permit(site, address, lambda denied: denied | _servers(site, what))
+
+
+@operation("user.allow")
+async def allow(site: Any, address: str, what: list[str]) -> dict[str, Any]:
+    """Undo `user.deny`."""
+    return await _permit(site, address, lambda denied: denied - set(what))
+
+
+def _servers(site: Any, what: list[str]) -> set[str]:
+    """Protocols and servers that there are.  Raises Refused."""
+    known = {*SERVER_TABLES, *site.options.servers}
+    for name in what:
+        if name not in known:
+            raise Refused(f'no protocol or virtual server "{name}"{did_you_mean(name, known)}')
+    return set(what)
+
+
+async def _permit(
+    site: Any, address: str, change: Callable[[frozenset[str]], AbstractSet[str]]
+) -> dict[str, Any]:
+    """Change what is denied."""
+    facts = await account_of(site, address)
+    denied = frozenset(change(facts.denied))
+    await admin_of(site).set_denied(facts.account_id, denied)
+    return _facts(evolve(facts, denied=denied))
 
 
 @operation("user.remove")

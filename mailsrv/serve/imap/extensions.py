@@ -23,18 +23,8 @@ def _tls_possible(session: ImapSession) -> bool:
     return session.identity is None and not session.connection.secure and session.services.tls_available
 
 
-def login_possible(session: ImapSession) -> bool:
-    """Whether LOGIN works here and now: a password may be shown, and somebody can check it (S-053, S-143)."""
-    services = session.services
-    return (
-        services.basic
-        and session.plaintext_allowed()
-        and any("password" in authenticator.schemes for authenticator in services.authenticators)
-    )
-
-
 def _login_disabled(session: ImapSession) -> bool:
-    return session.identity is None and not login_possible(session)
+    return session.identity is None and bool(session.refused_password())
 
 
 @frozen

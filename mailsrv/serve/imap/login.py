@@ -6,13 +6,12 @@ from binascii import b2a_base64
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
-from ...errors import AuthenticationFailed
+from ...errors import AuthenticationFailed, TryLater
 from ...values import Credentials, Identity
 from ...wire import imap_requests as r
+from ..session import Enter
 from .answer import Bad, No, refusal
-from .extensions import capabilities, login_possible
+from .extensions import capabilities
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -32,32 +31,26 @@ async def starttls(session: ImapSession, request: r.Simple) -> bytes:
 
 async def login(session: ImapSession, request: r.Login) -> bytes:
     """LOGIN."""
-    if not login_possible(session):
-        if session.services.basic and not session.plaintext_allowed():
-            raise No("PRIVACYREQUIRED", _PRIVATE.text)
-        raise No("CANNOT", "LOGIN is not taken here")
-
-    async def attempt() -> Identity:
-        identity = await session.check(Credentials("password", request.username, request.password))
-        return evolve(identity, mechanism="LOGIN")
-
-    return await _enter(session, attempt)
+    reason = session.refused_password()
+    if reason:
+        raise No("PRIVACYREQUIRED", _PRIVATE.text) if reason == "tls" else No("CANNOT", "LOGIN is not taken here")
+    credentials = Credentials("password", request.username, request.password)
+    return await _enter(session, lambda enter: session.login_password(credentials, "LOGIN", enter))
 
 
 async def authenticate(session: ImapSession, request: r.Authenticate) -> bytes:
     """AUTHENTICATE: an abort or a refusal leaves the session ready for the next mechanism at once (S-145)."""
     try:
-        if request.mechanism not in session.offered_mechanisms():
-            known = session.services.basic and request.mechanism in session.services.mechanisms
-            if known and not session.plaintext_allowed():
-                raise No("PRIVACYREQUIRED", _PRIVATE.text)
-            raise No("CANNOT", "No such mechanism here")
+        reason = session.refused_mechanism(request.mechanism)
+        if reason:
+            private = reason == "tls"
+            raise No("PRIVACYREQUIRED", _PRIVATE.text) if private else No("CANNOT", "No such mechanism here")
 
         async def ask(challenge: bytes) -> bytes | None:
             session.say(b"+ " + b2a_base64(challenge, newline=False))
             return await _response(session)
 
-        return await _enter(session, lambda: session.authenticate(request.mechanism, request.initial, ask))
+        return await _enter(session, lambda enter: session.login(request.mechanism, request.initial, ask, enter))
     finally:
         session.engine.auth_done()
 
@@ -74,18 +67,16 @@ async def _response(session: ImapSession) -> bytes | None:
     return event.octets
 
 
-async def _enter(session: ImapSession, attempt: Callable[[], Awaitable[Identity | None]]) -> bytes:
+async def _enter(session: ImapSession, attempt: Callable[[Enter], Awaitable[Identity | None]]) -> bytes:
     """One attempt, which counts as failed when there is no account behind the identity."""
 
-    async def whole() -> Identity | None:
-        identity = await attempt()
-        if identity is not None:
-            session.enter(await session.services.store.account(identity.account_id))
-        return identity
+    async def enter(identity: Identity) -> None:
+        session.enter(await session.services.store.account(identity.account_id))
 
     try:
-        identity = await session.login(whole)
-    except AuthenticationFailed as error:
+        identity = await attempt(enter)
+    except (AuthenticationFailed, TryLater) as error:
+        # A TryLater of the guard counts too; any other leaves the count as it was.
         if session.failed_logins < session.limits.failed_logins:
             raise
         session.say(b"%b %b" % (session.tag or b"*", refusal(error)))

@@ -1,0 +1,209 @@
+"""One attempt to log in (floor 2b): the guard, the authenticators in order, the authorizer.
+
+Decisions 13 and 15.  Wrong, unknown and disabled look the same, in words and in work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import define, evolve, field
+
+from ..errors import AuthenticationFailed, TryLater
+from ..interfaces import IAuthenticator, IAuthorizer, IDirectory, ISaslMechanism, ISecrets
+from ..values import AuthContext, Challenge, Credentials, Identity, NeedSecrets, Secrets, Verify
+from .names import login_address
+
+#: `await ask(challenge)` gives the client's octets, or None when it gives up.
+Ask = Callable[[bytes], Awaitable[bytes | None]]
+
+
+class Watch(Protocol):
+    """What is asked of the guard against guessing (`auth/guard.py`)."""
+
+    def admit(self, address: str) -> None:
+        """Raises TryLater for an address that is banned."""
+
+    async def account(self, login: str, address: str, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Let an attempt at this account pass, now or later.  Raises TryLater."""
+
+    def failed(self, address: str, login: str, guess: bytes) -> None:
+        """A wrong guess."""
+
+    def succeeded(self, address: str, login: str) -> None:
+        """A right one."""
+
+
+async def _no_decoy(password: str) -> None:
+    """Where nothing is hashed there is nothing to imitate."""
+
+
+@define(eq=False, kw_only=True)
+class Door:
+    """What decides about the logins of one virtual server; shared by its sessions.
+
+    `decoy(password)` takes as long as checking a password, for a name that nobody knows.
+    """
+
+    server: str
+    authenticators: Sequence[IAuthenticator]
+    authorizer: IAuthorizer
+    directory: IDirectory
+    sleep: Callable[[float], Awaitable[None]]
+    decoy: Callable[[str], Awaitable[None]] = _no_decoy
+    guard: Watch | None = None
+    domains: Mapping[str, str] = field(factory=dict)
+
+
+class Attempt:
+    """One attempt at a door: `check` credentials, or `run` a mechanism; then `failed` or `succeeded`.
+
+    `login` is the canonical name that was tried, "" as long as there is none.
+    """
+
+    def __init__(self, door: Door, context: AuthContext) -> None:
+        self._door, self._context = door, context
+        self._guess = b""
+        self._issued: tuple[IAuthenticator, Secrets] | None = None
+        self.login = ""
+
+    def failed(self, error: AuthenticationFailed) -> None:
+        """Tell the guard of a wrong guess; a right password without permission, or a syntax error, is none."""
+        guard = self._door.guard
+        if guard is not None and error.status == AuthenticationFailed.status:
+            guard.failed(self._context.peer.host, self.login, self._guess)
+
+    def succeeded(self) -> None:
+        """Tell the guard of a right one."""
+        if self._door.guard is not None:
+            self._door.guard.succeeded(self._context.peer.host, self.login)
+
+    # ------------------------------------------------------------ credentials
+
+    async def check(self, credentials: Credentials) -> Identity:
+        """The identity, with permission to use this server (S-104).
+
+        Raises AuthenticationFailed, with status 5.7.1 when the credentials are right but give no permission; TryLater.
+        """
+        if credentials.scheme == "secret":
+            found = await self._proved(credentials)
+        else:
+            await self._approach(credentials.username, credentials.password.encode("utf-8", "surrogatepass"))
+            found = await self._ask(credentials)
+        identity = await self._act_as(found) if found.authzid else found
+        verdict = await self._door.authorizer.permits(identity, "server.use", self._door.server)
+        if verdict.action == "tempfail":
+            raise TryLater(verdict.text or None)
+        if verdict.action != "accept":
+            raise AuthenticationFailed(verdict.text or "Access denied", "5.7.1")
+        return identity
+
+    async def _approach(self, username: str, guess: bytes) -> None:
+        """Note who is tried, and let the guard slow it down.  Raises AuthenticationFailed, TryLater."""
+        context, door = self._context, self._door
+        self._guess = guess
+        if username:
+            self.login = str(login_address(username, context.login_domain, context.domains))
+            if door.guard is not None:
+                await door.guard.account(self.login, context.peer.host, door.sleep)
+
+    async def _ask(self, credentials: Credentials) -> Identity:
+        """Whoever of the authenticators knows."""
+        for authenticator in self._door.authenticators:
+            if credentials.scheme in authenticator.schemes:
+                identity: Identity | None = await authenticator.authenticate(credentials, self._context)
+                if identity is not None:
+                    return identity
+        if credentials.scheme == "password":
+            # Once, whatever the number of authenticators: time must not tell who has an account.
+            await self._door.decoy(credentials.password)
+        raise AuthenticationFailed()
+
+    async def _proved(self, credentials: Credentials) -> Identity:
+        """The client has proved to know secrets that were handed out in this very attempt."""
+        issued, self._issued = self._issued, None
+        if issued is None or credentials.secrets is not issued[1]:
+            raise AuthenticationFailed()
+        identity: Identity | None = await issued[0].authenticate(credentials, self._context)
+        if identity is None:
+            raise AuthenticationFailed()
+        return identity
+
+    async def _act_as(self, identity: Identity) -> Identity:
+        """Another account than the own, for whom the authorizer lets (RFC 4422 section 2; authzid).
+
+        Raises AuthenticationFailed: who is not allowed does not learn whether there is such an account.
+        """
+        context, door = self._context, self._door
+        wanted = str(login_address(identity.authzid, context.login_domain, context.domains))
+        if wanted in (self.login, identity.authcid):
+            return identity
+        verdict = await door.authorizer.permits(identity, "login.as", wanted)
+        if verdict.action == "tempfail":
+            raise TryLater(verdict.text or None)
+        target = await door.directory.credentials(wanted)
+        if target is not None and target.account_id == identity.account_id:
+            return identity
+        if verdict.action != "accept" or target is None or not target.enabled:
+            raise AuthenticationFailed("Access denied", "5.7.1")
+        return evolve(
+            identity,
+            account_id=target.account_id,
+            tenant_id=target.tenant_id,
+            authzid=target.login,
+            denied=identity.denied | target.denied,
+        )
+
+    # ------------------------------------------------------------ mechanisms
+
+    async def run(self, mechanism: ISaslMechanism, initial: bytes | None, ask: Ask) -> Identity | None:
+        """A SASL exchange; None when the client aborts.  Raises AuthenticationFailed, TryLater.
+
+        A failed check is thrown into the exchange: a mechanism may have something to say about it (RFC 7628
+        section 3.2.2).
+        """
+        exchange = mechanism.exchange(self._context, initial)
+        resume: Callable[[], Any] = lambda: next(exchange)
+        try:
+            while True:
+                wish = resume()
+                if isinstance(wish, Challenge):
+                    octets = await ask(wish.octets)
+                    if octets is None:
+                        exchange.close()
+                        return None
+                    self._guess = octets
+                    resume = _sender(exchange, octets)
+                else:
+                    resume = await self._grant(exchange, wish)
+        except StopIteration as end:
+            identity: Identity = end.value
+            return identity
+
+    async def _grant(self, exchange: Any, wish: NeedSecrets | Verify) -> Callable[[], Any]:
+        """How to go on after what was wished."""
+        try:
+            if isinstance(wish, NeedSecrets):
+                return _sender(exchange, await self._secrets(wish))
+            return _sender(exchange, await self.check(wish.credentials))
+        except AuthenticationFailed as error:
+            failure = error
+        return lambda: exchange.throw(failure)
+
+    async def _secrets(self, wish: NeedSecrets) -> Secrets | None:
+        """What an authenticator keeps for that login, remembered for the proof."""
+        self._issued = None
+        await self._approach(wish.username, self._guess)
+        for authenticator in self._door.authenticators:
+            if ISecrets.providedBy(authenticator) and wish.kind in authenticator.kinds:
+                secrets: Secrets | None = await authenticator.secrets(wish.kind, wish.username, self._context)
+                if secrets is not None:
+                    self._issued = (authenticator, secrets)
+                    return secrets
+        return None
+
+
+def _sender(exchange: Any, value: Any) -> Callable[[], Any]:
+    """Resume the exchange with a value."""
+    return lambda: exchange.send(value)

@@ -1,0 +1,112 @@
+"""Who may log in where (floor 4): authenticators, mechanisms, authorizer and guard of a site, put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from hmac import digest
+from pathlib import Path
+from typing import Any
+
+from ..auth.attempt import Door
+from ..auth.directory import DirectoryAuthenticator
+from ..auth.guard import Guard
+from ..auth.offers import Offers
+from ..errors import ConfigError
+from ..interfaces import IAuthenticator, IAuthorizer, ISaslMechanism
+from ..parts import all_parts, find
+from .config.derive import guard_settings, login_domains
+from .config.edit import write_atomically
+from .config.options import ServerOptions, SmtpOptions
+
+#: SASL mechanisms in the order they are offered, the strongest first: clients that do not judge take the first they
+#: know.  Others that are installed come after SCRAM.  NTLM is late: clients that know it and have no domain fail.
+FIRST = ("scram-sha-256-plus", "scram-sha-1-plus", "scram-sha-256", "scram-sha-1", "external")
+LAST = ("oauthbearer", "xoauth2", "cram-md5", "ntlm", "plain", "login", "anonymous")
+KEY_OCTETS = 32
+
+
+class Logins:
+    """`door` and `offers` of a virtual server; `authorizer`, `guard` and `authenticators` of the whole site."""
+
+    def __init__(self, site: Any) -> None:
+        options = site.options
+        self._site = site
+        self.domains = login_domains(options)
+        self.guard = Guard(guard_settings(options), monotonic=site.monotonic, wall=site.clock, random=os.urandom)
+        choice = options.authorizer
+        self.authorizer: IAuthorizer = find(IAuthorizer, choice.use).build(choice.options, site)
+        self.authenticators: list[IAuthenticator] = [
+            *(make(site) for make in site.given_authenticators),
+            *(find(IAuthenticator, choice.use).build(choice.options, site) for choice in options.authenticators),
+        ]
+        self.decoy = partial(digest, _key(options.data / "decoy.key"), digest=sha256)
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The kinds of secrets that are made for accounts of the directory (`auth.directory.keep`)."""
+        return frozenset().union(*(a.kinds for a in self.authenticators if isinstance(a, DirectoryAuthenticator)))
+
+    @property
+    def learners(self) -> list[Callable[[Any], Any]]:
+        """Of the authenticators that know names of which no account was made yet."""
+        return [a.seen for a in self.authenticators if hasattr(a, "seen")]
+
+    def mechanisms(self, server: ServerOptions) -> list[ISaslMechanism]:
+        """Every installed mechanism, as this server wants it, in the order they are offered."""
+        installed = {part.name: part for part in all_parts() if part.contract is ISaslMechanism}
+        middle = [name for name in installed if name not in FIRST + LAST]
+        return [installed[name].build(server, self._site) for name in (*FIRST, *middle, *LAST) if name in installed]
+
+    def offers(self, server: ServerOptions) -> Offers:
+        """What a server offers."""
+        return Offers(
+            self.mechanisms(server),
+            self.authenticators,
+            server.authentication,  # type: ignore[attr-defined]
+            require_tls=server.require_tls,
+            plain=server.login_without_tls,
+        )
+
+    def door(self, server: ServerOptions, guarded: bool = True) -> Door:
+        """What decides about logins on a server; without the guard for an administrator's test."""
+        return Door(
+            server=server.id,
+            authenticators=self.authenticators,
+            authorizer=self.authorizer,
+            directory=self._site.directory,
+            sleep=self._site.sleep,
+            decoy=self._site.hasher.decoy,
+            guard=self.guard if guarded else None,
+            domains=self.domains,
+        )
+
+    def anonymous(self, server: ServerOptions) -> bool:
+        """Whether mail is taken without a login (S-099)."""
+        return isinstance(server, SmtpOptions) and "anonymous" in server.authentication
+
+    async def close(self) -> None:
+        """Let the authenticators finish what they have under way."""
+        for authenticator in self.authenticators:
+            close = getattr(authenticator, "close", None)
+            if close is not None:
+                await close()
+
+
+def _key(path: Path) -> bytes:
+    """The key of invented salts: kept, because a salt that changes with a restart is known for invented.
+
+    Raises ConfigError.
+    """
+    try:
+        octets = path.read_bytes()
+    except FileNotFoundError:
+        octets = b""
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from error
+    if len(octets) != KEY_OCTETS:
+        octets = os.urandom(KEY_OCTETS)
+        write_atomically(path, octets, 0o600)
+    return octets
