@@ -146,9 +146,13 @@ def read_authorities(path: Path) -> list[x509.Certificate]:
     if _MARK not in octets:
         raise ValueError("it holds no certificate in PEM form")
     try:
-        return x509.load_pem_x509_certificates(octets)
+        found = x509.load_pem_x509_certificates(octets)
     except (ValueError, x509.InvalidVersion):
-        raise ValueError("one of its certificates is damaged") from None
+        found = []
+    # A file that is being written ends in the middle of one, which is passed over in silence.
+    if len(found) != octets.count(_MARK):
+        raise ValueError("one of its certificates is damaged")
+    return found
 
 
 class Certificate:
