@@ -444,6 +444,8 @@ def test_a_resumed_session_still_has_its_certificate(bed: Bed, version: int) -> 
         assert reused(second)
         assert second.server.client_certificate()
         assert second.facts().peer_certificate == bo.der
+        # A session of TLS 1.3 is good for once, and each connection brings new ones (RFC 8446 annex C.4).
+        first = second if version == V13 else first
 
 
 @pytest.mark.parametrize("version", [V12, V13])
