@@ -17,9 +17,12 @@ ASKED = (
     | Flag.ALWAYS_SIGN
     | Flag.EXTENDED_SESSIONSECURITY
     | Flag.TARGET_INFO
+    | Flag.VERSION
     | Flag.KEY_128
     | Flag.KEY_56
 )
+#: User and domain together.
+NAME_LETTERS = 1024
 
 
 def respond(context: ClientContext) -> Generator[Respond, bytes, None]:
@@ -50,7 +53,7 @@ def authenticate(context: ClientContext, negotiate: bytes, challenge: bytes) -> 
         raise AuthenticationFailed() from None
     proof = crypto.nt_proof(owf, offer.challenge, temp)
     # The LM field stays zeros: with a timestamp it must (section 3.1.5.1.2), and no server wants it today.
-    flags = int(offer.flags & ASKED)
+    flags = offer.flags & ASKED
     message = AuthenticateMessage(bytes(crypto.V1_OCTETS), proof + temp, names[0], names[1], flags=flags)
     octets = messages.print_authenticate(message)
     if timestamp is None:
@@ -64,7 +67,7 @@ def _user(context: ClientContext) -> tuple[str, str]:
     domain, slash, user = context.username.partition("\\")
     if not slash:
         user, domain = context.username, "" if "@" in context.username else context.domain
-    if not user:
+    if not user or len(user) + len(domain) > NAME_LETTERS:
         raise AuthenticationFailed()
     return user, domain
 

@@ -29,7 +29,8 @@ def keep(password: str) -> str:
 
     The NT hash is as good as the password to whoever speaks NTLM ("pass the hash"), and it is quickly searched for
     weak passwords: no salt, one MD4.  Keep it only where NTLM is wanted.  The password is taken in the form NFC, as
-    in `mailsrv.auth.hashing`.  Raises Refused for a text that has no UTF-16.
+    in `mailsrv.auth.hashing`; curl and libntlm hash letters beyond ASCII in a way of their own, and so fail.
+    Raises Refused for a text that has no UTF-16.
     """
     try:
         return nt_hash(unicodedata.normalize("NFC", password)).hex()
@@ -102,12 +103,12 @@ def channel_bindings(end_point: bytes) -> bytes:
 def rc4(key: bytes, octets: bytes) -> bytes:
     """RC4, both ways: it wraps ExportedSessionKey (section 3.1.5.1.2), 16 octets, and nothing else.
 
-    Not that of `cryptography`: OpenSSL has it only in its legacy provider, which may be away.
+    `key` has `KEY_OCTETS`.  Not that of `cryptography`: OpenSSL has it only in its legacy provider, which may be away.
     """
-    box, j, long_key = list(range(256)), 0, key * (256 // len(key) + 1)
-    for i in range(256):
+    box, j = list(range(256)), 0
+    for i, k in enumerate(key * (256 // len(key))):
         swapped = box[i]
-        j = (j + swapped + long_key[i]) & 255
+        j = (j + swapped + k) & 255
         box[i], box[j] = box[j], swapped
     out, j = bytearray(octets), 0
     for at in range(len(out)):

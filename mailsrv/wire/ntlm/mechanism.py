@@ -24,11 +24,13 @@ from .messages import AuthenticateMessage, Av, ChallengeMessage, Flag, NtlmV2Res
 #: Octets of UTF-8 of a user's or domain's name, as in the other mechanisms.
 NAME_OCTETS = 1024
 #: What a client may ask for and get.  SIGN is the MIC; there is no security layer, so no SEAL.
+#: QUIRK: older gss-ntlmssp puts the MIC elsewhere if VERSION is refused.
 _GRANTED = (
     Flag.REQUEST_TARGET
     | Flag.SIGN
     | Flag.ALWAYS_SIGN
     | Flag.EXTENDED_SESSIONSECURITY
+    | Flag.VERSION
     | Flag.KEY_128
     | Flag.KEY_EXCH
     | Flag.KEY_56
@@ -147,7 +149,7 @@ class Ntlm:
             return response
         if not self._v1:
             raise AuthenticationFailed()
-        # QUIRK: swaks and libntlm repeat our flags without knowing what they mean; the zeros tell who does.
+        # A client may repeat the flag without knowing it; the zeros tell whose response is made so (section 3.3.1).
         session = _set(heard, Flag.EXTENDED_SESSIONSECURITY) and len(lm) == crypto.V1_OCTETS and not any(lm[8:])
         return crypto.session_challenge(heard.challenge, lm[:8]) if session else heard.challenge
 
@@ -171,7 +173,7 @@ def _flags(asked: int, context: AuthContext) -> int:
     flags |= Flag.OEM if asked & Flag.OEM and not asked & Flag.UNICODE else Flag.UNICODE
     if asked & Flag.REQUEST_TARGET:
         flags |= Flag.TARGET_TYPE_DOMAIN if context.login_domain else Flag.TARGET_TYPE_SERVER
-    return int(flags)
+    return flags
 
 
 def _offer(flags: int, challenge: bytes, names: TargetNames, context: AuthContext) -> bytes:
@@ -215,7 +217,7 @@ def _login(heard: _Exchange) -> str:
 
 
 def _repaired(name: str) -> str:
-    """QUIRK: curl and libntlm spread the octets of UTF-8 over UTF-16 instead of translating them."""
+    """QUIRK: libntlm and curl spread the octets of UTF-8 over UTF-16 instead of translating them."""
     if name.isascii():
         return name
     try:
@@ -227,7 +229,7 @@ def _repaired(name: str) -> str:
 # ---------------------------------------------------------------- the proof
 
 
-def _set(heard: _Exchange, flag: Flag) -> bool:
+def _set(heard: _Exchange, flag: int) -> bool:
     return bool((heard.message.flags or 0) & flag)
 
 
@@ -246,15 +248,26 @@ def _proves(heard: _Exchange, response: NtlmV2Response | bytes, key: bytes) -> b
     """Whether the response shows that the client knows the NT hash `key`."""
     if isinstance(response, bytes):
         return compare_digest(heard.message.nt, crypto.ntlmv1(key, response))
-    users = {crypto.upper(heard.user)}
-    if not heard.user.isascii():
-        # QUIRK: curl's upper case is that of ASCII.
-        users.add(crypto.ascii_upper(heard.user))
-    for user in users:
-        owf = crypto.ntowfv2(key, user, heard.domain)
+    for user, domain in _hashed(heard):
+        owf = crypto.ntowfv2(key, user, domain)
         if compare_digest(response.proof, crypto.nt_proof(owf, heard.challenge, response.temp)):
             return not response.says_mic or _whole(heard, crypto.session_base_key(owf, response.proof))
     return False
+
+
+def _hashed(heard: _Exchange) -> list[tuple[str, str]]:
+    """User and domain as they may have gone into the client's hash.
+
+    QUIRK: curl knows no letters beyond ASCII: it hashes the octets of UTF-8 as if each were a character, and makes
+    upper case of a to z alone.
+    """
+    forms = [(crypto.upper(heard.user), heard.domain)]
+    if not (heard.user + heard.domain).isascii():
+        names = heard.user, heard.domain
+        if not _set(heard, Flag.UNICODE):
+            names = heard.message.user.decode("latin-1"), heard.message.domain.decode("latin-1")
+        forms.append((crypto.ascii_upper(names[0]), names[1]))
+    return forms
 
 
 def _whole(heard: _Exchange, key: bytes) -> bool:

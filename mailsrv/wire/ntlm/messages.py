@@ -9,7 +9,6 @@ written, and old clients let several names share their octets.  Whatever is malf
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntFlag
 from struct import Struct, pack, unpack_from
 
 from attrs import field, frozen
@@ -32,8 +31,8 @@ _MIC, _PAYLOAD = 72, 88
 _OLDEST, _OLD = 52, 64
 
 
-class Flag(IntFlag):
-    """NegotiateFlags (section 2.2.2.5), those that mean something here."""
+class Flag:
+    """NegotiateFlags (section 2.2.2.5), those that mean something here.  Plain numbers: an IntFlag is slow."""
 
     UNICODE = 0x00000001
     OEM = 0x00000002
@@ -128,7 +127,7 @@ def _field(octets: bytes, at: int, payload: int) -> tuple[int, bytes]:
 def read_negotiate(octets: bytes) -> int:
     """The flags of a NEGOTIATE message (section 2.2.1.1).  Its names are of no use here, but must fit.
 
-    QUIRK: the names, and the Version, may be absent altogether (curl sends 32 octets, others 16).
+    QUIRK: the names, and the Version, may be absent altogether (32 octets from curl and swaks, 16 from others).
     """
     _head(octets, 1, 16, NEGOTIATE_OCTETS)
     flags = int(unpack_from("<I", octets, 12)[0])
@@ -215,29 +214,37 @@ def text(octets: bytes, flags: int) -> str:
 
 
 def print_negotiate(flags: int) -> bytes:
-    """A NEGOTIATE message without names: 32 octets."""
-    return _HEAD.pack(SIGNATURE, 1) + pack("<I", flags) + bytes(16)
+    """A NEGOTIATE message without names: 40 octets."""
+    return _HEAD.pack(SIGNATURE, 1) + pack("<I", flags) + bytes(16) + _version(flags)
 
 
 def print_challenge(message: ChallengeMessage) -> bytes:
-    """A CHALLENGE message; its Version is zeros."""
+    """A CHALLENGE message."""
     at = 56
     target = _FIELD.pack(len(message.target), len(message.target), at)
     info = _FIELD.pack(len(message.info), len(message.info), at + len(message.target))
     middle = pack("<I8s8x", message.flags, message.challenge)
-    return b"".join((_HEAD.pack(SIGNATURE, 2), target, middle, info, bytes(8), message.target, message.info))
+    head = _HEAD.pack(SIGNATURE, 2), target, middle, info, _version(message.flags)
+    return b"".join((*head, message.target, message.info))
 
 
 def print_authenticate(message: AuthenticateMessage) -> bytes:
-    """An AUTHENTICATE message in its newest form; zeros where `mic` is None, and for the Version."""
+    """An AUTHENTICATE message in its newest form; zeros where `mic` is None."""
     fields, payload, at = [], [], _PAYLOAD
     contents = (message.lm, message.nt, message.domain, message.user, message.workstation, message.key)
     for content in contents:
         fields.append(_FIELD.pack(len(content), len(content), at))
         payload.append(content)
         at += len(content)
-    middle = pack("<I8x", message.flags or 0) + (message.mic or bytes(16))
+    flags = message.flags or 0
+    middle = pack("<I", flags) + _version(flags) + (message.mic or bytes(16))
     return b"".join((_HEAD.pack(SIGNATURE, 3), *fields, middle, *payload))
+
+
+def _version(flags: int) -> bytes:
+    """Version (section 2.2.2.10), which means nothing to a receiver: 10.0, build 0, revision 15; zeros unless
+    negotiated."""
+    return b"\x0a\0\0\0\0\0\0\x0f" if flags & Flag.VERSION else bytes(8)
 
 
 def without_mic(octets: bytes) -> bytes:
