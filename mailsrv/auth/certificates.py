@@ -137,7 +137,7 @@ class CertificateAuthenticator:
 
 def _canonical(name: str, context: AuthContext) -> str:
     """The form in which names are compared; "" for none.  Raises AuthenticationFailed."""
-    return str(login_address(name, context.login_domain)) if name else ""
+    return str(login_address(name, context.login_domain, context.domains)) if name else ""
 
 
 def build(options: Any, site: Any) -> CertificateAuthenticator:

@@ -56,7 +56,8 @@ def _certificates(options: SiteOptions) -> list[ConfigError]:
         files = options.base / table.certificate, options.base / table.key
         if all(path.exists() for path in files):
             try:
-                Certificate(*files, time.monotonic).check()
+                authorities = options.base / table.client_ca if table.client_ca else None
+                Certificate(*files, time.monotonic, authorities, name).check()
             except ConfigError as error:
                 found.append(error)
             continue
