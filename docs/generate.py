@@ -83,9 +83,9 @@ file that names some has just those.
 PARTS = """\
 ## Parts
 
-`[store]`, `[auth.NAME]`, `[authorizer]` and `[policy.NAME]` choose a part by its name (key `use`; default: NAME itself), and every
-other key of the table is an option of that part.  `mailsrv part list` shows all that are installed, also those of
-other packages.  These come with mailsrv:
+`[store]`, `[auth.NAME]`, `[authorizer]` and `[policy.NAME]` choose a part by its name (key `use`; default: NAME
+itself), and every other key of the table is an option of that part.  `mailsrv part list` shows all that are installed,
+also those of other packages.  These come with mailsrv:
 """
 
 AUTH = """\

@@ -292,7 +292,8 @@ class Site(MultiService):
     def _listen_control(self) -> None:
         self._control_factory = ControlFactory(self, self.reactor)
         try:
-            self._control = listen_control(self.reactor, self.options.control, self._control_factory)
+            group = self.options.site.control_group
+            self._control = listen_control(self.reactor, self.options.control, self._control_factory, group)
         except OSError as error:
             raise ConfigError(f"cannot listen on {self.options.control}: {error}", key="site.control") from error
 

@@ -19,11 +19,14 @@ from twisted.internet.testing import StringTransport
 from mailsrv.host.control import wire
 from mailsrv.host.control.table import OPERATIONS, Operation
 from mailsrv.host.control.wire import Client, ControlFactory, ControlProtocol, NotReachable
+from mailsrv.values import ACCEPT, Identity, Verdict
 
 SERVER = """
 import sys
 from pathlib import Path
 from twisted.internet import reactor
+from mailsrv.auth.authorizer import AccountsAuthorizer
+from mailsrv.auth.roles import Role, owners
 from mailsrv.host.control.wire import ControlFactory, listen
 from mailsrv.store.memory import MemoryStore
 from mailsrv.values import DomainFacts
@@ -32,13 +35,18 @@ class Site:
     config_path = None
     store = MemoryStore(domains=[DomainFacts("example.org")])
     directory = store.directory
+    authorizer = AccountsAuthorizer(
+        directory, {}, [owners(), Role("help", ["unix:nobody"], ["user.*"], ["domain/example.org"])]
+    )
+    class logins:
+        kept = frozenset()
     class hasher:
         @staticmethod
         async def hash(password):
             return "$argon2id$"
 
 factory = ControlFactory(Site(), reactor)
-listen(reactor, Path(sys.argv[1]), factory)
+listen(reactor, Path(sys.argv[1]), factory, *sys.argv[2:])
 sys.stdout.write("ready\\n")
 sys.stdout.flush()
 reactor.callLater(60, reactor.stop)
@@ -84,10 +92,22 @@ class Wire:
         return [json.loads(line) for line in octets.splitlines()]
 
 
+class Anything:
+    """A site whose authorizer permits everything."""
+
+    class authorizer:
+        """See IAuthorizer."""
+
+        @staticmethod
+        async def permits(identity: Any, action: str, resource: str) -> Verdict:
+            """Yes."""
+            return ACCEPT
+
+
 @pytest.fixture
 def factory() -> ControlFactory:
     """For a site that part.list does not look at."""
-    return ControlFactory(object(), Clock())
+    return ControlFactory(Anything(), Clock(), lambda transport: Identity(0, "unix:tester", mechanism="UNIX"))
 
 
 def request(number: Any, operation: str, **arguments: Any) -> bytes:

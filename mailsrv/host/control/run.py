@@ -1,5 +1,6 @@
 """Run one operation by name: JSON arguments in, a JSON answer out, never an exception (floor 4).
 
+Who asks is checked with the authorizer, once and here: admin.NOUN.VERB on what the arguments name.
 One of the three places where anything at all is caught: a bug in an operation must not end the control connection.
 """
 
@@ -11,34 +12,63 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from ...errors import MailError, Refused
-from . import alias, domain, part, server, session, status, store, user
-from .table import OPERATIONS, find_operation
+from ...errors import AccessDenied, MailError, Refused, TryLater
+from ...values import Identity
+from . import alias, app_password, auth, domain, part, server, session, status, store, user
+from .table import OPERATIONS, Operation, find_operation
 
 log = Logger()
 
 #: Importing them filled the table.
-NOUNS = (alias, domain, part, server, session, status, store, user)
+NOUNS = (alias, app_password, auth, domain, part, server, session, status, store, user)
 
 
-async def run(site: Any, name: Any, arguments: Any = None) -> dict[str, Any]:
-    """``{"result": ...}``, or ``{"error": text, "status": RFC 3463}`` for no.  Only cancellation passes through."""
+#: The code of this process asks: the command that holds the data folder's lock, or an embedding program.  It is not
+#: checked, and known by being this very object: nothing that comes from outside can be it.
+IN_PROCESS = Identity(0, "this process", mechanism="PROCESS")
+
+
+async def run(
+    site: Any, name: Any, arguments: Any = None, identity: Identity | None = IN_PROCESS
+) -> dict[str, Any]:
+    """``{"result": ...}``, or ``{"error": text, "status": RFC 3463}`` for no.  Only cancellation passes through.
+
+    `identity` is who asks; None is nobody, who may do nothing.
+    """
+    who = "nobody" if identity is None else identity.authcid
     try:
         if not isinstance(name, str) or not isinstance(arguments or {}, Mapping):
             raise Refused("an operation has a name and an object of arguments")
         found = find_operation(name)
         given = found.check(arguments or {})
+        if identity is not IN_PROCESS:
+            await _permit(site, found, given, identity, who)
         result = await found.function(site, **given)
         shown = {key: value for key, value in given.items() if key not in found.secret}
-        log.info("operation {operation} {arguments}: done", operation=name, arguments=shown)
+        log.info("operation {operation} {arguments} by {who}: done", operation=name, arguments=shown, who=who)
         return {"result": result}
     except MailError as error:
-        log.info("operation {operation}: {text}", operation=name, text=str(error))
+        log.info("operation {operation} by {who}: {text}", operation=name, who=who, text=str(error))
         return {"error": str(error), "status": error.status}
     except Exception:
         incident = secrets.token_hex(4)
-        log.failure("operation {operation} failed: incident {incident}", operation=name, incident=incident)
+        log.failure(
+            "operation {operation} by {who} failed: incident {incident}", operation=name, who=who, incident=incident
+        )
         return {"error": f"internal error, incident {incident} in the log", "status": "4.3.0"}
+
+
+async def _permit(
+    site: Any, operation: Operation, given: Mapping[str, Any], identity: Identity | None, who: str
+) -> None:
+    """Raises AccessDenied, TryLater."""
+    resource = operation.resource(given)
+    verdict = await site.authorizer.permits(identity, f"admin.{operation.name}", resource)
+    if verdict.action == "tempfail":
+        raise TryLater(verdict.text or None, verdict.status or None)
+    if verdict.action != "accept":
+        what = f"{operation.name} {resource}" if resource else f"{operation.name} on the whole site"
+        raise AccessDenied(f"{who} may not {what}: {verdict.rule or verdict.text or 'denied'}")
 
 
 def needs_server(name: str) -> bool:

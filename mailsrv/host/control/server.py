@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import Refused
 from ...parts import did_you_mean
 from ..config.derive import limits_of
-from .table import operation
+from .table import of_server, operation
 
 
 def _facts(site: Any, name: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ async def list_servers(site: Any) -> list[dict[str, Any]]:
     return [_facts(site, name) for name in site.servers]
 
 
-@operation("server.show", running=True)
+@operation("server.show", running=True, resource=lambda given: of_server(given, "name"))
 async def show(site: Any, name: str) -> dict[str, Any]:
     """One virtual server with its limits."""
     if name not in site.servers:

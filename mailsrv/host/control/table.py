@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
 
+from ...auth.patterns import fold
 from ...errors import Refused
 from ...parts import did_you_mean
+from ..config.values import HOSTNAME
+from .common import address_of
 
 Function = Callable[..., Coroutine[Any, Any, Any]]
+#: What an operation is done to, from its checked arguments: "" (the site), "domain/NAME", "server/ID", "user/ADDRESS".
+Resource = Callable[[Mapping[str, Any]], str]
 
 #: Annotation -> (what it is called, test).
 _TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
@@ -32,16 +37,49 @@ _TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
+def whole_site(arguments: Mapping[str, Any]) -> str:
+    """The resource of what is done to no single thing."""
+    return ""
+
+
+def of_address(arguments: Mapping[str, Any], key: str = "address") -> str:
+    """The resource of what is done to an account or alias.  Raises Refused."""
+    return f"user/{fold(str(address_of(arguments[key])))}" if arguments.get(key) else ""
+
+
+def of_domain(arguments: Mapping[str, Any], key: str = "domain") -> str:
+    """The resource of what is done to a domain; "" without one.  Raises Refused."""
+    try:
+        return f"domain/{HOSTNAME.read(arguments[key])}" if arguments.get(key) else ""
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def of_server(arguments: Mapping[str, Any], key: str = "server") -> str:
+    """The resource of what is done to a virtual server; "" without one."""
+    return f"server/{arguments[key]}" if arguments.get(key) else ""
+
+
+_BY_PARAMETER: dict[str, Resource] = {"address": of_address, "domain": of_domain, "server": of_server}
+
+
+def resource_by(parameters: Iterable[str]) -> Resource:
+    """How the resource is found where nothing else is said."""
+    named = [_BY_PARAMETER[name] for name in parameters if name in _BY_PARAMETER]
+    return named[0] if len(named) == 1 else whole_site
+
+
 @frozen
 class Operation:
     """One operation.  `parameters` maps a name to (annotation, must be given); `secret` ones are never logged;
-    `running`: makes sense only for a server that runs."""
+    `running`: makes sense only for a server that runs; `resource` tells what roles must cover."""
 
     name: str
     function: Function
     parameters: Mapping[str, tuple[Any, bool]]
     secret: frozenset[str]
     running: bool
+    resource: Resource = whole_site
 
     @property
     def text(self) -> str:
@@ -66,8 +104,14 @@ class Operation:
 OPERATIONS: dict[str, Operation] = {}
 
 
-def operation(name: str, *, secret: tuple[str, ...] = (), running: bool = False) -> Callable[[Function], Function]:
-    """Register a coroutine function as the operation "noun.verb"."""
+def operation(
+    name: str, *, secret: tuple[str, ...] = (), running: bool = False, resource: Resource | None = None
+) -> Callable[[Function], Function]:
+    """Register a coroutine function as the operation "noun.verb".
+
+    Without `resource`: the one parameter of `address`, `domain`, `server` says what it is done to; with none of them,
+    or several, it is done to the site.
+    """
 
     def register(function: Function) -> Function:
         """Read its signature."""
@@ -80,7 +124,8 @@ def operation(name: str, *, secret: tuple[str, ...] = (), running: bool = False)
             parameters[parameter.name] = (annotation, parameter.default is inspect.Parameter.empty)
         if name in OPERATIONS:
             raise TypeError(f"{name} is registered twice")
-        OPERATIONS[name] = Operation(name, function, parameters, frozenset(secret), running)
+        found = resource or resource_by(parameters)
+        OPERATIONS[name] = Operation(name, function, parameters, frozenset(secret), running, found)
         return function
 
     return register

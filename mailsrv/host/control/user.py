@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -43,7 +43,13 @@ async def add(site: Any, address: str, password: str) -> dict[str, Any]:
     return _facts(await admin_of(site).add_account(where, encoded, secrets))
 
 
-@operation("user.import", secret=("accounts",))
+def _imported(arguments: Mapping[str, Any]) -> str:
+    """The resource of an import: the one domain of all accounts, or the site.  Raises Refused."""
+    domains = {address_of(one.get("address", "")).domain for one in arguments["accounts"][:MAX_IMPORT]}
+    return f"domain/{domains.pop()}" if len(domains) == 1 else ""
+
+
+@operation("user.import", secret=("accounts",), resource=_imported)
 async def import_many(site: Any, accounts: list[dict[str, str]]) -> dict[str, Any]:
     """Add many accounts: objects with "address" and "password", or "password_hash": an encoded argon2 hash, or one
     of another server with its scheme, as {SSHA256}... (it becomes argon2 at the first login).

@@ -1,26 +1,35 @@
 """The control wire: JSON lines over a UNIX socket (floor 4).
 
 A request is ``{"id": any, "operation": "noun.verb", "arguments": {...}}``, answered in order by one line
-``{"id": the same, "result": ...}`` or ``{"id": ..., "error": text, "status": "5.x.y"}``.  Who can open the socket (mode
-0600) may do everything.
+``{"id": the same, "result": ...}`` or ``{"id": ..., "error": text, "status": "5.x.y"}``.  Only the server's user and
+root can open the socket (mode 0600), and with `site.control_group` that group (0660).  The system says which user is
+at the other end, and the authorizer what that user may do.
 """
 
 from __future__ import annotations
 
+import grp
 import json
+import os
 import socket
 import stat
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...errors import MailError
+from ...auth.roles import unix_identity
+from ...errors import ConfigError, MailError
+from ...values import Identity
 from .run import run
+
+log = Logger()
 
 #: One request; what does not fit is answered and the connection closed.
 MAX_REQUEST = 2 * 2**20
@@ -51,9 +60,11 @@ class ControlProtocol(Protocol):
         self._task: Deferred[Any] | None = None
         self._closing = False
         self._timer: Any = None
+        self._identity: Identity | None = None
 
     def connectionMade(self) -> None:
-        """Count it; turn away too many."""
+        """Count it; turn away too many; see who it is."""
+        self._identity = self.factory.identify(self.transport)
         self.factory.connections.add(self)
         if len(self.factory.connections) > MAX_CONNECTIONS:
             self._end("too many control connections")
@@ -105,7 +116,7 @@ class ControlProtocol(Protocol):
         if not isinstance(request, Mapping):
             self._write({"id": None, "error": "a request is one JSON object on a line", "status": "5.5.2"})
             return
-        answer = await run(self.factory.site, request.get("operation"), request.get("arguments"))
+        answer = await run(self.factory.site, request.get("operation"), request.get("arguments"), self._identity)
         self._write({"id": request.get("id"), **answer})
 
     def _done(self, result: Any) -> Any:
@@ -149,14 +160,38 @@ class ControlProtocol(Protocol):
         self._timer = None
 
 
+def peer_of(transport: Any) -> Identity | None:
+    """The UNIX user at the other end of a connection, as the system says it; None when it does not."""
+    try:
+        octets = transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except (AttributeError, OSError):
+        return None
+    uid = _CREDENTIALS.unpack(octets)[1]
+    return unix_identity(uid)
+
+
+def own_user(transport: Any) -> Identity:
+    """Who it must be where the system does not say: nobody but the server's user (and root) can open the socket."""
+    return unix_identity(os.geteuid())
+
+
+#: struct ucred: pid, uid, gid (unix(7)).
+_CREDENTIALS = struct.Struct("iII")
+#: Whether the system tells who is at the other end.
+TELLS = hasattr(socket, "SO_PEERCRED")
+
+
 class ControlFactory(Factory):
-    """Serves the operations of one site."""
+    """Serves the operations of one site; `identify(transport)` says who is at the other end."""
 
     protocol = ControlProtocol
     noisy = False
 
-    def __init__(self, site: Any, reactor: Any) -> None:
+    def __init__(
+        self, site: Any, reactor: Any, identify: Callable[[Any], Identity | None] = peer_of if TELLS else own_user
+    ) -> None:
         self.site = site
+        self.identify = identify
         self.reactor = reactor
         self.connections: set[ControlProtocol] = set()
 
@@ -166,17 +201,52 @@ class ControlFactory(Factory):
             connection.close()
 
 
-def listen(reactor: Any, path: Path, factory: ControlFactory) -> Any:
-    """Listen on the socket, mode 0600; gives Twisted's port.  Raises OSError.
+def listen(reactor: Any, path: Path, factory: ControlFactory, group: str = "") -> Any:
+    """Listen on the socket, mode 0600, or 0660 for the UNIX `group`; gives Twisted's port.
 
-    The caller holds the lock of the data folder, so a socket that is there is left over from a crash.
+    Raises ConfigError for a group that cannot be, OSError.  The caller holds the lock of the data folder, so a socket
+    that is there is left over from a crash.
     """
+    gid = _group(group) if group else None
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         path.unlink()
     try:
-        return reactor.listenUNIX(str(path), factory, mode=0o600)
+        port = reactor.listenUNIX(str(path), factory, mode=0o600)
     except CannotListenError as error:
         raise OSError(str(error)) from error
+    if gid is not None:
+        try:
+            _open_to(path, gid, group)
+        except ConfigError:
+            port.stopListening()
+            raise
+    return port
+
+
+def _group(name: str) -> int:
+    """The id of a group.  Raises ConfigError."""
+    if not TELLS:
+        raise ConfigError("this system does not tell who opens a socket: leave it out", key="site.control_group")
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError(f'there is no UNIX group "{name}"', key="site.control_group") from None
+
+
+def _open_to(path: Path, gid: int, group: str) -> None:
+    """Let a group open the socket; nobody else could meanwhile.  Raises ConfigError."""
+    try:
+        os.chown(path, -1, gid)
+        path.chmod(0o660)
+        folder = path.parent.stat()
+    except OSError as error:
+        text = f'the socket cannot be given to the group "{group}": {error.strerror}; the server must be a member'
+        raise ConfigError(text, key="site.control_group") from error
+    if not folder.st_mode & (stat.S_IXOTH | (stat.S_IXGRP if folder.st_gid == gid else 0)):
+        log.warn(
+            "the group {group} cannot reach {path} through its folder: set site.control to a place that it can",
+            group=group, path=str(path),
+        )  # fmt: skip
 
 
 class Client:
