@@ -14,7 +14,8 @@ What counts:
   log in to it between guesses at others.  And in a window no more is forgiven than leads to a ban: else who shares
   an address with the owner (NAT) could guess for ever, since the owner's programs log in all the time.
 * Names that nobody has count like others, so nothing tells them apart.
-* Guesses that are under way when a ban begins are still answered, those that wait for their turn are not.
+* Guesses that are under way when a ban begins are still answered (`max_connections_per_address` bounds them); those
+  that wait for their turn are not.
 
 All is in memory, bounded (`guard_tables`), and gone with a restart.
 """
@@ -29,7 +30,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from ..errors import Refused, TryLater
-from .guard_tables import MAX_GUESSES, Ban, Bans, Familiar, Guesses, Rates, subject_of
+from .guard_tables import MAX_PER_ADDRESS, Ban, Bans, Familiar, Guesses, Rates, subject_of
 
 log = Logger()
 
@@ -67,18 +68,20 @@ class Guard:
         self.settings = settings
         self.refused = 0
         self._monotonic, self._wall = monotonic, wall
-        self._most = min(settings.per_address or MAX_GUESSES, MAX_GUESSES)
-        self._guesses = Guesses(settings.window, random)
+        # Without a limit for addresses the last 100 guesses are known, to count repeated ones once for the account.
+        self._most = min(settings.per_address or 100, MAX_PER_ADDRESS)
+        self._guesses = Guesses(settings.window, random, self._most)
         self._rates = Rates(settings.window)
         self._familiar = Familiar()
         self._banned, self._slowed = Bans("address"), Bans("account")
+        self._last = ("", "")
 
     # ------------------------------------------------------------ asked by every login
 
     def admit(self, address: str) -> None:
         """Before anything is checked.  Raises TryLater for an address that is banned."""
         if self._banned:
-            self._turn_away(address, subject_of(address))
+            self._turn_away(address, self._subject(address))
 
     async def account(self, login: str, address: str, sleep: Sleep) -> None:
         """Before an authenticator is asked; waits with `sleep(seconds)` where the account is slowed.
@@ -87,7 +90,7 @@ class Guard:
         """
         if not self._banned and not self._slowed:
             return
-        where, now = subject_of(address), self._monotonic()
+        where, now = self._subject(address), self._monotonic()
         self._turn_away(address, where)
         held = self._slowed.get(login, now)
         if held is None or not where or self._familiar.knows(where, login, now):
@@ -107,7 +110,7 @@ class Guard:
 
     def failed(self, address: str, login: str, guess: bytes) -> None:
         """A wrong guess; `guess` are octets that stand for what was tried, `login` is "" when it had no name."""
-        where = subject_of(address)
+        where = self._subject(address)
         settings = self.settings
         if not where or (settings.per_address is None and settings.per_account is None):
             return
@@ -128,12 +131,12 @@ class Guard:
 
     def succeeded(self, address: str, login: str) -> None:
         """A right login."""
-        where = subject_of(address)
+        where = self._subject(address)
         if where and login:
-            self._familiar.add(where, login, self._monotonic())
+            now = self._monotonic()
+            self._familiar.add(where, login, now)
             if where in self._guesses:
-                name = self._guesses.tag(login.encode("utf-8", "surrogatepass"))
-                self._guesses.forgive(where, name, self._most)
+                self._guesses.forgive(where, self._guesses.tag(login.encode("utf-8", "surrogatepass")), now)
 
     # ------------------------------------------------------------ asked by people
 
@@ -162,6 +165,12 @@ class Guard:
         return self._banned.begin(where, 0, seconds, self._monotonic(), self._wall(), double=False)
 
     # ------------------------------------------------------------ inside
+
+    def _subject(self, address: str) -> str:
+        """`subject_of`; the same address is asked for three times in a login."""
+        if self._last[0] != address:
+            self._last = (address, subject_of(address))
+        return self._last[1]
 
     def _turn_away(self, address: str, where: str) -> None:
         if self._banned.get(where, self._monotonic()) is not None and not self._exempt(address, where):

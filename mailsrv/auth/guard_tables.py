@@ -18,8 +18,8 @@ from ..errors import TryLater
 
 #: Addresses with wrong guesses; accounts with such; pairs of account and familiar address; bans of a kind.
 MAX_ADDRESSES, MAX_ACCOUNTS, MAX_FAMILIAR, MAX_BANS = 100_000, 100_000, 100_000, 100_000
-#: Wrong guesses that can be told apart from one address in a window; more count as this many.
-MAX_GUESSES = 1000
+#: Wrong guesses of all addresses together, 24 octets each; and the largest limit for one address.
+MAX_GUESSES, MAX_PER_ADDRESS = 1_000_000, 1000
 #: Addresses of one account, so that nobody can push out those of others by logging in from everywhere.
 FAMILIAR_PER_ACCOUNT = 16
 FAMILIAR_SECONDS = 30 * 86400.0
@@ -28,9 +28,8 @@ DAY = 86400.0
 #: less than clients and `login_timeout` do.
 PACE, PLACES = 5.0, 6
 
-#: One guess: when, a tag of the login (`_FORGIVEN` when it counts no more), a tag of login and guess.
+#: One guess: when, a tag of the login (another one when it is forgiven), a tag of login and guess.
 _GUESS = Struct(">d8s8s")
-_FORGIVEN = bytes(8)
 
 #: IPv4 in IPv6: mapped (RFC 4291 section 2.5.5.2), and as a translator shows it (RFC 6052 section 2.1; a server behind
 #: one sees the whole IPv4 world in one /64).
@@ -54,14 +53,32 @@ def subject_of(address: str) -> str:
 
 
 class Guesses:
-    """Wrong guesses by address, for a window of seconds that moves along.  `random(n)` gives n octets."""
+    """Wrong guesses by address, for a window of seconds that moves along.
 
-    def __init__(self, window: float, random: Callable[[int], bytes], addresses: int = MAX_ADDRESSES) -> None:
-        self._window, self._key, self._bound = window, random(32), addresses
+    `random(n)` gives n octets.  Of one address `most` count and `most` can be forgiven; beyond `addresses` and
+    `guesses` the address goes that failed the longest ago.
+    """
+
+    def __init__(
+        self,
+        window: float,
+        random: Callable[[int], bytes],
+        most: int,
+        addresses: int = MAX_ADDRESSES,
+        guesses: int = MAX_GUESSES,
+    ) -> None:
+        self._window, self._most = window, most
+        self._key, self._forgiven = random(32), random(8)
+        self._addresses, self._octets = addresses, guesses * _GUESS.size
         self._records: OrderedDict[str, bytes] = OrderedDict()
+        self._held = 0
 
     def __len__(self) -> int:
-        return len(self._records)
+        """Guesses."""
+        return self._held // _GUESS.size
+
+    def __contains__(self, address: str) -> bool:
+        return address in self._records
 
     def tag(self, octets: bytes) -> bytes:
         """8 octets that nobody else can compute."""
@@ -73,34 +90,31 @@ class Guesses:
         `login` is a tag.
         """
         self._expire(now)
-        records = self._records
-        record = self._alive(records.pop(address, b""), now)
+        record = self._alive(self.forget(address), now)
         tag = self.tag(login + guess)
         repeated = tag in record
         if not repeated:
-            record = record[-2 * MAX_GUESSES * _GUESS.size :] + _GUESS.pack(now, login, tag)
-        while len(records) >= self._bound:
-            records.popitem(last=False)
-        records[address] = record
-        return None if repeated else _counting(record)
+            record = record[-(2 * self._most - 1) * _GUESS.size :] + _GUESS.pack(now, login, tag)
+        while self._records and (len(self._records) >= self._addresses or self._held + len(record) > self._octets):
+            self._held -= len(self._records.popitem(last=False)[1])
+        self._records[address] = record
+        self._held += len(record)
+        return None if repeated else len(record) // _GUESS.size - record.count(self._forgiven)
 
-    def forgive(self, address: str, login: bytes, most: int) -> None:
-        """Wrong guesses at this login from the address count no more; at most `most` of a window are forgiven."""
-        record = bytearray(self._records[address])
-        starts = range(_GUESS.size - 16, len(record), _GUESS.size)
-        left = most - sum(1 for at in starts if record[at : at + 8] == _FORGIVEN)
-        for at in starts:
-            if left > 0 and record[at : at + 8] == login:
-                record[at : at + 8] = _FORGIVEN
-                left -= 1
-        self._records[address] = bytes(record)
+    def forgive(self, address: str, login: bytes, now: float) -> None:
+        """Wrong guesses at this login from the address count no more, up to `most` in a window."""
+        record = self._records[address]
+        alive = self._alive(record, now)
+        gone = record[: len(record) - len(alive)]
+        left = max(0, self._most - alive.count(self._forgiven))
+        # The record keeps its place and length: who is forgiven has not failed again.
+        self._records[address] = gone + alive.replace(login, self._forgiven, left)
 
-    def forget(self, address: str) -> None:
-        """All of one address."""
-        self._records.pop(address, None)
-
-    def __contains__(self, address: str) -> bool:
-        return address in self._records
+    def forget(self, address: str) -> bytes:
+        """All of one address; gives what it was."""
+        record = self._records.pop(address, b"")
+        self._held -= len(record)
+        return record
 
     def _alive(self, record: bytes, now: float) -> bytes:
         """Without the guesses that left the window."""
@@ -114,13 +128,7 @@ class Guesses:
         for _ in range(2):
             record = next(iter(self._records.values()), b"")
             if record and _GUESS.unpack_from(record, len(record) - _GUESS.size)[0] <= now - self._window:
-                self._records.popitem(last=False)
-
-
-def _counting(record: bytes) -> int:
-    """How many are not forgiven."""
-    size = _GUESS.size
-    return sum(1 for at in range(size - 16, len(record), size) if record[at : at + 8] != _FORGIVEN)
+                self._held -= len(self._records.popitem(last=False)[1])
 
 
 class Rates:

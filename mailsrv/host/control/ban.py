@@ -1,0 +1,36 @@
+"""Bans: who is kept from guessing passwords (floor 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict
+
+from ...errors import Refused
+from .table import operation
+
+#: Longest ban by hand: 30 days.
+MAX_MINUTES = 30 * 24 * 60
+
+
+@operation("ban.list", running=True)
+async def list_bans(site: Any) -> list[dict[str, Any]]:
+    """Banned addresses, then slowed accounts."""
+    return [asdict(ban) for ban in site.guard.bans()]
+
+
+@operation("ban.lift", running=True)
+async def lift(site: Any, subject: str) -> dict[str, Any]:
+    """End the ban of an address, network or account and forget its failed logins."""
+    wanted = subject.strip().lower()
+    if not site.guard.lift(wanted):
+        raise Refused(f"{wanted!r} is not banned; `mailsrv ban list` tells who is")
+    return {"subject": wanted}
+
+
+@operation("ban.add", running=True)
+async def add(site: Any, address: str, minutes: int) -> dict[str, Any]:
+    """Ban an address (of IPv6: its /64) until that many minutes from now, or the next start."""
+    if not 1 <= minutes <= MAX_MINUTES:
+        raise Refused(f"minutes must be 1 to {MAX_MINUTES}")
+    return asdict(site.guard.ban(address.strip(), minutes * 60.0))
