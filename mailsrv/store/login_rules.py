@@ -58,7 +58,7 @@ def kept(secrets: Mapping[str, str], keep: frozenset[str] | None) -> dict[str, s
 
 def checked_app_password(name: str, digest: str, scopes: Iterable[str]) -> frozenset[str]:
     """The scopes of a new app password.  Raises Refused."""
-    if not 0 < len(name) <= MAX_APP_NAME or not name.isprintable():
+    if not _named(name):
         raise Refused(f"The name of an app password is 1 to {MAX_APP_NAME} printable characters", "5.5.4")
     if not checked_keys(digest):
         raise Refused("An app password needs a digest", "5.5.4")
@@ -74,9 +74,19 @@ def check_new_name(name: str, names: Iterable[str]) -> None:
         raise Refused(f"The account has {MAX_APP_PASSWORDS} app passwords already", "5.3.5")
 
 
+def check_old_name(name: str) -> None:
+    """No app password can have a name that none may be given.  Raises Refused."""
+    if not _named(name):
+        raise no_such_app_password()
+
+
 def no_such_app_password() -> Refused:
     """What removing an unknown one raises."""
     return Refused("The account has no app password of that name", "5.5.4")
+
+
+def _named(name: str) -> bool:
+    return 0 < len(name) <= MAX_APP_NAME and name.isprintable()
 
 
 def _words(words: Iterable[str], limit: int, form: re.Pattern[str], text: str) -> frozenset[str]:

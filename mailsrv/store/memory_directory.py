@@ -211,9 +211,9 @@ class MemoryDirectory(_Lookups):
 
     # IAppPasswords
 
-    async def app_passwords(self, account_id: int) -> list[AppPassword]:
+    async def app_passwords(self, account_id: int) -> tuple[AppPassword, ...]:
         """In the order they were made.  Raises NoSuchRecipient."""
-        return list(self._account(account_id).app_passwords.values())
+        return tuple(self._account(account_id).app_passwords.values())
 
     async def add_app_password(self, account_id: int, name: str, digest: str, scopes: frozenset[str]) -> AppPassword:
         """Raises NoSuchRecipient, Refused."""

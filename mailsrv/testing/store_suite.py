@@ -6,8 +6,8 @@
 
 A store that survives a restart also subclasses `PersistentStoreContract` and gives it `reopen`; one whose memory of
 removals can be made short also subclasses `ShortHistoryContract`.  What the suite asks is written in
-`mailsrv/interfaces.py`; where a rule is shared by all stores it is in `mailsrv/store/names.py`, `keywords.py` and
-`directory_rules.py`.
+`mailsrv/interfaces.py`; where a rule is shared by all stores it is in `mailsrv/store/names.py`, `keywords.py`,
+`directory_rules.py` and `login_rules.py`.  The part about app passwords is for a directory with `IAppPasswords`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ pytest.register_assert_rewrite(
             "copies",
             "delivery",
             "directory",
+            "logins",
             "mailboxes",
             "messages",
             "persistent",
@@ -36,6 +37,7 @@ from .store_suite_changes import ChangesContract, RandomChangesContract, ShortHi
 from .store_suite_copies import CopyContract, ExpungeContract  # noqa: E402
 from .store_suite_delivery import DeliveryContract, WatchContract  # noqa: E402
 from .store_suite_directory import AccountsContract, AliasesContract  # noqa: E402
+from .store_suite_logins import AppPasswordsContract, SecretsContract  # noqa: E402
 from .store_suite_mailboxes import MailboxesContract, RenameContract  # noqa: E402
 from .store_suite_messages import AppendContract, FlagContract  # noqa: E402
 from .store_suite_persistent import PersistentStoreContract  # noqa: E402
@@ -47,6 +49,8 @@ __all__ = ["PersistentStoreContract", "ShortHistoryContract", "StoreContract"]
 class StoreContract(
     AccountsContract,
     AliasesContract,
+    SecretsContract,
+    AppPasswordsContract,
     MailboxesContract,
     RenameContract,
     AppendContract,

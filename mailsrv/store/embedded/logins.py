@@ -16,7 +16,7 @@ import apsw
 from ...errors import NoSuchRecipient
 from ...values import AppPassword
 from .. import login_rules as rules
-from .accounts import account_statement
+from .accounts import ACCOUNT_ROWS, account_statement, packed
 from .operations import Operation
 from .transaction import Transaction
 
@@ -47,11 +47,6 @@ def app_password(row: tuple[Any, ...]) -> AppPassword:
     return AppPassword(number, name, digest, frozenset(scopes.split()), created)
 
 
-def packed(value: Mapping[str, Any]) -> str:
-    """As both JSON columns are kept."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")) if value else ""
-
-
 def _columns(connection: apsw.Connection, account: int, columns: str) -> tuple[Any, ...]:
     """Columns of an account.  Raises NoSuchRecipient."""
     found: tuple[Any, ...] | None = connection.execute(
@@ -66,6 +61,7 @@ class SetPassword(Operation):
     """IAccountAdmin.set_password; with `was` its refresh, whose result it gives."""
 
     __slots__ = ("_account", "_password", "_secrets", "_was")
+    rows = ACCOUNT_ROWS
 
     def __init__(
         self, account: int, password_hash: str, secrets: Mapping[str, str] | None, was: str | None = None
@@ -77,17 +73,15 @@ class SetPassword(Operation):
     def run(self, transaction: Transaction) -> bool:
         """Hash and secrets in one statement.  Raises NoSuchRecipient, not for a refresh."""
         connection = transaction.connection
-        try:
-            password, settings = _columns(connection, self._account, "password, settings")
-        except NoSuchRecipient:
-            if self._was is None:
-                raise
-            password = None
+        sql = "SELECT settings, password FROM account WHERE id=?"
+        found = connection.execute(sql, (self._account,)).fetchone()
         if self._was is not None:
-            self.result = self._was == password
+            self.result = found is not None and found[1] == self._was
             if not self.result:
                 return True
-        secrets = rules.kept(self._secrets, settings_of(settings)[0])
+        elif found is None:
+            raise NoSuchRecipient()
+        secrets = rules.kept(self._secrets, settings_of(found[0])[0])
         connection.execute(
             "UPDATE account SET password=?, secrets=? WHERE id=?", (self._password, packed(secrets), self._account)
         )
@@ -99,6 +93,7 @@ class ChangeSettings(Operation):
     """IAccountAdmin.set_keep and set_denied: one entry of the settings; None takes it away."""
 
     __slots__ = ("_account", "_key", "_value")
+    rows = ACCOUNT_ROWS
 
     def __init__(self, account: int, key: str, value: Iterable[str] | None) -> None:
         super().__init__()
@@ -160,6 +155,7 @@ class RemoveAppPassword(Operation):
         """Raises NoSuchRecipient; Refused when there is none of that name."""
         connection, key = transaction.connection, (self._account, self._name)
         _columns(connection, self._account, "1")
+        rules.check_old_name(self._name)
         connection.execute("DELETE FROM app_password WHERE account=? AND name=?", key)
         if not connection.changes():
             raise rules.no_such_app_password()
