@@ -89,7 +89,9 @@ class Attempt:
         if credentials.scheme == "secret":
             found = await self._proved(credentials)
         else:
-            await self._approach(credentials.username, credentials.password.encode("utf-8", "surrogatepass"))
+            # A certificate says who tries; its user name is only who is asked for, and nobody's login is guessed.
+            tried = "" if credentials.scheme == "certificate" else credentials.username
+            await self._approach(tried, credentials.password.encode("utf-8", "surrogatepass"))
             found = await self._ask(credentials)
         identity = await self._act_as(found) if found.authzid else found
         verdict = await self._door.authorizer.permits(identity, "server.use", self._door.server)

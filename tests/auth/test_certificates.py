@@ -15,12 +15,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
+from mailsrv.auth.attempt import Attempt, Door
 from mailsrv.auth.certificates import MAX_NAMES, MAX_OCTETS, SMTP_UTF8_MAILBOX, _utf8_string, build, names_of
 from mailsrv.errors import AuthenticationFailed
 from mailsrv.interfaces import IAuthenticator
 from mailsrv.store.memory import MemoryStore
 from mailsrv.testing.loop import Loop
-from mailsrv.values import Address, AuthContext, Credentials, DomainFacts, Identity, Peer, TlsFacts
+from mailsrv.values import ACCEPT, Address, AuthContext, Credentials, DomainFacts, Identity, Peer, TlsFacts, Verdict
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 EMAIL, COMMON = x509.NameOID.EMAIL_ADDRESS, x509.NameOID.COMMON_NAME
@@ -183,6 +184,37 @@ def test_the_name_of_another_account_is_left_to_the_authorizer(bed: Bed) -> None
     assert bed.login(ANNA, authzid="bo@example.org") == Identity(
         bed.anna.account_id, "anna@example.org", "bo@example.org"
     )
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_s_104_who_asks_for_another_account_needs_login_as(bed: Bed, granted: bool) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Authorizer:
+        async def permits(self, identity: Identity, action: str, resource: str) -> Verdict:
+            asked.append((identity.authcid, action))
+            return ACCEPT if granted or action == "server.use" else Verdict("reject")
+
+    async def sleep(seconds: float) -> None:
+        raise AssertionError("nobody waits")
+
+    authorizer: Any = Authorizer()
+    door = Door(
+        server="imap/default", authenticators=[bed.part], authorizer=authorizer, directory=bed.directory, sleep=sleep
+    )
+    context = AuthContext("imap", "imap/default", Peer("192.0.2.1"), login_domain="example.org")
+    for credentials in (
+        Credentials("certificate", "bo@example.org", certificate=ANNA),
+        Credentials("certificate", "", authzid="bo@example.org", certificate=ANNA),
+    ):
+        asked.clear()
+        try:
+            found = bed.loop.run(Attempt(door, context).check(credentials))
+        except AuthenticationFailed as error:
+            assert (granted, error.status) == (False, "5.7.1")
+        else:
+            assert granted and found.account_id == bed.bo.account_id
+        assert asked[0] == ("anna@example.org", "login.as")
 
 
 def test_an_alias_in_the_certificate_is_its_account(bed: Bed) -> None:
