@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
 from mailsrv.errors import AuthenticationFailed
-from mailsrv.interfaces import ISaslMechanism
+from mailsrv.interfaces import IClientMechanism, ISaslMechanism
 from mailsrv.values import AuthContext, Challenge, Credentials, Identity, Peer, Verify
 from mailsrv.wire.sasl import NAME_OCTETS, PASSWORD_OCTETS, Login, Plain, decode, mechanisms
 
@@ -128,11 +128,16 @@ def test_decode_reads_what_is_well_formed() -> None:
     assert (decode(b""), decode(b"AA=="), decode(b"+/+/")) == (b"", b"\0", b"\xfb\xff\xbf")
 
 
-def test_mechanisms_keep_their_contract() -> None:
-    assert list(mechanisms()) == ["PLAIN", "LOGIN"]
-    for name, mechanism in mechanisms().items():
+def test_mechanisms_keep_their_contract_and_the_strongest_is_first() -> None:
+    found = mechanisms()
+    assert list(found) == [
+        "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "EXTERNAL", "OAUTHBEARER", "XOAUTH2",
+        "CRAM-MD5", "PLAIN", "LOGIN", "ANONYMOUS",
+    ]  # fmt: skip
+    for name, mechanism in found.items():
         assert verifyObject(ISaslMechanism, mechanism)
-        assert (mechanism.name, mechanism.scheme, mechanism.plaintext) == (name, "password", True)
+        assert verifyObject(IClientMechanism, mechanism)
+        assert mechanism.name == name
 
 
 def test_passwords_are_not_in_the_text_of_values() -> None:
