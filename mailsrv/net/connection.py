@@ -264,14 +264,22 @@ class Connection(Pump):
         self.transport.registerProducer(self, True)
         without_delay(self.transport)
         if self._implicit_tls:
+            # The greeting may say what is offered, and that depends on the client's certificate.
             self.transport.startTLS(self.host.tls_context())
-        self.session.greet()
-        self.flush()
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        if not self._closing:
+            self.session.greet()
+            self.flush()
 
     def handshakeCompleted(self) -> None:
         """Twisted: TLS is up; no facts of it may be believed before."""
         self._certificate = self.transport.getHandle().client_certificate()
         self._shaken = True
+        if self._implicit_tls:
+            self._greet()
 
     def dataReceived(self, data: bytes) -> None:
         """Twisted: octets came."""

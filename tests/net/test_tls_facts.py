@@ -379,6 +379,14 @@ def test_rfc_4422_annex_a_a_certificate_that_verifies_is_told(shared: Bed, versi
     assert line.facts().peer_certificate == ANNA.der
 
 
+def test_rfc_8314_the_greeting_of_implicit_tls_comes_when_the_certificate_is_known(shared: Bed) -> None:
+    line = Line(shared.asking, ANNA)
+    known: list[bool] = []
+    line.server.session.greet = lambda: known.append(line.server.client_certificate())  # type: ignore[method-assign]
+    line.finish()
+    assert known == [True]
+
+
 def test_a_client_without_a_certificate_is_served_as_before(shared: Bed) -> None:
     line = Line(shared.asking).finish()
     assert (line.server.client_certificate(), line.facts().peer_certificate) == (False, None)
