@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import asdict
 
 from ...errors import Refused
-from .table import operation
+from .table import of_address, operation, whole_site
 
 #: Longest ban by hand: 30 days.
 MAX_MINUTES = 30 * 24 * 60
+
+
+def _of_subject(arguments: Mapping[str, Any]) -> str:
+    """The account, for those who look after it; an address of the network concerns the site."""
+    return of_address(arguments, "subject") if "@" in arguments["subject"] else whole_site(arguments)
 
 
 @operation("ban.list", running=True)
@@ -19,7 +25,7 @@ async def list_bans(site: Any) -> list[dict[str, Any]]:
     return [asdict(ban) for ban in site.guard.bans()]
 
 
-@operation("ban.lift", running=True)
+@operation("ban.lift", running=True, resource=_of_subject)
 async def lift(site: Any, subject: str) -> dict[str, Any]:
     """End the ban of an address, network or account and forget its failed logins."""
     wanted = subject.strip().lower()
@@ -28,7 +34,7 @@ async def lift(site: Any, subject: str) -> dict[str, Any]:
     return {"subject": wanted}
 
 
-@operation("ban.add", running=True)
+@operation("ban.add", running=True, resource=whole_site)
 async def add(site: Any, address: str, minutes: int) -> dict[str, Any]:
     """Ban an address (of IPv6: its /64) until that many minutes from now, or the next start."""
     if not 1 <= minutes <= MAX_MINUTES:
