@@ -63,6 +63,8 @@ class Running:
         self.store = MemoryStore(domains=domain_facts(self.options))
         self.directory = self.store.directory
         self.hasher = self
+        self.logins = self
+        self.kept: frozenset[str] = frozenset()
         self.servers: dict[str, Any] = {"smtp/in": self}
         self.state, self.reason, self.bindings = "running", "", ["*:25"]
         self._listener = socket.socket(socket.AF_UNIX)

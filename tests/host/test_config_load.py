@@ -37,7 +37,7 @@ def test_defaults_follow_from_the_role_and_the_site() -> None:
     options = loads('[site]\nhostname = "MX.Example.org."\ndomains = ["example.org", "xn--bcher-kva.example"]\n'
                     '[smtp.a]\n[smtp.b]\nrole = "submission"\nhostname = "out.example.org"\n')
     first, second = options.servers.values()
-    assert first.authentication == {"anonymous", "basic"} and second.authentication == {"basic"}
+    assert first.authentication == {"anonymous", "basic", "sasl"} and second.authentication == {"basic", "sasl"}
     assert (first.hostname, second.hostname) == ("mx.example.org", "out.example.org")
     assert first.default_domain == "example.org"
     assert list(options.domains) == ["example.org", "bücher.example"]
@@ -94,8 +94,10 @@ MISTAKES = [
     ("[smtp.a]\ncertificate = 'defalt'", 2, "smtp.a.certificate", 'did you mean "default"?'),
     ("[smtp.a]\nstartup = 'auto'", 2, "smtp.a.startup", 'one of "automatic", "manual"'),
     ("[smtp.a]\nrole = 'lmtp'", 2, "smtp.a.role", "not in this version"),
-    ("[smtp.a]\nauthentication = ['basic', 'ntlm']", 2, "smtp.a.authentication", "not in this version"),
-    ("[imap.a]\nauthentication = ['sasl']", 2, "imap.a.authentication", "not in this version"),
+    ("[smtp.a]\nauthentication = ['basic', 'kerberos']", 2, "smtp.a.authentication", "none of"),
+    ("[imap.a]\nauthentication = ['anonymous']", 2, "imap.a.authentication", "none of"),
+    ("[limits]\nnever_banned = ['10.0.0.1/8']", 2, "limits.never_banned", "host bits"),
+    ("[limits]\nban_time = 'off'", 2, "limits.ban_time", "duration"),
     ("[imap.a]\nauthentication = ['anonymous']", 2, "imap.a.authentication", 'is none of "basic"'),
     ("[pop3.a]\nauthentication = []", 2, "pop3.a.authentication", "at least one method"),
     ("[smtp.a]\nrole='submission'\nauthentication=['anonymous']", 3, "smtp.a.authentication", 'leave out "anonymous"'),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
-from mailsrv.host.config.derive import domain_facts, limits_of, policies_of
+from mailsrv.host.config.derive import domain_facts, guard_settings, limits_of, login_domains, policies_of
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import (
     SERVER_TABLES,
@@ -24,6 +25,8 @@ from mailsrv.values import DomainFacts
 
 #: Key -> (value as TOML, the field of Limits it is, what that holds then).  Every key of a server must be here.
 CHANGED: dict[str, tuple[Any, str, Any]] = {
+    "users": (["*", "!bob@example.org"], "", None),
+    "relay_users": ([], "", None),
     "title": ("A title", "", None),
     "startup": ("manual", "", None),
     "listen": (["127.0.0.1:2525"], "", None),
@@ -32,7 +35,8 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "certificate": ("second", "", None),
     "require_tls": (True, "", None),
     "login_without_tls": (True, "", None),
-    "authentication": (["basic"], "", None),
+    "ntlm_v1": (True, "", None),
+    "authentication": (["basic", "ntlm"], "", None),
     "role": ("submission", "", None),
     "default_domain": ("other.example.org", "", None),
     "policies": (["relay"], "", None),
@@ -52,7 +56,6 @@ BASE = {
     "imap": "[tls.second]\n[imap.a]\n{}\n",
     "pop3": "[tls.second]\n[pop3.a]\n{}\n",
 }
-SAME_AS_DEFAULT = {("imap", "authentication"), ("pop3", "authentication")}
 EVERY = [(protocol, key) for protocol, table in SERVER_TABLES.items() for key in fields_of(table)]
 
 
@@ -64,9 +67,6 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     before = loads(BASE[protocol].format(more))
     after = loads(BASE[protocol].format(f"{more}\n{key} = {toml(value)}"))
     server, changed = before.servers[f"{protocol}/a"], after.servers[f"{protocol}/a"]
-    if (protocol, key) in SAME_AS_DEFAULT:
-        assert getattr(changed, key) == frozenset(value)
-        return
     assert before != after and getattr(server, key) != getattr(changed, key)
     limits, changed_limits = limits_of(server, before), limits_of(changed, after)
     if limit:
@@ -87,10 +87,16 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     ("", "[auth]\nuse=['directory', 'any']\n[auth.any]\npassword_file='x'"),
     ("", "[tls.default]\ncertificate='x'"),
     ("", "[tls.default]\nkey='x'"),
+    ("", "[site]\ncontrol_group='mail'"),
+    ("", "[role.help]"),
+    *(
+        ("[role.help]", f"[role.help]\n{key}=['{value}']")
+        for key, value in (("members", "unix:bob"), ("actions", "user.*"), ("scope", "domain/example.org"))
+    ),
     ("", "[policy.second]\nuse='relay'"),
     *(
         ("[site]\ndomains=['b.org']", f"[site]\ndomains=['b.org']\n[domain.'b.org']\n{key}={value!r}")
-        for key, value in (("subaddress", "-"), ("catch_all", "me@b.org"))
+        for key, value in (("subaddress", "-"), ("catch_all", "me@b.org"), ("netbios", "CORP"))
     ),
 ], ids=lambda text: text)
 def test_every_option_of_the_site_makes_a_difference(before: str, after: str) -> None:
@@ -100,9 +106,28 @@ def test_every_option_of_the_site_makes_a_difference(before: str, after: str) ->
 def test_every_option_of_the_site_is_in_the_test_above() -> None:
     keys = {key for table in (SiteTable, DomainTable, LimitsTable, CertificateTable) for key in fields_of(table)}
     assert keys == {
-        "hostname", "domains", "data", "control", "kind", "subaddress", "catch_all", "append_limit", "certificate",
-        "key",
+        "hostname", "domains", "data", "control", "control_group", "kind", "subaddress", "catch_all", "netbios",
+        "append_limit", "failed_logins_per_address", "failed_logins_per_account", "failed_login_window", "ban_time",
+        "never_banned", "certificate", "key", "client_ca",
     }
+
+
+@pytest.mark.parametrize(("key", "value", "held"), [
+    ("failed_logins_per_address", 7, ("per_address", 7)),
+    ("failed_logins_per_address", "off", ("per_address", None)),
+    ("failed_logins_per_account", 8, ("per_account", 8)),
+    ("failed_login_window", "2m", ("window", 120.0)),
+    ("ban_time", "1h", ("ban", 3600.0)),
+    ("never_banned", ["192.0.2.7", "2001:db8::/32"], ("never", (ip_network("192.0.2.7"), ip_network("2001:db8::/32")))),
+])
+def test_the_guard_is_set_up_by_the_limits(key: str, value: Any, held: tuple[str, Any]) -> None:
+    settings = guard_settings(loads(f"[limits]\n{key} = {toml(value)}"))
+    assert getattr(settings, held[0]) == held[1] != getattr(guard_settings(loads("")), held[0])
+
+
+def test_what_stands_for_a_domain_in_a_login_name() -> None:
+    site = loads("[site]\ndomains = ['example.org', 'a.test', 'a.example', 'c.test']\n[domain.'c.test']\nnetbios = 'CORP'")
+    assert login_domains(site) == {"example": "example.org", "a": "", "c": "c.test", "corp": "c.test"}
 
 
 def test_every_option_has_a_kind_and_a_help_text() -> None:

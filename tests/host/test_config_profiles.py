@@ -43,7 +43,7 @@ def test_the_profile_default_is_what_the_defaults_are() -> None:
     options, empty = made("default"), loads("[site]\nhostname='mail.example.org'\ndomains=['example.org']")
     for name, server in empty.servers.items():
         assert options.servers[name] == server
-    assert options.servers["smtp/submission"].authentication == {"basic"}
+    assert options.servers["smtp/submission"].authentication == {"basic", "sasl"}
 
 
 def test_exchange2003_is_the_chapter() -> None:
@@ -53,6 +53,14 @@ def test_exchange2003_is_the_chapter() -> None:
     assert (limits.message_octets, limits.session_octets) == (4096 * 1024, 10240 * 1024)
     assert (limits.recipients, limits.hops, limits.connections) == (64000, 30, None)
     assert {limits_of(server, options).idle_timeout for server in options.servers.values()} == {1800.0}
+    methods = {name: set(server.authentication) for name, server in options.servers.items()}
+    # S-098 and X-6, S-143, S-151.
+    assert methods == {
+        "smtp/default": {"anonymous", "basic", "ntlm"},
+        "imap/default": {"basic", "ntlm"},
+        "pop3/default": {"basic", "ntlm"},
+    }
+    assert options.authenticators[0].options.keep == ("ntlm",)
 
 
 def test_test_is_for_the_loopback_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,6 +58,10 @@ class Hasher:
         """Not a hash."""
         return f"$argon2id${password[::-1]}"
 
+    async def run(self, function: Any, *arguments: Any) -> Any:
+        """Here and now."""
+        return function(*arguments)
+
 
 class Site:
     """What operations know of a site."""
@@ -68,6 +73,7 @@ class Site:
         self.directory = self.store.directory
         self.hasher = Hasher()
         self.servers = {"imap/default": Server()}
+        self.logins = SimpleNamespace(kept=frozenset({"ntlm"}))
 
     async def apply_domains(self, domains: Any) -> None:
         """As the real one."""
