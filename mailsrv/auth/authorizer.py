@@ -202,12 +202,3 @@ def build(options: Any, site: Any) -> AccountsAuthorizer:
 @frozen
 class Options:
     """The authorizer `accounts` has no options of its own: `users` of the servers and [role.NAME] are its rules."""
-
-
-@implementer(IAuthorizer)
-class AllowAccounts:
-    """Every account may use every server (S-104) and relay (S-137); nobody without an account may do anything."""
-
-    async def permits(self, identity: Identity | None, action: str, resource: str) -> Verdict:
-        """See IAuthorizer."""
-        return ACCEPT if identity is not None and action in ("server.use", "server.relay") else DENIED

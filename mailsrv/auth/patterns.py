@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from ..errors import AuthenticationFailed
 from .names import login_address
 
-#: Names of one list, and octets of one pattern: what is longer is a mistake, not a list.
+#: Patterns of one list, and characters of one pattern (`names.LOGIN_OCTETS` of a login hold besides).
 MAX_PATTERNS = 1_000_000
-MAX_OCTETS = 400
+MAX_LENGTH = 400
 
 
 def fold(login: str) -> str:
@@ -25,18 +25,18 @@ def read_pattern(text: str) -> tuple[str, bool]:
 
     A leading "!" takes away.  Raises ValueError with a text that completes "KEY: ...".
     """
-    name = text.removeprefix("!").strip()
+    adds, name = not text.startswith("!"), text.removeprefix("!")
     if name == "*":
-        return name, text == name
+        return name, adds
     prefix = "x" if name.startswith("@") else ""
     try:
-        address = login_address(prefix + name) if len(name.encode("utf-8", "replace")) <= MAX_OCTETS else None
+        address = login_address(prefix + name) if len(name) <= MAX_LENGTH else None
     except AuthenticationFailed:
         address = None
-    local, _, domain = name.rpartition("@")
-    if address is None or not domain or "*" in name or any(c.isspace() for c in name) or local.startswith("!"):
-        raise ValueError(f'"{text[:MAX_OCTETS]}" must be NAME@DOMAIN, @DOMAIN or *, perhaps with "!" before it')
-    return fold(str(address).removeprefix(prefix)), not text.startswith("!")
+    _, at, domain = name.rpartition("@")
+    if address is None or not at or not domain or name.startswith("!") or any(c == "*" or c.isspace() for c in name):
+        raise ValueError(f'"{text[:MAX_LENGTH]}" must be NAME@DOMAIN, @DOMAIN or *, perhaps with "!" before it')
+    return fold(str(address).removeprefix(prefix)), adds
 
 
 class Patterns:

@@ -14,8 +14,9 @@ from zope.interface import implementer
 
 from ..access.relay import RelayPolicy
 from ..auth.attempt import Door
-from ..auth.authorizer import AllowAccounts
+from ..auth.authorizer import AccountsAuthorizer, ServerRules
 from ..auth.offers import Offers
+from ..auth.patterns import Patterns
 from ..errors import AuthenticationFailed
 from ..host.vserver import VirtualServer
 from ..interfaces import IAuthenticator
@@ -62,7 +63,7 @@ class Accounts:
             return None
         if credentials.password != self._password:
             raise AuthenticationFailed()
-        return Identity(stored.account_id, stored.login, credentials.authzid, "PLAIN")
+        return Identity(stored.account_id, stored.login, credentials.authzid, "PLAIN", denied=stored.denied)
 
 
 def _decoy(octets: bytes) -> bytes:
@@ -201,12 +202,18 @@ class Bed:
             "authentication": frozenset({"anonymous", "basic", "ntlm", "sasl"}),
             "authenticators": [Accounts(self.store.directory)],
             "guard": None,
-            "authorizer": AllowAccounts(),
+            "authorizer": None,
+            "users": "*",
+            "relay_users": "*",
         }
         settings = {key: value for key, value in self.settings.items() if key not in logins}
         logins.update((key, value) for key, value in self.settings.items() if key in logins)
         if not isinstance(logins["authentication"], frozenset):
             logins["authentication"] = frozenset((logins["authentication"] or "").split(","))
+        if logins["authorizer"] is None:
+            users, relay_users = (Patterns(logins[key].split(",")) for key in ("users", "relay_users"))
+            rules = {f"{name}/default": ServerRules(name, users, relay_users) for name in _SESSIONS}
+            logins["authorizer"] = AccountsAuthorizer(self.store.directory, rules)
         return settings, logins
 
     def limit(self, **changes: Any) -> None:

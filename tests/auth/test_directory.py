@@ -9,15 +9,11 @@ from typing import Any
 import pytest
 from zope.interface.verify import verifyObject
 
-from mailsrv.auth.authorizer import AllowAccounts
-from mailsrv.auth.authorizer import Options as NoOptions
-from mailsrv.auth.authorizer import build as build_authorizer
 from mailsrv.auth.directory import Options, build
 from mailsrv.auth.hashing import PasswordHasher
-from mailsrv.auth.mechanisms import build_login, build_plain
 from mailsrv.auth.names import login_address
 from mailsrv.errors import AuthenticationFailed
-from mailsrv.interfaces import IAuthenticator, IAuthorizer
+from mailsrv.interfaces import IAuthenticator
 from mailsrv.store.memory import MemoryStore
 from mailsrv.testing.loop import Loop
 from mailsrv.values import Address, AuthContext, Credentials, DomainFacts, Identity, Peer
@@ -169,18 +165,3 @@ def test_decisions_33_a_windows_domain_is_looked_up_first(login: str, domain: st
 def test_decisions_33_a_windows_domain_that_could_mean_several_is_refused(login: str) -> None:
     with pytest.raises(AuthenticationFailed):
         login_address(login, "both.example", DOMAINS)
-
-
-def test_s104_s137_accounts_may_use_and_relay_and_nothing_else() -> None:
-    authorizer = build_authorizer(NoOptions(), None)
-    assert verifyObject(IAuthorizer, authorizer) and isinstance(authorizer, AllowAccounts)
-    somebody, run = Identity(1, "me@example.org"), Loop().run
-    for action in ("server.use", "server.relay"):
-        assert run(authorizer.permits(somebody, action, "smtp/default")).action == "accept"
-        assert run(authorizer.permits(None, action, "smtp/default")).action == "reject"
-    for action in ("admin.user.add", "send.as", "server", "server.use.more", ""):
-        assert run(authorizer.permits(somebody, action, "x")).status == "5.7.1"
-
-
-def test_mechanisms_can_be_named_by_the_configuration() -> None:
-    assert (build_plain(None, None).name, build_login(None, None).name) == ("PLAIN", "LOGIN")
