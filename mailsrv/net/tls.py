@@ -1,7 +1,7 @@
 """TLS of servers (floor 2a): contexts from certificate files, kept until the files change.
 
-TLS 1.2 with forward secrecy and 1.3 only (Twisted's own cipher list).  Session tickets are on: Twisted leaves
-them off, and a resumed handshake costs half.
+TLS 1.2 and 1.3 only, with Twisted's cipher list: forward secrecy is preferred, RSA key exchange and CBC come last, for
+old clients.  Session tickets are on: Twisted leaves them off, and a resumed handshake costs half.
 
 Certificates of clients (`client_ca`) are asked for, never demanded.  One that does not verify ends no handshake: it
 counts as not shown.  Mail programs show whatever they have when a server asks, and those that log in with a password
@@ -30,8 +30,11 @@ log = Logger()
 
 #: How long a context is used before the files are looked at again (seconds).
 _RECHECK = 5.0
-#: Octets of a file of authorities, and how many it may name.
-MAX_FILE, MAX_AUTHORITIES = 2**20, 1000
+#: Octets of a file of authorities, and how many it may hold.
+MAX_FILE, MAX_AUTHORITIES = 2**20, 200
+#: Octets of all their names: they are told to every client, and Twisted sends no more than 32 KiB of a server's first
+#: words, in which the server's own certificates must fit too; the rest would wait for ever.
+MAX_NAMES = 2**14
 #: Certificates that were good, remembered for resumed sessions.
 MAX_KNOWN = 10_000
 #: OpenSSL's number for a fault without one.
@@ -152,6 +155,8 @@ def read_authorities(path: Path) -> list[x509.Certificate]:
     # A file that is being written ends in the middle of one, which is passed over in silence.
     if len(found) != octets.count(_MARK):
         raise ValueError("one of its certificates is damaged")
+    if sum(len(one.subject.public_bytes()) for one in found) > MAX_NAMES:
+        raise ValueError(f"the names in it have more than {MAX_NAMES} octets")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,11 @@ def make(
     usage: x509.ObjectIdentifier | None = None,
     key: Any = None,
     digest: Any = hashes.SHA256(),
+    more: Sequence[x509.NameAttribute[str]] = (),
 ) -> Made:
     """A certificate by `issuer` (None: its own), valid from and to so many days from now."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name), *more])
     now = datetime.datetime.now(datetime.UTC)
     builder = (
         x509.CertificateBuilder(
@@ -519,6 +520,9 @@ def test_a_damaged_file_leaves_the_old_authorities_in_use_and_is_reported_once(
     assert len(complaints) == 2 and "No such file" in complaints[1]
 
 
+LONG = make("x" * 64, ca=True, more=[x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "y" * 64)] * 2)
+
+
 @pytest.mark.parametrize(
     ("octets", "text"),
     [
@@ -526,8 +530,9 @@ def test_a_damaged_file_leaves_the_old_authorities_in_use_and_is_reported_once(
         (b"", "it holds no certificate"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "one of its certificates is damaged"),
         (CA.pem + b"-----BEGIN CERTIFICATE-----\n", "one of its certificates is damaged"),
-        (b"-----BEGIN CERTIFICATE-----\n" * 1001, "more than"),
-        (b"x" * (2**20 + 1), "more than"),
+        (b"-----BEGIN CERTIFICATE-----\n" * 201, "or 200 certificates"),
+        (b"x" * (2**20 + 1), "more than 1048576 octets"),
+        (LONG.pem * 200, "the names in it"),
     ],
 )
 def test_a_file_of_authorities_that_cannot_be_used_is_named_with_its_key(
@@ -540,6 +545,13 @@ def test_a_file_of_authorities_that_cannot_be_used_is_named_with_its_key(
     with pytest.raises(ConfigError, match=text) as caught:
         bed.asks().check()
     assert (caught.value.file, caught.value.key) == (str(bed.ca), "tls.default.client_ca")
+
+
+def test_a_full_file_of_authorities_stops_no_client(bed: Bed) -> None:
+    bed.ca.write_bytes(CA.pem + LONG.pem * 69)
+    assert len(read_authorities(bed.ca)) == 70
+    for version in (V12, V13):
+        assert Line(bed.asking, ANNA, version=version).finish().server.client_certificate()
 
 
 def test_a_file_may_hold_several_authorities(bed: Bed) -> None:
