@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..interfaces import IAppPasswords
 from ..numbers import UidSet
 from ..values import DomainFacts, Placement
 from .store_suite_base import ALL, DOMAINS, StoreCase, add, address, message, octets_of, remove
@@ -142,6 +143,34 @@ class PersistentStoreContract(StoreCase):
         assert not self.run(directory.credentials("bob@example.net")).enabled
         self.run(directory.set_domains([DomainFacts("example.net")]))
         assert self.run(directory.credentials("anna@example.org")) is None
+
+    def test_logins_survive(self) -> None:
+        """Secrets, kinds that are kept, what is denied, app passwords: as they were, forgotten ones stay forgotten."""
+        directory, secrets = self.store.directory, {"scram-sha-256": "s", "ntlm": "n"}
+        anna, bob = self.new_account("anna", "one"), self.new_account("bob", "one")
+        self.run(directory.set_password(anna.account_id, "two", secrets))
+        self.run(directory.set_password(bob.account_id, "two", secrets))
+        self.run(directory.set_keep(bob.account_id, frozenset({"scram-sha-256"})))
+        self.run(directory.set_denied(bob.account_id, frozenset({"pop3", "smtp/submission"})))
+        assert self.run(directory.refresh(bob.account_id, "two", "three", {"scram-sha-256": "s3"}))
+        apart = IAppPasswords.providedBy(directory)
+        if apart:
+            for name in ("phone", "lost", "printer"):
+                self.run(directory.add_app_password(anna.account_id, name, "d", frozenset({"smtp"})))
+            self.run(directory.remove_app_password(anna.account_id, "lost"))
+        logins = ("anna@example.org", "bob@example.org")
+        before = [self.run(directory.credentials(login)) for login in logins]
+        accounts = self.run(directory.accounts())
+        assert before[0].secrets == secrets and before[1].secrets == {"scram-sha-256": "s3"}
+        for _ in range(2):
+            self.restart()
+            directory = self.store.directory
+            assert [self.run(directory.credentials(login)) for login in logins] == before
+            assert self.run(directory.accounts()) == accounts
+        if apart:
+            assert [kept.name for kept in before[0].app_passwords] == ["phone", "printer"]
+            made = self.run(directory.add_app_password(anna.account_id, "lost", "d", frozenset()))
+            assert made.id > max(kept.id for kept in before[0].app_passwords)
 
     def test_removed_account_stays_removed(self) -> None:
         """Its mail does not come back with a new account of that address."""

@@ -403,14 +403,15 @@ def test_older_schema_is_upgraded(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> 
     """decisions 7: in one transaction, after a copy of the index; a failing step leaves all as it was."""
     bed.deliver(1)
     bed.close()
-    monkeypatch.setattr(schema, "VERSION", 2)
-    monkeypatch.setitem(schema.UPGRADES, 1, "CREATE TABLE later (x); INSERT INTO nowhere VALUES (1);")
+    present = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", present + 1)
+    monkeypatch.setitem(schema.UPGRADES, present, "CREATE TABLE later (x); INSERT INTO nowhere VALUES (1);")
     with pytest.raises(StoreUnavailable):
         Bed(bed.path)
-    monkeypatch.setitem(schema.UPGRADES, 1, "CREATE TABLE later (x);")
+    monkeypatch.setitem(schema.UPGRADES, present, "CREATE TABLE later (x);")
     bed.__init__(bed.path)  # type: ignore[misc]
-    assert any("upgraded" in line and "index.db.v1" in line for line in bed.store.report)
-    assert (bed.path / "index.db.v1").stat().st_size
+    assert any("upgraded" in line and f"index.db.v{present}" in line for line in bed.store.report)
+    assert (bed.path / f"index.db.v{present}").stat().st_size
     assert list(bed.octets(bed.open()).values()) == [body(1)]
 
 
@@ -466,7 +467,9 @@ def test_a_store_of_version_1_is_read(tmp_path: Path) -> None:
     with tarfile.open(HERE / "data" / "store-v1.tar.xz") as archive:
         archive.extractall(tmp_path / "data", filter="data")
     bed = Bed(tmp_path / "data", purge_after=None)
-    assert bed.store.report == []
+    assert bed.store.report == [
+        f"schema upgraded from 1 to {schema.VERSION}; the index as it was is in index.db.v1"
+    ]
     inbox, copies = bed.open(), bed.open("Archive")
     assert bed.octets(inbox) == {1: body(0), 2: body(1), 3: body(2), 5: body(4)}
     assert list(bed.octets(copies).values()) == [body(1), body(2)]

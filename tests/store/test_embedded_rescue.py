@@ -34,6 +34,13 @@ def furnish(bed: Bed) -> None:
     directory = bed.store.directory
     bed.run(directory.add_alias(Address("team", "example.org"), [Address("a", "example.org")]))
     bed.run(directory.set_enabled(other.account_id, False))
+    bed.run(directory.set_password(bed.account_id, "new hash", {"scram-sha-256": "keys", "ntlm": "keys"}))
+    bed.run(directory.set_keep(other.account_id, frozenset({"ntlm"})))
+    bed.run(directory.set_denied(other.account_id, frozenset({"pop3", "smtp/submission"})))
+    for account_id in (bed.account_id, gone.account_id):
+        for name in ("phone", "lost", "Büro"):
+            bed.run(directory.add_app_password(account_id, name, "digest", frozenset({"smtp", "imap"})))
+    bed.run(directory.remove_app_password(bed.account_id, "lost"))
     account = bed.run(bed.store.account(bed.account_id))
     bed.run(account.create("Projects/ü", b"\\Flagged"))
     bed.run(account.create("Old"))
@@ -73,7 +80,7 @@ def same_but_modseq(picture: dict[Any, Any]) -> dict[Any, Any]:
 
 @pytest.mark.parametrize("compacted", [False, True])
 def test_rescue_equals_the_original(bed: Bed, tmp_path: Path, compacted: bool) -> None:
-    """After a clean close: accounts, passwords, aliases, names, ids, UIDs, flags, MODSEQs, dates, contents."""
+    """After a clean close: accounts with all for their logins, aliases, names, ids, UIDs, flags, MODSEQs, contents."""
     furnish(bed)
     if compacted:
         assert bed.run(bed.store.compact()) > 0

@@ -106,13 +106,15 @@ def _recover_tail(file: SegmentFile, connection: apsw.Connection, report: list[s
     known = {ordinal for (ordinal,) in connection.execute(
         "SELECT DISTINCT ordinal FROM message WHERE segment=?", (number,))}
     committed = schema.value(connection, "log")
-    orphans, octets, last = 0, 0, -1
+    orphans, octets, last, unknown = 0, 0, -1, False
     for found in file.scan(progress):
         file.places.add(found.ordinal, found.start, found.body)
         last = found.ordinal
-        if found.kind == records.CONTENT and number << 32 | last >= committed and last not in known:
-            orphans += 1
-            octets += found.end - found.start
+        if number << 32 | last >= committed:
+            unknown = unknown or found.kind == records.CHANGES
+            if found.kind == records.CONTENT and last not in known:
+                orphans += 1
+                octets += found.end - found.start
         known.discard(last)
     name = file.path.name
     if progress.damaged:
@@ -125,6 +127,10 @@ def _recover_tail(file: SegmentFile, connection: apsw.Connection, report: list[s
         with connection:
             connection.execute(schema.ADD_DEAD, (number, octets, now))
             schema.set_value(connection, "log", number << 32 | last + 1)
+    if unknown:
+        # A change that was never acknowledged: the next catalogue overrules it, so that no rescue brings it back.
+        with connection:
+            schema.set_value(connection, "changes", 1 + schema.value(connection, "changes"))
     if known:
         report.append(f"{name}: {len(known)} contents are missing that messages refer to")
     file.end = progress.end
