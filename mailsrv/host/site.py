@@ -271,6 +271,7 @@ class Site(MultiService):
             "maildrops": self.maildrops,
             "login_domain": server.login_domain or self.first_domain(),
             "require_tls": server.require_tls,
+            "ntlm_ok": getattr(server, "ntlm_ok", False),
             "tls_available": server.certificate in self.options.certificates,
         }
 
@@ -281,6 +282,7 @@ class Site(MultiService):
         return lambda: part.build(choice.options, self)
 
     def first_domain(self) -> str:
+        """Completes names where nothing else is said."""
         return next(iter(self.options.domains), "localhost")
 
     async def sleep(self, seconds: float) -> None:

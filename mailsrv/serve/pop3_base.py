@@ -50,6 +50,7 @@ class Pop3Base(Session):
         #: A multi-line response is half written: no other line may get into it.
         self.streaming = False
         self.user_name = ""
+        self._says_ok = False
         self.held: int | None = None
         #: Octets said since the last drain, commands since the last breath.
         self._said = self._turn = 0

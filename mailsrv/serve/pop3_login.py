@@ -79,11 +79,14 @@ class Pop3Login(Pop3Base):
         if reason:
             self.say(b"-ERR Not without TLS, use STLS\r\n" if reason == "tls" else b"-ERR No such mechanism here\r\n")
             return
+        self._says_ok = self.services.ntlm_ok and event.mechanism == "NTLM"
         await self._enter(lambda: self.login(event.mechanism, event.initial, self._ask, self._open))
 
     async def _ask(self, challenge: bytes) -> bytes | None:
         self.engine.expect_response()
-        self.say(b"+ " + b2a_base64(challenge, newline=False) + b"\r\n")
+        # QUIRK: Microsoft's clients wait for +OK after AUTH NTLM ([MS-POP3] section 2.2); curl takes that for an end.
+        plus = b"+OK" if self._says_ok and not challenge else b"+ "
+        self.say(plus + b2a_base64(challenge, newline=False) + b"\r\n")
         event = await self.connection.next_event()
         if isinstance(event, e.Response):
             return event.octets

@@ -64,6 +64,8 @@ class Services:
     decoy: Callable[[bytes], bytes] = bytes
     require_tls: bool = False
     tls_available: bool = True
+    #: POP3: AUTH NTLM is answered with +OK.
+    ntlm_ok: bool = False
     #: Minutes east of UTC of the server's own dates.
     zone: int = 0
     counters: dict[str, int] = field(factory=dict)

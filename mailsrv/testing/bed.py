@@ -75,8 +75,8 @@ class Bed:
     """`bed.connect("imap")` gives a client; `bed.settle()` lets everything happen that can happen now.
 
     Accounts me@example.org and you@example.org, password "secret".  `settings` are attributes of `Services`
-    and `authentication` (the methods), `authenticators`, `authorizer`, `login_without_tls`, `guard`; `limits` of `Limits`; both
-    hold for all servers of the bed and may be given before the first `connect`.
+    and `authentication` (the methods), `authenticators`, `authorizer`, `login_without_tls`, `guard`;
+    `limits` of `Limits`; both hold for all servers of the bed and may be given before the first `connect`.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -36,6 +36,7 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "require_tls": (True, "", None),
     "login_without_tls": (True, "", None),
     "ntlm_v1": (True, "", None),
+    "ntlm_ok": (True, "", None),
     "authentication": (["basic", "ntlm"], "", None),
     "role": ("submission", "", None),
     "default_domain": ("other.example.org", "", None),
@@ -126,7 +127,8 @@ def test_the_guard_is_set_up_by_the_limits(key: str, value: Any, held: tuple[str
 
 
 def test_what_stands_for_a_domain_in_a_login_name() -> None:
-    site = loads("[site]\ndomains = ['example.org', 'a.test', 'a.example', 'c.test']\n[domain.'c.test']\nnetbios = 'CORP'")
+    domains = "[site]\ndomains = ['example.org', 'a.test', 'a.example', 'c.test']\n"
+    site = loads(f"{domains}[domain.'c.test']\nnetbios = 'CORP'")
     assert login_domains(site) == {"example": "example.org", "a": "", "c": "c.test", "corp": "c.test"}
 
 

@@ -178,6 +178,7 @@ class Pop3Options(ServerOptions):
         'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
     )
     authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
+    ntlm_ok: bool = option(FLAG, False, "answer AUTH NTLM with +OK, as Microsoft's clients want it; curl cannot then")
     idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
 
 

@@ -45,8 +45,8 @@ _FOUR = {
 #: The order of keys in a table.
 _ORDER = (
     "title", "role", "listen", "authentication", "login_without_tls", "ntlm_v1", "max_connections",
-    "max_connections_per_address", "idle_timeout", "login_timeout", "failed_login_delay", "max_message_size", "max_session_size", "max_recipients",
-    "max_hops",
+    "max_connections_per_address", "idle_timeout", "login_timeout", "failed_login_delay", "max_message_size",
+    "max_session_size", "max_recipients", "max_hops",
 )
 _COMMON: Values = {
     "login_without_tls": False,

@@ -73,7 +73,9 @@ async def test(
     secret = checked_password(password)
     client = ClientContext(
         address, secret, token=secret, service=options.protocol, hostname=options.hostname,
-        bindings=_BINDINGS if tls else {}, random=os.urandom, now=site.clock,
+        # A client that knows bindings and picks SCRAM without them says that it was made to: it would be refused.
+        bindings=_BINDINGS if tls and ("SCRAM" in name) == name.endswith("-PLUS") else {},
+        random=os.urandom, now=site.clock,
     )  # fmt: skip
     try:
         identity = await rehearse(Attempt(door, context), offers.get(name), client)
