@@ -65,7 +65,7 @@ class TargetNames:
         }
 
 
-@frozen
+@frozen(repr=False)
 class _Exchange:
     """What went over the wire, as far as a proof depends on it."""
 
