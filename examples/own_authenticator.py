@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from zope.interface import implementer
 
+from mailsrv.auth.hashing import normal
 from mailsrv.auth.names import login_address
 from mailsrv.errors import AuthenticationFailed, Refused
 from mailsrv.host.embed import site_from_text, start
@@ -58,7 +59,7 @@ class WikiAuthenticator:
         address = login_address(credentials.username, self.domain, context.domains)
         if address.domain != self.domain or address.local not in USERS:
             return None
-        right = compare_digest(credentials.password.encode(), USERS[address.local].encode())
+        right = compare_digest(normal(credentials.password), normal(USERS[address.local]))
         if not right:
             raise AuthenticationFailed()
         # Whether somebody may act as another (authzid) is not for authenticators to say: it is passed on.

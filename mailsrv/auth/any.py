@@ -23,7 +23,7 @@ from ..values import Address, AuthContext, Credentials, DomainFacts, Identity, S
 from .accounts import LOCAL_OCTETS, identity_of
 from .hashing import normal
 from .names import login_address
-from .secrets import KINDS, make_secrets
+from .secrets import KINDS, make_secrets, same_secrets
 
 #: Addresses that are somebody's before anybody logged in.
 NUMBERED = re.compile(r"u[0-9]{1,9}", re.ASCII)
@@ -60,7 +60,7 @@ class AnyAuthenticator:
         address = login_address(credentials.username, context.login_domain, context.domains)
         if await self._local(address) is None:
             return None
-        if not self._right(credentials) or len(address.local.encode("utf-8")) > LOCAL_OCTETS:
+        if not self._right(credentials, address) or len(address.local.encode("utf-8")) > LOCAL_OCTETS:
             raise AuthenticationFailed()
         stored = await self._account(address)
         if not stored.enabled:
@@ -76,9 +76,12 @@ class AnyAuthenticator:
             self._keys.update(await self._make((kind,), self._text))
         return Secrets(kind, str(address), self._keys[kind]) if kind in self._keys else None
 
-    def _right(self, credentials: Credentials) -> bool:
+    def _right(self, credentials: Credentials, address: Address) -> bool:
         if credentials.scheme == "secret":
-            return credentials.secrets is not None
+            given = credentials.secrets
+            return given is not None and given.login == str(address) and same_secrets(
+                self._keys.get(given.kind, ""), given.keys
+            )
         shown = credentials.token if credentials.scheme == "token" else credentials.password
         return compare_digest(normal(shown), self._password)
 
@@ -131,9 +134,8 @@ def build(options: Options, site: Any) -> AnyAuthenticator:
     )
 
 
-def read_password(path: Path) -> str:
-    """The first line of a file of at most 4 KiB, UTF-8.  Raises ConfigError."""
-    key = "auth.any.password_file"
+def read_password(path: Path, key: str = "auth.any.password_file") -> str:
+    """The first line of a file of at most 4 KiB, UTF-8.  Raises ConfigError about that key."""
     try:
         with path.open("rb") as file:
             octets = file.read(MAX_FILE + 1)

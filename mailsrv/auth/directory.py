@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from hmac import compare_digest
 from typing import Any
 
 from attrs import frozen
@@ -21,7 +20,7 @@ from .accounts import identity_of
 from .app_passwords import matching
 from .hashing import PasswordHasher
 from .names import login_address
-from .secrets import KIND_LIST, make_secrets
+from .secrets import KIND_LIST, make_secrets, same_secrets
 
 log = Logger()
 
@@ -111,7 +110,7 @@ class DirectoryAuthenticator:
         if stored is None or shown is None or not stored.enabled or stored.login != shown.login:
             raise AuthenticationFailed()
         keys = stored.secrets.get(shown.kind, "") if shown.kind in self._wanted(stored) else ""
-        if not keys or not compare_digest(keys.encode(), shown.keys.encode()):
+        if not same_secrets(keys, shown.keys):
             raise AuthenticationFailed()
         return identity_of(stored, credentials)
 

@@ -118,7 +118,7 @@ class PasswordHasher:
     """Makes argon2id hashes, and checks these and older ones.
 
     `call_from_thread(function, *arguments)` is the reactor's; `clock` is monotonic seconds, `random(n)` gives n
-    octets.  All methods are called in the reactor's thread.
+    octets; `memory_kib` is what a hash costs, less for tests.  All methods are called in the reactor's thread.
     """
 
     def __init__(
@@ -131,12 +131,13 @@ class PasswordHasher:
         waiting: int = 1000,
         cache_seconds: float = CACHE_SECONDS,
         cache_entries: int = CACHE_ENTRIES,
+        memory_kib: int = MEMORY_KIB,
     ) -> None:
-        self._argon = argon2.PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
+        self._argon = argon2.PasswordHasher(time_cost=PASSES, memory_cost=memory_kib, parallelism=LANES)
         self._pool = Pool(call_from_thread, threads, waiting)
         self._clock, self._seconds, self._entries = clock, cache_seconds, cache_entries
         self._key = random(32)
-        self._decoy = _never(random)
+        self._decoy = _never(random, memory_kib)
         self._form = self._decoy.rsplit("$", 2)[0] + "$", len(self._decoy)
         self._imitated = self._decoy
         self._right: dict[bytes, float] = {}
@@ -298,7 +299,7 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         return error
 
 
-def _never(random: Callable[[int], bytes]) -> str:
+def _never(random: Callable[[int], bytes], memory_kib: int) -> str:
     """An encoded hash of today's cost that no password has."""
     salt, digest = (b64encode(random(n)).rstrip(b"=").decode("ascii") for n in (16, 32))
-    return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${digest}"
+    return f"$argon2id$v=19$m={memory_kib},t={PASSES},p={LANES}${salt}${digest}"

@@ -17,12 +17,19 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from ..wire.ntlm import keep as nt_keep
+from ..wire.sasl import cram_md5, scram_keys
+
 #: Rounds above these are a mistake or a trap: a check would take minutes.
 MAX_ROUNDS, MAX_BCRYPT_COST = 10_000_000, 16
 #: Octets of one encoded password.
 MAX_ENCODED = 4096
 #: bcrypt looks at no more.
 BCRYPT_OCTETS = 72
+#: Octets of an NT hash.
+NT_OCTETS = 16
+#: Octets of the two states that are kept for CRAM-MD5.
+CRAM_OCTETS = 32
 
 _PREFIX = re.compile(r"\{([A-Za-z0-9-]{1,32})(?:\.(hex|b64|base64))?\}", re.ASCII | re.IGNORECASE)
 _ROUNDS = re.compile(r"\$[56]\$rounds=([0-9]{1,10})\$", re.ASCII)
@@ -34,6 +41,7 @@ _CRYPT = {
     "$6$": "sha512_crypt",
 }
 _BCRYPT = ("$2a$", "$2b$", "$2y$")
+_PBKDF2 = re.compile(r"\$1\$[^$]*\$[0-9]{1,10}\$[0-9A-Fa-f]+", re.ASCII)
 _DES = re.compile(r"[./0-9A-Za-z]{13}", re.ASCII)
 #: SCHEME -> digest, whether salt follows the digest, and the encoding without a suffix.
 _DIGESTS = {
@@ -49,6 +57,7 @@ _DIGESTS = {
     "PLAIN-MD5": ("md5", False, "HEX"),
 }
 _SCRAM = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}
+_CRAM = frozenset({"CRAM-MD5", "HMAC-MD5"})
 _PLAIN = frozenset({"PLAIN", "CLEAR", "CLEARTEXT"})
 _AS_CRYPT = frozenset({"CRYPT", "MD5-CRYPT", "MD5", "SHA256-CRYPT", "SHA512-CRYPT", "BLF-CRYPT", "DES-CRYPT"})
 _ARGON2 = frozenset({"ARGON2", "ARGON2I", "ARGON2ID", "CRYPT"})
@@ -102,6 +111,35 @@ def check(encoded: str, secret: bytes) -> bool:
         raise error if isinstance(error, Unusable) else Unusable(f"damaged {scheme}") from None
 
 
+def cost_of(encoded: str) -> str:
+    """What two encoded passwords that take equally long to check have in common; "" for those that take no time."""
+    text = split(encoded)[2]
+    if text.startswith(_BCRYPT):
+        return text[4:7]
+    if text.startswith("$argon2"):
+        return text.rsplit("$", 2)[0]
+    if text.startswith(("$5$", "$6$")):
+        rounds = _ROUNDS.match(text)
+        return rounds[0] if rounds else text[:3]
+    return "PBKDF2" + text.split("$")[3][:10] if _PBKDF2.match(text) else ""
+
+
+def keys_of(encoded: str, kind: str) -> str:
+    """What is kept for proofs of that kind (`mailsrv.auth.secrets`), if the password is encoded so; else ""."""
+    scheme, encoding, text = split(encoded)
+    try:
+        if kind == "ntlm" and scheme == "NTLM":
+            key = octets_of(text, encoding or "HEX")
+            return key.hex() if len(key) == NT_OCTETS else ""
+        if kind == "cram-md5" and scheme in _CRAM:
+            return _cram_md5_keys(encoding, text)
+        if kind == scheme.lower() and scheme in _SCRAM:
+            return _scram_keys(scheme, text)
+    except ValueError:
+        pass
+    return ""
+
+
 def octets_of(text: str, encoding: str) -> bytes:
     """Hexadecimal or base64 (its padding may be missing) to octets.  Raises ValueError."""
     if encoding == "HEX":
@@ -148,7 +186,7 @@ def _crypt(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
         raise Unusable("unknown crypt(3) text")
     if rounds := _ROUNDS.match(text):
         rounds_of(rounds[1])
-    hashes = import_module("passlib.hash")
+    hashes = _library("passlib.hash")
     return bool(getattr(hashes, _CRYPT.get(prefix, "des_crypt")).verify(secret, text))
 
 
@@ -156,35 +194,57 @@ def _bcrypt(text: str, secret: bytes) -> bool:
     cost = text[4:6]
     if not (cost.isascii() and cost.isdigit() and int(cost) <= MAX_BCRYPT_COST):
         raise Unusable("bcrypt cost out of bounds")
-    module: Any = import_module("bcrypt")
-    return bool(module.checkpw(secret[:BCRYPT_OCTETS], text.encode("ascii")))
+    return bool(_library("bcrypt").checkpw(secret[:BCRYPT_OCTETS], text.encode("ascii")))
+
+
+def _library(name: str) -> Any:
+    """A module that only those need who have such hashes.  Raises Unusable."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise Unusable('old hashes need: pip install "mailsrv[passwords]"') from None
 
 
 def _pbkdf2(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
     """Dovecot's: ``$1$salt$rounds$hex``, SHA-1."""
-    parts = text.split("$")
-    if len(parts) != 5 or parts[:2] != ["", "1"]:
+    if not _PBKDF2.fullmatch(text):
         raise Unusable(f"damaged {scheme}")
-    kept = bytes.fromhex(parts[4])
-    made = hashlib.pbkdf2_hmac("sha1", secret, parts[2].encode("utf-8"), rounds_of(parts[3]), max(len(kept), 1))
+    salt, rounds, hexadecimal = text.split("$")[2:]
+    kept = bytes.fromhex(hexadecimal)
+    made = hashlib.pbkdf2_hmac("sha1", secret, salt.encode("utf-8"), rounds_of(rounds), len(kept))
     return hmac.compare_digest(made, kept)
 
 
 def _scram(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
-    """Dovecot's: ``rounds,salt,StoredKey,ServerKey`` in base64 (RFC 5803 without its name)."""
-    name = _SCRAM[scheme]
-    rounds, salt, stored, _ = scram_parts(text)
-    client = hmac.digest(hashlib.pbkdf2_hmac(name, secret, salt, rounds), b"Client Key", name)
-    return hmac.compare_digest(hashlib.new(name, client).digest(), stored)
+    keys = _scram_keys(scheme, text)
+    if not keys:
+        raise Unusable(f"damaged {scheme}")
+    return scram_keys.check(keys, secret.decode("utf-8"))
 
 
-def scram_parts(text: str) -> tuple[int, bytes, bytes, bytes]:
-    """(rounds, salt, StoredKey, ServerKey) of Dovecot's SCRAM text.  Raises ValueError."""
-    parts = text.split(",")
-    if len(parts) != 4:
-        raise Unusable("damaged SCRAM keys")
-    salt, stored, server = (octets_of(part, "B64") for part in parts[1:])
-    return rounds_of(parts[0]), salt, stored, server
+def _scram_keys(scheme: str, text: str) -> str:
+    """Our text for Dovecot's ``rounds,salt,StoredKey,ServerKey``; "" when it is damaged, or of another hash."""
+    keys = scram_keys.import_keys(text) or ""
+    return keys if keys and scram_keys.read(_SCRAM[scheme], keys) is not None else ""
+
+
+def _cram_md5(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
+    kept = _cram_md5_keys(encoding, text)
+    if not kept:
+        raise Unusable(f"damaged {scheme}")
+    return hmac.compare_digest(cram_md5.keep(secret.decode("utf-8")), kept)
+
+
+def _cram_md5_keys(encoding: str, text: str) -> str:
+    states = octets_of(text, encoding or "HEX")
+    return states.hex() if len(states) == CRAM_OCTETS else ""
+
+
+def _ntlm(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
+    kept = octets_of(text, encoding or "HEX")
+    if len(kept) != NT_OCTETS:
+        raise Unusable(f"damaged {scheme}")
+    return hmac.compare_digest(nt_keep(secret.decode("utf-8")), kept.hex())
 
 
 _CHECKS: Mapping[str, Callable[[str, str, str, bytes], bool]] = {
@@ -192,5 +252,7 @@ _CHECKS: Mapping[str, Callable[[str, str, str, bytes], bool]] = {
     **dict.fromkeys(_DIGESTS, _digest),
     **dict.fromkeys(_AS_CRYPT, _crypt),
     **dict.fromkeys(_SCRAM, _scram),
+    **dict.fromkeys(_CRAM, _cram_md5),
     "PBKDF2": _pbkdf2,
+    "NTLM": _ntlm,
 }

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
+from hmac import compare_digest
 from typing import Any
 
 from ..errors import Refused
-from ..parts import TEXTS, Kind, did_you_mean, named, quoted
+from ..parts import TEXTS, Kind, did_you_mean, quoted
+from ..wire import ntlm
+from ..wire.sasl import cram_md5, scram_keys
 from .hashing import PasswordHasher, normal
 
-#: Kind -> the function of its mechanism that makes it, by dotted name, the hash it is asked for ("": it has one), and
-#: whether it wants `random(n)`.
-MAKERS: Mapping[str, tuple[str, str, bool]] = {
-    "scram-sha-256": ("mailsrv.wire.sasl.scram:keep", "sha256", True),
-    "scram-sha-1": ("mailsrv.wire.sasl.scram:keep", "sha1", True),
-    "cram-md5": ("mailsrv.wire.sasl.cram_md5:keep", "", False),
-    "ntlm": ("mailsrv.wire.ntlm:keep", "", False),
+Random = Callable[[int], bytes]
+
+#: Kind -> what makes it of (password, random).
+MAKERS: Mapping[str, Callable[[str, Random], str]] = {
+    "scram-sha-256": partial(scram_keys.keep, "sha256"),
+    "scram-sha-1": partial(scram_keys.keep, "sha1"),
+    "cram-md5": lambda password, random: cram_md5.keep(password),
+    "ntlm": lambda password, random: ntlm.keep(password),
 }
 KINDS = tuple(MAKERS)
-
-Random = Callable[[int], bytes]
 
 
 def _read_kinds(value: Any) -> tuple[str, ...]:
@@ -54,13 +57,15 @@ async def make_secrets(
     return made
 
 
+def same_secrets(kept: str, shown: str) -> bool:
+    """Whether what is kept now is what was handed out; nothing is like nothing."""
+    return bool(kept) and compare_digest(kept.encode("utf-8"), shown.encode("utf-8"))
+
+
 def _make(kinds: Iterable[str], password: str, random: Random) -> dict[str, str]:
     """In a thread: what `make_secrets` gives."""
     made = {}
     for kind in kinds:
-        path, hash_name, salted = MAKERS[kind]
-        function = named(path)
-        before, after = (hash_name,) if hash_name else (), (random,) if salted else ()
         with suppress(Refused):
-            made[kind] = function(*before, password, *after)
+            made[kind] = MAKERS[kind](password, random)
     return made
