@@ -191,12 +191,12 @@ def test_who_has_an_account_cannot_wipe_away_guesses_at_others() -> None:
 
 def test_who_shares_an_address_with_the_owner_cannot_guess_for_ever() -> None:
     watch = Watch()
-    banned_after = 0
-    while watch.admitted(HOME):
-        watch.guess(1, HOME, first=banned_after)
+    before = [watch.admitted(HOME)]
+    for number in range(100):
+        watch.guess(1, HOME, first=number)
         watch.guard.succeeded(HOME, ME)  # the owner's phone
-        banned_after += 1
-    assert banned_after == 30 + 30
+        before.append(watch.admitted(HOME))
+    assert before.index(False) == 30 + 30
 
 
 def test_a_slower_neighbour_of_the_owner_does_not_get_the_owner_banned() -> None:
@@ -210,17 +210,26 @@ def test_a_slower_neighbour_of_the_owner_does_not_get_the_owner_banned() -> None
 
 def test_each_further_ban_of_a_day_is_twice_as_long_up_to_a_day() -> None:
     watch = Watch()
+    watch.guard.ban(HOME, 30 * DAY)
     lengths = []
     for number in range(9):
         watch.guess(30, first=100 * number)
-        (ban,) = watch.guard.bans()
+        _, ban = watch.guard.bans()
         lengths.append(ban.until - ban.since)
         watch.later(lengths[-1])
         assert watch.admitted()
     assert lengths == [900, 1800, 3600, 7200, 14400, 28800, 57600, DAY, DAY]
     watch.later(DAY)
     watch.guess(30)
-    assert watch.guard.bans()[0].until == watch.wall + 900
+    assert watch.guard.bans()[1].until == watch.wall + 900
+
+
+def test_after_a_ban_that_is_shorter_than_the_window_counting_begins_anew() -> None:
+    watch = Watch(ban=60.0)
+    watch.guess(30)
+    watch.later(60)
+    watch.guess(29, first=30)
+    assert watch.admitted()
 
 
 def test_a_ban_does_not_follow_the_calendar_clock() -> None:
@@ -543,14 +552,18 @@ def test_logging_in_from_everywhere_makes_nobody_else_a_stranger() -> None:
 
 # ---------------------------------------------------------------- any order of events
 
-ADDRESSES = ["192.0.2.1", "192.0.2.2", "2001:db8::1", ""]
+ADDRESSES = ["192.0.2.1", "2001:db8::1", ""]
 LOGINS = ["me", "you", ""]
+#: Most events are at one address: only what is there in numbers has consequences.
+WHERE, WHO = st.sampled_from([ADDRESSES[0]] * 4 + ADDRESSES), st.sampled_from(["me", "me", "you"])
+FAIL = st.tuples(st.just("fail"), WHERE, st.sampled_from(["me", *LOGINS]), st.integers(0, 9))
+LOG_IN = st.tuples(st.just("log in"), WHERE, WHO)
 EVENTS = st.one_of(
-    st.tuples(st.just("fail"), st.sampled_from(ADDRESSES), st.sampled_from(LOGINS), st.integers(0, 5)),
-    st.tuples(st.just("log in"), st.sampled_from(ADDRESSES), st.sampled_from(LOGINS[:2])),
-    st.tuples(st.just("ask"), st.sampled_from(ADDRESSES), st.sampled_from(LOGINS[:2])),
-    st.tuples(st.just("wait"), st.sampled_from([1, 10, 59, 60, 100, 200, 86400])),
-    st.tuples(st.just("lift"), st.sampled_from(ADDRESSES[:3])),
+    FAIL, FAIL, LOG_IN, LOG_IN,
+    st.tuples(st.just("burst"), WHERE),
+    st.tuples(st.just("ask"), WHERE, WHO),
+    st.tuples(st.just("wait"), st.sampled_from([1, 1, 10, 59, 60, 100, 200, 86400])),
+    st.tuples(st.just("lift"), st.sampled_from(ADDRESSES[:2])),
 )
 
 
@@ -600,13 +613,17 @@ class Model:
         self.until.pop(address, None)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(EVENTS, max_size=60))
+@settings(max_examples=80, deadline=None)
+@given(st.lists(EVENTS, min_size=20, max_size=60))
 def test_in_any_order_of_events_exactly_the_banned_are_turned_away(events: list[tuple[Any, ...]]) -> None:
     watch = Watch(per_address=3, per_account=4, window=60.0, ban=100.0)
     model = Model(watch)
     for what, *details in events:
-        if what == "fail":
+        if what == "burst":
+            for number in range(3):
+                watch.guard.failed(details[0], "me", b"%d" % number)
+                model.fail(details[0], "me", number)
+        elif what == "fail":
             address, login, number = details
             watch.guard.failed(address, login, b"%d" % number)
             model.fail(address, login, number)
@@ -627,11 +644,10 @@ def test_in_any_order_of_events_exactly_the_banned_are_turned_away(events: list[
             model.lift(details[0])
         for address in ADDRESSES:
             assert watch.admitted(address) is not model.banned(address), address
-        assert len(watch.guard._guesses) <= 4 * 2 * 3
-    assert not watch.admitted("") or "" not in model.until
+        assert len(watch.guard._guesses) <= 2 * 2 * 3
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["a", "b"]), st.floats(0, 20)), max_size=80))
 def test_attempts_of_strangers_at_a_slowed_account_keep_their_distance(asked: list[tuple[int, str, float]]) -> None:
     watch = Watch()
