@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from twisted.internet import reactor
 from mailsrv.auth.authorizer import AccountsAuthorizer
-from mailsrv.auth.roles import Role, owners
+from mailsrv.auth.roles import owners
 from mailsrv.host.control.wire import ControlFactory, listen
 from mailsrv.store.memory import MemoryStore
 from mailsrv.values import DomainFacts
@@ -35,9 +35,7 @@ class Site:
     config_path = None
     store = MemoryStore(domains=[DomainFacts("example.org")])
     directory = store.directory
-    authorizer = AccountsAuthorizer(
-        directory, {}, [owners(), Role("help", ["unix:nobody"], ["user.*"], ["domain/example.org"])]
-    )
+    authorizer = AccountsAuthorizer(directory, {}, [owners()])
     class logins:
         kept = frozenset()
     class hasher:
