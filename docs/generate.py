@@ -106,8 +106,6 @@ VALUES_LATER = (
     ('domain."example.org".kind', '"shared"'),
     ('domain."example.org".kind', '"relay"'),
     ("smtp.NAME.role", '"lmtp"'),
-    ("smtp.NAME.authentication", '["ntlm"]'),
-    ("smtp.NAME.authentication", '["sasl"]'),
     ("smtp.NAME.listen", '["unix:PATH"]'),
 )
 

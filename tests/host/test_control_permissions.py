@@ -22,6 +22,7 @@ import pytest
 from mailsrv.auth.authorizer import AccountsAuthorizer
 from mailsrv.auth.roles import Role, owners, unix_identity, unix_login
 from mailsrv.errors import ConfigError
+from mailsrv.host.config.load import loads
 from mailsrv.host.control import run as control
 from mailsrv.host.control import wire
 from mailsrv.host.control.run import IN_PROCESS, run
@@ -321,6 +322,13 @@ def test_a_folder_that_keeps_the_group_out_is_told(tmp_path: Path, monkeypatch: 
         listen(Reactor(), tmp_path / "s", ControlFactory(object(), Reactor()), group)
         assert len(told) == warnings, oct(mode)
     assert "cannot reach" in told[0]
+
+
+def test_a_socket_in_the_data_folder_is_of_no_use_to_a_group() -> None:
+    group = '[site]\nhostname = "a.example"\ncontrol_group = "mailadm"\n'
+    (warning,) = loads(group).warnings
+    assert warning.key == "site.control_group" and "set site.control" in warning.text
+    assert loads(group + 'control = "/run/mailsrv/control.sock"\n').warnings == ()
 
 
 def test_who_cannot_be_told_is_nobody() -> None:

@@ -71,6 +71,9 @@ def _site_warnings(options: SiteOptions, place: Place) -> Iterator[ConfigError]:
         yield place.error(
             'the authenticator "any" lets in EVERY name with one password: for test beds only', "auth", "use"
         )
+    if options.site.control_group and not options.site.control:
+        text = "the data folder is closed to the group: set site.control to a path that it can reach"
+        yield place.error(text, "site", "control_group")
     for name, table in options.domains.items():
         domain = table.catch_all.rpartition("@")[2]
         if table.catch_all and domain not in options.domains:
