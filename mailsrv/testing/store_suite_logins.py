@@ -44,7 +44,7 @@ class _LoginCase(StoreCase):
 class SecretsContract(_LoginCase):
     """IAccountAdmin: secrets, kinds that are kept, what is denied."""
 
-    def test_nothing_unless_given(self) -> None:
+    def test_no_secrets_unless_given(self) -> None:
         """A plain account has no secrets, keeps what the site keeps, and may use everything."""
         facts, found = self.new_account("anna", "hash"), self.kept()
         assert (found.secrets, found.app_passwords, found.keep, found.denied) == ({}, (), None, frozenset())
@@ -150,7 +150,7 @@ class SecretsContract(_LoginCase):
         ("set_denied", (frozenset({"smtp/" + "x" * 100}),)),
         ("set_denied", (frozenset(f"smtp/{n}" for n in range(login_rules.MAX_WORDS + 1)),)),
     ])
-    def test_limits(self, method: str, arguments: tuple[Any, ...]) -> None:
+    def test_limits_of_secrets(self, method: str, arguments: tuple[Any, ...]) -> None:
         """Refused, and nothing is changed."""
         anna = self.anna("one", **SECRETS)
         self.ask("set_keep", anna, frozenset(SECRETS))
@@ -159,7 +159,7 @@ class SecretsContract(_LoginCase):
             self.ask(method, anna, *arguments)
         assert not isinstance(caught.value, NoSuchRecipient) and self.kept() == before
 
-    def test_up_to_the_limits(self) -> None:
+    def test_secrets_up_to_the_limits(self) -> None:
         """All of it comes back as it was given."""
         secrets = {f"kind-{n:02d}-{'x' * 24}": "k" * login_rules.MAX_KEYS for n in range(login_rules.MAX_KINDS)}
         denied = frozenset(f"{n:03d}" + "~" * 97 for n in range(login_rules.MAX_WORDS))
@@ -187,10 +187,12 @@ class SecretsContract(_LoginCase):
 class AppPasswordsContract(_LoginCase):
     """IAppPasswords, where the directory provides it."""
 
-    @pytest.fixture(autouse=True)
-    def _where_there_are(self, _fresh_store: None) -> None:
+    def holder(self, password_hash: str = "hash", **secrets: str) -> int:
+        """The id of anna@example.org; without app passwords there is nothing to test."""
+        # Not a fixture: it would hold for all subjects of a suite.
         if not IAppPasswords.providedBy(self.store.directory):
             pytest.skip("the directory keeps no app passwords")
+        return self.anna(password_hash, **secrets)
 
     def make_one(self, account_id: int, name: str, digest: str = "digest", *scopes: str) -> AppPassword:
         """A new one."""
@@ -203,9 +205,9 @@ class AppPasswordsContract(_LoginCase):
         assert tuple(found) == self.kept().app_passwords
         return [password.name for password in found]
 
-    def test_add(self) -> None:
+    def test_app_passwords(self) -> None:
         """As they were made, in that order; ids differ."""
-        anna, bob = self.anna(), self.new_account("bob")
+        anna, bob = self.holder(), self.new_account("bob")
         assert self.named(anna) == []
         phone, printer = self.make_one(anna, "my phone", "d1"), self.make_one(anna, "Büro", "d2", "smtp", "imap/office")
         other = self.make_one(bob.account_id, "my phone", "d3")
@@ -216,9 +218,9 @@ class AppPasswordsContract(_LoginCase):
         assert self.kept("bob@example.org").app_passwords == (other,)
         assert self.named(anna) == ["my phone", "Büro"]
 
-    def test_remove(self) -> None:
+    def test_remove_app_password(self) -> None:
         """That one only; the name is free again, the id is not."""
-        anna, bob = self.anna(), self.new_account("bob")
+        anna, bob = self.holder(), self.new_account("bob")
         first = [self.make_one(anna, name) for name in ("c", "b", "a")]
         self.make_one(bob.account_id, "b")
         self.ask("remove_app_password", anna, "b")
@@ -228,9 +230,9 @@ class AppPasswordsContract(_LoginCase):
         assert self.named(anna) == ["c", "a", "b"]
         assert len(self.kept("bob@example.org").app_passwords) == 1
 
-    def test_names_are_unique(self) -> None:
+    def test_names_of_app_passwords_are_unique(self) -> None:
         """In an account, to the letter; one that is not there cannot be removed."""
-        anna = self.anna()
+        anna = self.holder()
         self.make_one(anna, "phone", "d1")
         with pytest.raises(Refused):
             self.make_one(anna, "phone", "d2")
@@ -242,32 +244,33 @@ class AppPasswordsContract(_LoginCase):
             assert not isinstance(caught.value, NoSuchRecipient)
         assert self.named(anna) == ["phone", "Phone"]
 
-    def test_independent_of_the_password(self) -> None:
+    def test_app_passwords_stay_with_a_new_password(self) -> None:
         """A new password, settings, an account that is disabled for a while: they stay."""
-        anna = self.anna("one", **SECRETS)
+        anna = self.holder("one", **SECRETS)
         made = self.make_one(anna, "phone")
         self.ask("set_password", anna, "two")
         self.ask("set_keep", anna, frozenset())
         self.ask("set_enabled", anna, False)
         assert self.kept().app_passwords == (made,)
 
-    def test_nobody_has_any(self) -> None:
+    def test_nobody_has_app_passwords(self) -> None:
         """NoSuchRecipient."""
+        self.holder()
         for method, arguments in (
             ("app_passwords", ()), ("add_app_password", ("n", "d", frozenset())), ("remove_app_password", ("n",)),
         ):
             with pytest.raises(NoSuchRecipient):
                 self.ask(method, NOBODY, *arguments)
 
-    def test_an_account_with_some_is_removed(self) -> None:
+    def test_an_account_with_app_passwords_is_removed(self) -> None:
         """They go with it; a new account of that address has none."""
-        anna, bob = self.anna(), self.new_account("bob")
+        anna, bob = self.holder(), self.new_account("bob")
         self.make_one(anna, "phone")
         kept = self.make_one(bob.account_id, "phone")
         self.ask("remove_account", anna)
         with pytest.raises(NoSuchRecipient):
             self.ask("app_passwords", anna)
-        assert self.named(self.anna()) == []
+        assert self.named(self.holder()) == []
         assert self.kept("bob@example.org").app_passwords == (kept,)
 
     @pytest.mark.parametrize(("name", "digest", "scopes"), [
@@ -275,16 +278,16 @@ class AppPasswordsContract(_LoginCase):
         ("\ud800", "d", ()), ("n", "", ()), ("n", "d" * (login_rules.MAX_KEYS + 1), ()), ("n", "d", ("",)),
         ("n", "d", ("smtp imap",)), ("n", "d", tuple(f"smtp/{n}" for n in range(login_rules.MAX_WORDS + 1))),
     ])
-    def test_limits(self, name: str, digest: str, scopes: tuple[str, ...]) -> None:
+    def test_limits_of_app_passwords(self, name: str, digest: str, scopes: tuple[str, ...]) -> None:
         """Refused, and nothing is made."""
-        anna = self.anna()
+        anna = self.holder()
         with pytest.raises(Refused) as caught:
             self.make_one(anna, name, digest, *scopes)
         assert not isinstance(caught.value, NoSuchRecipient) and self.named(anna) == []
 
-    def test_a_hundred(self) -> None:
+    def test_a_hundred_app_passwords(self) -> None:
         """No more; there is room again when one is removed."""
-        anna = self.anna()
+        anna = self.holder()
         names = [f"{n:03d}" + "ü" * (login_rules.MAX_APP_NAME - 3) for n in range(login_rules.MAX_APP_PASSWORDS)]
         self.loop.gather(
             [self.store.directory.add_app_password(anna, name, "d" * 100, frozenset()) for name in names]
@@ -298,5 +301,5 @@ class AppPasswordsContract(_LoginCase):
 
     def test_digests_are_not_shown(self) -> None:
         """Not in a text that could come into a log."""
-        anna = self.anna()
+        anna = self.holder()
         assert "the-digest" not in repr(self.make_one(anna, "phone", "the-digest")) + repr(self.kept())
