@@ -61,14 +61,14 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
         "self-signed certificate is made at the first start.",
     ),
     (
+        "[role.NAME]", RoleTable, "",
+        "Who may administer what: \"Who may do what\" in [operator.md](operator.md#who-may-do-what).",
+    ),
+    (
         "[smtp.NAME]", SmtpOptions, "smtp/default",
         "An SMTP virtual server.  The columns of profiles are those of `[smtp.default]`; `[smtp.submission]`, which "
         "exchange2003 does not have, differs in `role = \"submission\"`, `authentication = [\"basic\"]` and the ports "
         "587 and 465/tls.",
-    ),
-    (
-        "[role.NAME]", RoleTable, "",
-        "Who may administer what: \"Who may do what\" in [operator.md](operator.md#who-may-do-what).",
     ),
     ("[imap.NAME]", ImapOptions, "imap/default", "An IMAP4 virtual server."),
     ("[pop3.NAME]", Pop3Options, "pop3/default", "A POP3 virtual server."),

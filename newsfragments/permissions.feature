@@ -1,0 +1,1 @@
+Permissions: `users` and `relay_users` of virtual servers, roles for administrators, login and sending as somebody else; the control socket knows who asks, and `site.control_group` opens it to a group.
