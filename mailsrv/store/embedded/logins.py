@@ -74,7 +74,7 @@ class SetPassword(Operation):
         """Hash and secrets in one statement.  Raises NoSuchRecipient, not for a refresh."""
         connection = transaction.connection
         sql = "SELECT settings, password FROM account WHERE id=?"
-        found = connection.execute(sql, (self._account,)).fetchone()
+        found: Any = connection.execute(sql, (self._account,)).fetchone()
         if self._was is not None:
             self.result = found is not None and found[1] == self._was
             if not self.result:
