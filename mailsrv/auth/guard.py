@@ -30,7 +30,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from ..errors import Refused, TryLater
-from .guard_tables import MAX_PER_ADDRESS, Ban, Bans, Familiar, Guesses, Rates, subject_of
+from .guard_tables import MAX_BANS, MAX_PER_ADDRESS, Ban, Bans, Familiar, Guesses, Rates, subject_of
 
 log = Logger()
 
@@ -74,6 +74,7 @@ class Guard:
         self._rates = Rates(settings.window)
         self._familiar = Familiar()
         self._banned, self._slowed = Bans("address"), Bans("account")
+        self._waiting: set[tuple[str, str]] = set()
         self._last = ("", "")
 
     # ------------------------------------------------------------ asked by every login
@@ -95,17 +96,17 @@ class Guard:
         held = self._slowed.get(login, now)
         if held is None or not where or self._familiar.knows(where, login, now):
             return
-        try:
-            wait = held.reserve(where, now)
-        except TryLater:
+        # One place for an address, so that one alone cannot take all.
+        wait = None if (login, where) in self._waiting else held.reserve(now)
+        if wait is None:
             self.refused += 1
-            raise
+            raise TryLater("Too many failed logins, try again later", "4.7.0")
         if wait > 0:
-            held.waiting.add(where)
+            self._waiting.add((login, where))
             try:
                 await sleep(wait)
             finally:
-                held.waiting.discard(where)
+                self._waiting.discard((login, where))
             self._turn_away(address, where)
 
     def failed(self, address: str, login: str, guess: bytes) -> None:
@@ -140,10 +141,10 @@ class Guard:
 
     # ------------------------------------------------------------ asked by people
 
-    def bans(self) -> list[Ban]:
-        """Those in effect: addresses, then accounts, in the order of their beginning."""
+    def bans(self, most: int = MAX_BANS) -> list[Ban]:
+        """Those in effect, the last `most` of a kind: addresses, then accounts, in the order of their beginning."""
         now = self._monotonic()
-        return self._banned.told(now) + self._slowed.told(now)
+        return self._banned.told(now, most) + self._slowed.told(now, most)
 
     def lift(self, subject: str) -> bool:
         """End the ban of an address, a /64 or a login, and forget its failures; whether there was one."""

@@ -10,11 +10,10 @@ import socket
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
+from itertools import islice
 from struct import Struct
 
-from attrs import define, field, frozen
-
-from ..errors import TryLater
+from attrs import define, frozen
 
 #: Addresses with wrong guesses; accounts with such; pairs of account and familiar address; bans of a kind.
 MAX_ADDRESSES, MAX_ACCOUNTS, MAX_FAMILIAR, MAX_BANS = 100_000, 100_000, 100_000, 100_000
@@ -223,15 +222,14 @@ class Held:
     ends: float
     repeats: int
     failures: int
-    #: Of an account: when the next attempt may be, and who waits.
+    #: Of an account: when the next attempt of a stranger may be.
     turn: float = 0.0
-    waiting: set[str] = field(factory=set)
 
-    def reserve(self, address: str, now: float) -> float:
-        """Take the next place; the seconds to wait.  Raises TryLater: no place, or the address has one already."""
+    def reserve(self, now: float) -> float | None:
+        """Take the next place; the seconds to wait, None when there is no place."""
         wait = max(0.0, self.turn - now)
-        if wait > PACE * PLACES or address in self.waiting:
-            raise TryLater("Too many failed logins, try again later", "4.7.0")
+        if wait > PACE * PLACES:
+            return None
         self.turn = now + wait + PACE
         return wait
 
@@ -272,9 +270,10 @@ class Bans:
         held = self._held.pop(subject, None)
         return held is not None and now < held.ends
 
-    def told(self, now: float) -> list[Ban]:
-        """Those in effect, in the order of their beginning."""
-        return [self._told(subject, held) for subject, held in self._held.items() if now < held.ends]
+    def told(self, now: float, most: int) -> list[Ban]:
+        """Those in effect, the last `most` of them, in the order of their beginning."""
+        found = (self._told(subject, held) for subject, held in reversed(self._held.items()) if now < held.ends)
+        return list(islice(found, most))[::-1]
 
     def _told(self, subject: str, held: Held) -> Ban:
         return Ban(self.kind, subject, held.since, held.until, held.failures)

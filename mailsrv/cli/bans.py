@@ -12,7 +12,7 @@ from .common import emit, noun, options_of, perform, table, verb
 def add_parsers(nouns: Any) -> None:
     """The noun ban."""
     verbs = noun(nouns, "ban", "who is kept from guessing passwords")
-    verb(verbs, "list", _list, "banned addresses and slowed accounts")
+    verb(verbs, "list", _list, "banned addresses and slowed accounts, the last 1000 of each")
     parser = verb(verbs, "lift", _lift, "end a ban, and forget the failed logins")
     parser.add_argument("subject", metavar="ADDRESS|LOGIN", help="as `ban list` shows it, or any address of a network")
     parser = verb(verbs, "add", _add, "ban an address")

@@ -526,7 +526,8 @@ def test_accounts_and_bans_are_bounded_the_oldest_goes_first() -> None:
     bans = Bans("address", bound=10)
     for number in range(100):
         bans.begin(str(number), 1, 900.0, 0.0, START)
-    assert [ban.subject for ban in bans.told(1.0)] == [str(number) for number in range(90, 100)]
+    assert [ban.subject for ban in bans.told(1.0, 100)] == [str(number) for number in range(90, 100)]
+    assert [ban.subject for ban in bans.told(1.0, 2)] == ["98", "99"] and bans.told(900.0, 2) == []
 
 
 def test_guesses_from_everywhere_push_out_no_ban() -> None:

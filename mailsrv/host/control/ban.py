@@ -12,6 +12,8 @@ from .table import of_address, operation, whole_site
 
 #: Longest ban by hand: 30 days.
 MAX_MINUTES = 30 * 24 * 60
+#: So many bans of a kind are listed.
+MAX_LISTED = 1000
 
 
 def _of_subject(arguments: Mapping[str, Any]) -> str:
@@ -21,8 +23,8 @@ def _of_subject(arguments: Mapping[str, Any]) -> str:
 
 @operation("ban.list", running=True)
 async def list_bans(site: Any) -> list[dict[str, Any]]:
-    """Banned addresses, then slowed accounts."""
-    return [asdict(ban) for ban in site.guard.bans()]
+    """Banned addresses, then slowed accounts: the last 1000 of each, the newest at the end."""
+    return [asdict(ban) for ban in site.guard.bans(MAX_LISTED)]
 
 
 @operation("ban.lift", running=True, resource=_of_subject)
