@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
@@ -15,11 +16,13 @@ from zope.interface import implementer
 from ..access.relay import RelayPolicy
 from ..auth.attempt import Door
 from ..auth.authorizer import AccountsAuthorizer, ServerRules
+from ..auth.names import login_address
 from ..auth.offers import Offers
 from ..auth.patterns import Patterns
+from ..auth.secrets import MAKERS
 from ..errors import AuthenticationFailed
 from ..host.vserver import VirtualServer
-from ..interfaces import IAuthenticator
+from ..interfaces import IAuthenticator, ISecrets
 from ..limits import Limits
 from ..message.content import MemoryContent
 from ..serve.session import Services, SmtpServices
@@ -27,7 +30,20 @@ from ..store.memory import MemoryStore
 from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
-from ..values import Address, AuthContext, Credentials, DomainFacts, Envelope, Identity, NewDelivery, Peer, Placement
+from ..values import (
+    Address,
+    AuthContext,
+    Credentials,
+    DomainFacts,
+    Envelope,
+    Identity,
+    NewDelivery,
+    Peer,
+    Placement,
+    Secrets,
+    StoredCredentials,
+)
+from ..wire.ntlm import Ntlm
 from ..wire.sasl import mechanisms
 from .loop import Loop
 from .transport import MemoryTransport
@@ -43,27 +59,37 @@ _SESSIONS = {
 }
 
 
-@implementer(IAuthenticator)
+@implementer(IAuthenticator, ISecrets)
 class Accounts:
-    """Lets in every account of the directory by one password, without hashing."""
+    """Lets in every account of the directory by one password, without hashing; with `kinds` of secrets also by
+    mechanisms that do not show it, and by the password as a bearer token."""
 
-    schemes = frozenset({"password"})
-
-    def __init__(self, directory: Any, password: str = PASSWORD) -> None:
+    def __init__(self, directory: Any, password: str = PASSWORD, kinds: Iterable[str] = ()) -> None:
         self._directory = directory
         self._password = password
+        self.kinds = frozenset(kinds)
+        self.schemes = frozenset({"password", "secret", "token"} if self.kinds else {"password"})
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Identity | None:
         """See IAuthenticator."""
-        login = credentials.username
-        if "@" not in login and context.login_domain:
-            login = f"{login}@{context.login_domain}"
-        stored = await self._directory.credentials(login)
+        stored = await self._stored(credentials.username, context)
         if stored is None:
             return None
-        if credentials.password != self._password:
+        shown = credentials.token if credentials.scheme == "token" else credentials.password
+        if credentials.scheme != "secret" and shown != self._password:
             raise AuthenticationFailed()
         return Identity(stored.account_id, stored.login, credentials.authzid, "PLAIN", denied=stored.denied)
+
+    async def secrets(self, kind: str, username: str, context: AuthContext) -> Secrets | None:
+        """See ISecrets."""
+        stored = await self._stored(username, context)
+        return None if stored is None else Secrets(kind, stored.login, MAKERS[kind](self._password, context.random))
+
+    async def _stored(self, username: str, context: AuthContext) -> StoredCredentials | None:
+        """The account of that name, or None."""
+        login = login_address(username, context.login_domain, context.domains)
+        stored: StoredCredentials | None = await self._directory.credentials(str(login))
+        return stored
 
 
 def _decoy(octets: bytes) -> bytes:
@@ -75,7 +101,8 @@ class Bed:
     """`bed.connect("imap")` gives a client; `bed.settle()` lets everything happen that can happen now.
 
     Accounts me@example.org and you@example.org, password "secret".  `settings` are attributes of `Services`
-    and `authentication` (the methods), `authenticators`, `authorizer`, `login_without_tls`, `guard`;
+    and `authentication` (the methods), `authenticators` (or the `kinds` of secrets of the one there is),
+    `authorizer`, `login_without_tls`, `guard`;
     `limits` of `Limits`; both hold for all servers of the bed and may be given before the first `connect`.
     """
 
@@ -177,7 +204,7 @@ class Bed:
             directory=self.store.directory, sleep=self._sleep, guard=logins["guard"],
         )  # fmt: skip
         common["offers"] = Offers(
-            mechanisms().values(), authenticators, logins["authentication"],
+            [*mechanisms().values(), Ntlm(v1=True)], authenticators, logins["authentication"],
             require_tls=settings.get("require_tls", False), plain=logins["login_without_tls"],
         )  # fmt: skip
         if protocol != "smtp":
@@ -200,7 +227,8 @@ class Bed:
         logins: dict[str, Any] = {
             "login_without_tls": True,
             "authentication": frozenset({"anonymous", "basic", "ntlm", "sasl"}),
-            "authenticators": [Accounts(self.store.directory)],
+            "authenticators": None,
+            "kinds": "",
             "guard": None,
             "authorizer": None,
             "users": "*",
@@ -210,6 +238,9 @@ class Bed:
         logins.update((key, value) for key, value in self.settings.items() if key in logins)
         if not isinstance(logins["authentication"], frozenset):
             logins["authentication"] = frozenset((logins["authentication"] or "").split(","))
+        if logins["authenticators"] is None:
+            kinds = (logins["kinds"] or "").split(",") if logins["kinds"] else ()
+            logins["authenticators"] = [Accounts(self.store.directory, kinds=kinds)]
         if logins["authorizer"] is None:
             users, relay_users = (Patterns(logins[key].split(",")) for key in ("users", "relay_users"))
             rules = {f"{name}/default": ServerRules(name, users, relay_users) for name in _SESSIONS}
