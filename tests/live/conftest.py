@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from . import logins as login_site
+
 PASSWORD = "correct horse"
 DOMAIN = "example.test"
 #: The command beside the interpreter that runs the tests.
@@ -118,6 +120,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made.stop()
     log = made.log()
     assert "Traceback" not in log, log
+
+
+@pytest.fixture(scope="session")
+def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The site of the login tests (`logins.py`), with every way to log in that there is."""
+    folder = tmp_path_factory.mktemp("logins")
+    login_site.prepare(folder)
+    made = Server(folder, login_site.CONFIG)
+    made.start()
+    try:
+        made.command("user", "add", "--from", str(folder / "accounts"))
+        yield made
+    finally:
+        made.stop()
+    assert "Traceback" not in made.log(), made.log()
 
 
 @pytest.fixture
