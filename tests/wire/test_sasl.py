@@ -1,18 +1,21 @@
-"""SASL PLAIN (RFC 4616) and LOGIN."""
+"""SASL PLAIN (RFC 4616) and LOGIN, and what holds for every mechanism."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from attrs import asdict, evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sasl_drive import CLIENT, drive, fails
 from zope.interface.verify import verifyObject
 
 from mailsrv.errors import AuthenticationFailed
 from mailsrv.interfaces import IClientMechanism, ISaslMechanism
 from mailsrv.values import AuthContext, Challenge, Credentials, Identity, Peer, Verify
 from mailsrv.wire.sasl import NAME_OCTETS, PASSWORD_OCTETS, Login, Plain, decode, mechanisms
+from mailsrv.wire.sasl.base import granted
 
 CONTEXT = AuthContext("pop3", "pop3/default", Peer("192.0.2.1"))
 
@@ -138,6 +141,35 @@ def test_mechanisms_keep_their_contract_and_the_strongest_is_first() -> None:
         assert verifyObject(ISaslMechanism, mechanism)
         assert verifyObject(IClientMechanism, mechanism)
         assert mechanism.name == name
+        assert mechanism.plaintext is (mechanism.scheme in ("password", "token"))
+        assert mechanism.method == {"PLAIN": "basic", "LOGIN": "basic", "ANONYMOUS": "anonymous"}.get(name, "sasl")
+        assert (mechanism.scheme == "secret") is bool(mechanism.secret)
+
+
+def test_an_identity_stays_as_the_authenticator_made_it_but_for_the_mechanism() -> None:
+    made = Identity(7, "me", "boss", "", frozenset({"smtp"}), 3, frozenset({"pop3"}))
+    assert granted(made, "PLAIN") == evolve(made, mechanism="PLAIN")
+    assert all(value for value in asdict(granted(made, "PLAIN")).values())
+
+
+@pytest.mark.parametrize("use_initial", [True, False])
+def test_our_client_logs_in_by_plain(use_initial: bool) -> None:
+    outcome = drive(Plain(), evolve(CLIENT, authzid="boss"), use_initial=use_initial)
+    assert outcome.verified == [Credentials("password", "user", "pencil", "boss")]
+
+
+def test_our_client_logs_in_by_login_whatever_the_prompts_say() -> None:
+    assert drive(Login()).verified == [Credentials("password", "user", "pencil")]
+    talk = Login().respond(CLIENT)
+    said = [next(talk), talk.send(b"User Name\0"), talk.send(b"Kennwort?")]
+    assert [(answer.octets, answer.final) for answer in said] == [(None, False), (b"user", False), (b"pencil", True)]
+
+
+@pytest.mark.parametrize("mechanism", [Plain(), Login()], ids=lambda m: m.name)
+@pytest.mark.parametrize(("key", "value"), [("username", "a\0b"), ("password", "a\0b"), ("password", "\ud800")])
+def test_our_client_does_not_say_what_cannot_be_said(mechanism: Any, key: str, value: str) -> None:
+    client: Any = evolve(CLIENT, **{key: value})
+    assert fails(lambda: next(mechanism.respond(client)))
 
 
 def test_passwords_are_not_in_the_text_of_values() -> None:

@@ -7,8 +7,6 @@ from binascii import Error, a2b_base64, b2a_base64
 from collections.abc import Generator
 from typing import Any
 
-from attrs import evolve
-
 from ...errors import AuthenticationFailed, Refused
 from ...values import AuthContext, Challenge, Credentials, Identity, NeedSecrets, Respond, Verify
 
@@ -66,8 +64,16 @@ def password(octets: bytes) -> str:
 
 def verified(mechanism: str, credentials: Credentials) -> Steps:
     """Have `credentials` checked; the identity tells the mechanism."""
-    identity: Identity = yield Verify(credentials)
-    return evolve(identity, mechanism=mechanism)
+    return granted((yield Verify(credentials)), mechanism)
+
+
+def granted(identity: Identity, mechanism: str) -> Identity:
+    """The identity, telling by which mechanism."""
+    # Every login goes through here, and attrs.evolve, which asks for each field by name, takes three times as long.
+    return Identity(
+        identity.account_id, identity.authcid, identity.authzid, mechanism, identity.scopes, identity.tenant_id,
+        identity.denied,
+    )  # fmt: skip
 
 
 def spelling(username: str, context: AuthContext) -> bytes:

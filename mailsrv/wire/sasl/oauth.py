@@ -6,11 +6,9 @@ import json
 import re
 from collections.abc import Mapping
 
-from attrs import evolve
-
 from ...errors import AuthenticationFailed
-from ...values import Challenge, Credentials, Identity, Verify
-from .base import Steps
+from ...values import Challenge, Credentials, Verify
+from .base import Steps, granted
 
 #: Between and after the pairs.
 SEPARATOR = b"\x01"
@@ -74,10 +72,10 @@ def decide(mechanism: str, username: str, token: str, error: Mapping[str, str]) 
         if not token:
             # A client that asks what it would need (RFC 7628 section 4.3).
             raise AuthenticationFailed()
-        identity: Identity = yield Verify(Credentials("token", username, token=token))
+        identity = yield Verify(Credentials("token", username, token=token))
     except AuthenticationFailed as failure:
         refused = failure
     else:
-        return evolve(identity, mechanism=mechanism)
+        return granted(identity, mechanism)
     yield Challenge(json.dumps(error, separators=(",", ":")).encode("ascii"))
     raise refused

@@ -5,16 +5,14 @@ The password never crosses the wire, the server keeps nothing to log in with, an
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 
-from attrs import evolve
 from zope.interface import implementer
 
 from ...errors import AuthenticationFailed, Refused
 from ...interfaces import IClientMechanism, ISaslMechanism
-from ...values import AuthContext, Challenge, ClientContext, Credentials, Identity, NeedSecrets, Respond, Verify
+from ...values import AuthContext, Challenge, ClientContext, Credentials, NeedSecrets, Respond, Verify
 from . import base, gs2, scram_keys, scram_text
 from .base import Answers, Steps, encode
 from .saslprep import prepared
@@ -73,12 +71,12 @@ class ScramSha256:
         right = self._proves(keys.stored, message, final.proof)
         if not right or kept is None:
             raise AuthenticationFailed()
-        identity: Identity = yield Verify(
+        identity = yield Verify(
             Credentials("secret", opening.username, authzid=opening.authzid, secrets=secrets)
         )
         if (yield Challenge(b"v=" + encode(hmac.digest(keys.server, message, self.hash_name)))):
             raise AuthenticationFailed()
-        return evolve(identity, mechanism=self.name)
+        return base.granted(identity, self.name)
 
     def _binding(self, flag: bytes, context: AuthContext) -> bytes:
         """The channel's octets that the client must have seen too.  Raises AuthenticationFailed.
@@ -101,7 +99,7 @@ class ScramSha256:
         if len(proof) != len(stored):
             return False
         signature = hmac.digest(stored, message, self.hash_name)
-        return hmac.compare_digest(hashlib.new(self.hash_name, _xor(proof, signature)).digest(), stored)
+        return hmac.compare_digest(scram_keys.HASHES[self.hash_name](_xor(proof, signature)).digest(), stored)
 
     # ------------------------------------------------------------ the client
 

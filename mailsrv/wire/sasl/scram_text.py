@@ -18,11 +18,16 @@ EXTENSIONS = 8
 MIN_ITERATIONS, MAX_ITERATIONS = 4096, 600_000
 SALT_OCTETS = 1024
 
-#: printable: no space, no comma.
-_NONCE = re.compile(rb"r=([\x21-\x2b\x2d-\x7e]{1,%d})" % NONCE_OCTETS)
-#: An attribute that may be ignored; "m" is what may not.
-_EXTENSION = re.compile(rb"[A-Za-ln-z]=[^\0]+")
-_ITERATIONS = re.compile(rb"i=([1-9][0-9]{0,7})")
+# The grammar of section 7.  A nonce is printable without comma and space; base64 is looked at by `decode`; attributes
+# at the end may be ignored, but for "m", which must not, and "p", which is the proof.
+_NONCE = rb"r=([\x21-\x2b\x2d-\x7e]{1,%d})" % NONCE_OCTETS
+_BASE64 = rb"([A-Za-z0-9+/]+={0,2})"
+_EXTENSIONS = rb"(?:,[A-Za-lnoq-z]=[^\0,]+){0,%d}" % EXTENSIONS
+# A type of channel binding is looked up, so whatever stands after "p=" is as good as any other.
+_CLIENT_FIRST = re.compile(rb"((n|y|p=[^,]+),(?:a=([^,]+))?,)(n=([^,]+),%b%b)" % (_NONCE, _EXTENSIONS))
+_CLIENT_FINAL = re.compile(rb"(c=%b,%b%b),p=%b" % (_BASE64, _NONCE, _EXTENSIONS, _BASE64))
+_SERVER_FIRST = re.compile(rb"%b,s=%b,i=([1-9][0-9]{0,7})%b" % (_NONCE, _BASE64, _EXTENSIONS))
+_SERVER_FINAL = re.compile(rb"v=%b%b" % (_BASE64, _EXTENSIONS))
 
 
 class ClientFirst(NamedTuple):
@@ -53,68 +58,46 @@ class ClientFinal(NamedTuple):
     bare: bytes
 
 
-def _fields(message: bytes, count: int) -> list[bytes]:
-    """The first `count` attributes; those after them may be ignored.  Raises AuthenticationFailed."""
-    if len(message) > MESSAGE_OCTETS:
-        raise AuthenticationFailed()
-    fields = message.split(b",")
-    if len(fields) != count:
-        extensions = fields[count:]
-        if not 0 < len(extensions) <= EXTENSIONS or not all(map(_EXTENSION.fullmatch, extensions)):
-            raise AuthenticationFailed()
-        del fields[count:]
-    return fields
-
-
-def _nonce(field: bytes) -> bytes:
-    found = _NONCE.fullmatch(field)
+def _read(form: re.Pattern[bytes], message: bytes) -> re.Match[bytes]:
+    """The fields of a whole message.  Raises AuthenticationFailed."""
+    found = form.fullmatch(message) if len(message) <= MESSAGE_OCTETS else None
     if found is None:
         raise AuthenticationFailed()
-    return found[1]
+    return found
 
 
-def _base64(field: bytes, name: bytes) -> bytes:
-    """The octets of an attribute, at least one."""
-    octets = decode(field[2:]) if field.startswith(name) else None
-    if not octets:
+def _octets(field: bytes) -> bytes:
+    """What base64 stands for.  Raises AuthenticationFailed."""
+    octets = decode(field)
+    if octets is None:
         raise AuthenticationFailed()
     return octets
 
 
 def read_client_first(message: bytes) -> ClientFirst:
     """``FLAG,[a=NAME],n=NAME,r=NONCE``.  Raises AuthenticationFailed; so does "m=" before the name."""
-    flag, authzid, username, nonce = _fields(message, 4)
-    # A type of channel binding is looked up, so whatever stands after "p=" is as good as any other.
-    if not (flag in (b"n", b"y") or flag.startswith(b"p=")) or not username.startswith(b"n="):
-        raise AuthenticationFailed()
-    start = len(flag) + len(authzid) + 2
-    return ClientFirst(
-        flag, gs2.read_authzid(authzid), gs2.read_name(username[2:]), _nonce(nonce), message[:start], message[start:]
-    )
+    header, flag, authzid, bare, username, nonce = _read(_CLIENT_FIRST, message).groups()
+    asked = "" if authzid is None else gs2.read_name(authzid)
+    return ClientFirst(flag, asked, gs2.read_name(username), nonce, header, bare)
 
 
 def read_client_final(message: bytes) -> ClientFinal:
     """``c=BINDING,r=NONCE,p=PROOF``.  Raises AuthenticationFailed."""
-    bare, _, proof = message.rpartition(b",")
-    binding, nonce = _fields(bare, 2)
-    if not binding.startswith(b"c="):
-        raise AuthenticationFailed()
-    return ClientFinal(binding[2:], _nonce(nonce), _base64(proof, b"p="), bare)
+    bare, binding, nonce, proof = _read(_CLIENT_FINAL, message).groups()
+    return ClientFinal(binding, nonce, _octets(proof), bare)
 
 
 def read_server_first(message: bytes, nonce: bytes) -> ServerFirst:
     """``r=NONCE,s=SALT,i=COUNT`` for our nonce, which the server's must follow.  Raises AuthenticationFailed."""
-    both, salt, count = _fields(message, 3)
-    found, iterations = _nonce(both), _ITERATIONS.fullmatch(count)
-    if not found.startswith(nonce) or len(found) == len(nonce) or iterations is None:
+    both, salt, count = _read(_SERVER_FIRST, message).groups()
+    octets, iterations = _octets(salt), int(count)
+    if not both.startswith(nonce) or len(both) == len(nonce) or len(octets) > SALT_OCTETS:
         raise AuthenticationFailed("The server's challenge makes no sense")
-    octets = _base64(salt, b"s=")
-    if len(octets) > SALT_OCTETS or not MIN_ITERATIONS <= int(iterations[1]) <= MAX_ITERATIONS:
+    if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
         raise AuthenticationFailed("The server asks for too little work, or for too much")
-    return ServerFirst(found, octets, int(iterations[1]))
+    return ServerFirst(both, octets, iterations)
 
 
 def read_server_final(message: bytes) -> bytes:
     """The octets of ``v=SIGNATURE``.  Raises AuthenticationFailed; so does the server's own ``e=``."""
-    (signature,) = _fields(message, 1)
-    return _base64(signature, b"v=")
+    return _octets(_read(_SERVER_FINAL, message)[1])
