@@ -44,6 +44,16 @@ class AuthenticationFailed(Refused):
     text = "Authentication credentials invalid"
 
 
+class NotPermitted(AuthenticationFailed):
+    """The credentials are right but do not permit this login (S-104; RFC 5530 AUTHORIZATIONFAILED).
+
+    `why` is for the log."""
+
+    status = "5.7.1"
+    text = "Access denied"
+    why = ""
+
+
 class AccessDenied(Refused):
     """The identity or peer may not do this."""
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from attrs import define, evolve, field
 
-from ..errors import AuthenticationFailed, TryLater
+from ..errors import AuthenticationFailed, NotPermitted, TryLater
 from ..interfaces import IAuthenticator, IAuthorizer, IDirectory, ISaslMechanism, ISecrets
 from ..values import AuthContext, Challenge, Credentials, Identity, NeedSecrets, Secrets, Verify
 from .names import login_address
@@ -71,7 +71,7 @@ class Attempt:
     def failed(self, error: AuthenticationFailed) -> None:
         """Tell the guard of a wrong guess; a right password without permission, or a syntax error, is none."""
         guard = self._door.guard
-        if guard is not None and error.status == AuthenticationFailed.status:
+        if guard is not None and error.status == AuthenticationFailed.status and not isinstance(error, NotPermitted):
             guard.failed(self._context.peer.host, self.login, self._guess)
 
     def succeeded(self) -> None:
@@ -84,7 +84,7 @@ class Attempt:
     async def check(self, credentials: Credentials) -> Identity:
         """The identity, with permission to use this server (S-104).
 
-        Raises AuthenticationFailed, with status 5.7.1 when the credentials are right but give no permission; TryLater.
+        Raises AuthenticationFailed; NotPermitted when the credentials are right; TryLater.
         """
         if credentials.scheme == "secret":
             found = await self._proved(credentials)
@@ -98,7 +98,7 @@ class Attempt:
         if verdict.action == "tempfail":
             raise TryLater(verdict.text or None)
         if verdict.action != "accept":
-            raise AuthenticationFailed(verdict.text or "Access denied", "5.7.1")
+            raise _denied(identity, verdict.rule or "not permitted", verdict.text)
         return identity
 
     async def _approach(self, username: str, guess: bytes) -> None:
@@ -135,7 +135,7 @@ class Attempt:
     async def _act_as(self, identity: Identity) -> Identity:
         """Another account than the own, for whom the authorizer lets (RFC 4422 section 2; authzid).
 
-        Raises AuthenticationFailed: who is not allowed does not learn whether there is such an account.
+        Raises NotPermitted: who is not allowed does not learn whether there is such an account.
         """
         context, door = self._context, self._door
         wanted = str(login_address(identity.authzid, context.login_domain, context.domains))
@@ -148,7 +148,7 @@ class Attempt:
         if target is not None and target.account_id == identity.account_id:
             return identity
         if verdict.action != "accept" or target is None or not target.enabled:
-            raise AuthenticationFailed("Access denied", "5.7.1")
+            raise _denied(identity, f"may not log in as {wanted}")
         return evolve(
             identity,
             account_id=target.account_id,
@@ -204,6 +204,13 @@ class Attempt:
                     self._issued = (authenticator, secrets)
                     return secrets
         return None
+
+
+def _denied(identity: Identity, why: str, text: str = "") -> NotPermitted:
+    """The refusal of somebody who has shown who it is."""
+    error = NotPermitted(text or None)
+    error.why = f"{identity.authcid}: {why}"
+    return error
 
 
 def _sender(exchange: Any, value: Any) -> Callable[[], Any]:

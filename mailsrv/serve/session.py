@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from ..auth.attempt import Ask, Attempt, Door
 from ..auth.offers import Offers
-from ..errors import AuthenticationFailed, TryLater
+from ..errors import AuthenticationFailed, NotPermitted, TryLater
 from ..interfaces import IMessagePolicy, IMessageStore, IRouter
 from ..limits import Limits
 from ..net.connection import Connection
@@ -202,7 +202,7 @@ class Session:
                 await enter(identity)
         except AuthenticationFailed as error:
             attempt.failed(error)
-            await self._refused(asked)
+            await self._refused(asked, error.why if isinstance(error, NotPermitted) else "")
             raise
         except TryLater as error:
             if error.status == GUARDED:
@@ -213,11 +213,17 @@ class Session:
             self._logged_in(identity)
         return identity
 
-    async def _refused(self, asked: float) -> None:
-        """Count it, and answer no sooner than the delay after the question, whatever was looked up meanwhile."""
+    async def _refused(self, asked: float, why: str = "") -> None:
+        """Count it, tell the log, and answer no sooner than the delay after the question, whatever was looked up.
+
+        `why` names who it was: only when that is proven, for what people type as a name may well be a password.
+        """
         self.failed_logins += 1
         self.services.count("failed logins")
-        log.info("login refused on {server} from {peer}", server=self.services.name, peer=self.connection.peer.host)
+        log.info(
+            "login refused on {server} from {peer}{why}",
+            server=self.services.name, peer=self.connection.peer.host, why=f" ({why})" if why else "",
+        )  # fmt: skip
         wait = asked + self.limits.failed_login_delay - self.connection.host.monotonic()
         if wait > 0:
             await self.services.sleep(wait)

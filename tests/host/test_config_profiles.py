@@ -63,6 +63,12 @@ def test_exchange2003_is_the_chapter() -> None:
     assert options.authenticators[0].options.keep == ("ntlm",)
 
 
+def test_s105_where_people_submit_mail_nobody_is_anonymous() -> None:
+    submission = made("default").servers["smtp/submission"]
+    assert submission.authentication == {"basic", "sasl"}
+    assert loads("[smtp.s]\nrole = 'submission'").servers["smtp/s"].authentication == {"basic", "sasl"}
+
+
 def test_test_is_for_the_loopback_alone() -> None:
     options = made("test", host="*", ports=ports_from(24000))
     for server in options.servers.values():

@@ -9,7 +9,7 @@ from ...auth.attempt import Attempt
 from ...auth.names import login_address
 from ...auth.offers import WORDS
 from ...auth.outbound import rehearse
-from ...errors import AuthenticationFailed, Refused
+from ...errors import AuthenticationFailed, NotPermitted, Refused
 from ...interfaces import ISecrets
 from ...parts import did_you_mean, quoted
 from ...values import AuthContext, ClientContext, Peer, TlsFacts
@@ -97,8 +97,8 @@ async def _reason(site: Any, context: AuthContext, login: str, mechanism: Any, e
         return f"nobody knows {address}: no account of the directory has this name"
     if not stored.enabled:
         return f"{stored.login} is disabled; `mailsrv user enable {stored.login}` undoes it"
-    if error.status == "5.7.1":
-        return f"the credentials are right, but {stored.login} may not use {context.server}: {error.text}"
+    if isinstance(error, NotPermitted):
+        return f"the credentials are right, but {context.server} is not for {error.why}"
     if mechanism.scheme == "secret" and mechanism.secret not in stored.secrets:
         return (
             f"wrong password, or {stored.login} has no {mechanism.secret} secrets: they are made when the password is "
