@@ -110,7 +110,8 @@ class Guard:
             self._turn_away(address, where)
 
     def failed(self, address: str, login: str, guess: bytes) -> None:
-        """A wrong guess; `guess` are octets that stand for what was tried, `login` is "" when it had no name."""
+        """A wrong guess; `guess` are octets that stand for what was tried (none: it counts, as if it were a new one),
+        `login` is "" when it had no name."""
         where = self._subject(address)
         settings = self.settings
         if not where or (settings.per_address is None and settings.per_account is None):

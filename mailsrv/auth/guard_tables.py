@@ -86,12 +86,12 @@ class Guesses:
     def add(self, address: str, login: bytes, guess: bytes, now: float) -> int | None:
         """How many wrong guesses of the address count now; None when this one is in the window already.
 
-        `login` is a tag.
+        `login` is a tag.  A `guess` of no octets is like no other.
         """
         self._expire(now)
         record = self._alive(self.forget(address), now)
         tag = self.tag(login + guess)
-        repeated = tag in record
+        repeated = bool(guess) and tag in record
         if not repeated:
             record = record[-(2 * self._most - 1) * _GUESS.size :] + _GUESS.pack(now, login, tag)
         while self._records and (len(self._records) >= self._addresses or self._held + len(record) > self._octets):

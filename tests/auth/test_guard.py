@@ -156,6 +156,13 @@ def test_a_phone_with_an_old_password_is_never_banned() -> None:
     assert watch.guard.bans() == []
 
 
+def test_what_cannot_be_told_apart_counts_each_time() -> None:
+    watch = Watch()
+    for _ in range(30):
+        watch.guard.failed(ATTACKER, ME, b"")
+    assert not watch.admitted()
+
+
 def test_one_password_at_many_accounts_is_as_many_guesses() -> None:
     watch = Watch()
     for number in range(30):
