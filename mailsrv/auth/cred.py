@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import NOTHING, frozen
 from twisted.cred import strcred
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, maybeDeferred
@@ -53,7 +54,8 @@ class CredAuthenticator:
     def __init__(
         self, checker: Any, accounts: Accounts, *, domain: str = "", timeout: float = 30.0, reactor: Any = None
     ) -> None:
-        if not any(kind.isOrExtends(IUsernamePassword) or kind is IUsernamePassword for kind in _kinds(checker)):
+        kinds = list(getattr(checker, "credentialInterfaces", ()))
+        if IUsernamePassword not in kinds:
             raise ConfigError("the checker takes no user name with a password")
         self._checker, self._accounts = checker, accounts
         self._domain, self._timeout, self._reactor = domain.lower(), timeout, reactor
@@ -87,8 +89,8 @@ class CredAuthenticator:
         return avatar
 
 
-def _kinds(checker: Any) -> list[Any]:
-    return list(getattr(checker, "credentialInterfaces", ()))
+def _octets(text: str | bytes) -> bytes:
+    return text.encode("utf-8") if isinstance(text, str) else text
 
 
 def build(options: Options, site: Any) -> CredAuthenticator:
@@ -99,6 +101,9 @@ def build(options: Options, site: Any) -> CredAuthenticator:
         # Its arguments may hold passwords ("memory:NAME:PASSWORD").
         kind = options.checker.partition(":")[0]
         raise ConfigError(f'no checker "{kind}" can be made: {type(error).__name__}', key="auth.cred.checker") from None
+    if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+        # QUIRK: Twisted's "memory:" keeps text, and is asked with octets.
+        checker.users = {_octets(name): _octets(password) for name, password in checker.users.items()}
     try:
         accounts = Accounts(site.directory, options.create)
         return CredAuthenticator(

@@ -204,7 +204,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 def _from_set(octets: bytes) -> tuple[Key, ...]:
     table = json.loads(octets)
     entries = table.get("keys") if isinstance(table, dict) else None
-    if not isinstance(entries, list):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("no JSON Web Key Set")
     return tuple(_key(entry) for entry in entries[: MAX_KEYS + 1] if entry.get("use", "sig") == "sig")
 

@@ -56,7 +56,7 @@ class PasswdAuthenticator:
         self.kinds = frozenset(options.keep)
         self.schemes = frozenset({"password", "secret"} if self.kinds else {"password"})
         self._users, self._accounts, self._hasher = users, accounts, hasher
-        self._scheme, self._domain = options.scheme, options.domain
+        self._scheme = options.scheme
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Identity | None:
         """See IAuthenticator; None for a name that is not in the file."""
@@ -71,7 +71,7 @@ class PasswdAuthenticator:
             raise AuthenticationFailed()
         if not user.admits(context.peer.host):
             raise AuthenticationFailed()
-        name = login_address(user.account, self._domain) if user.account else address
+        name = login_address(user.account, address.domain) if user.account else address
         return await self._accounts.identity(name, credentials)
 
     async def secrets(self, kind: str, username: str, context: AuthContext) -> Secrets | None:
@@ -124,5 +124,6 @@ def build(options: Options, site: Any) -> PasswdAuthenticator:
         domain = options.domain or site.first_domain()
         users = UserFile(Path(site.base) / options.file, domain, site.monotonic, site.aside, changed)
     except ConfigError as error:
-        raise ConfigError(error.text, file=error.file, line=error.line, key=error.key or "auth.passwd.file") from error
+        key = f"auth.passwd.{error.key or 'file'}"
+        raise ConfigError(error.text, file=error.file, line=error.line, key=key) from error
     return PasswdAuthenticator(users, accounts, site.hasher, options)
