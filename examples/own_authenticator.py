@@ -60,10 +60,11 @@ class WikiAuthenticator:
         if address.domain != self.domain or address.local not in USERS:
             return None
         right = compare_digest(normal(credentials.password), normal(USERS[address.local]))
-        if not right:
+        account = await self.account(address.local) if right else None
+        if account is None or not account.enabled:
             raise AuthenticationFailed()
         # Whether somebody may act as another (authzid) is not for authenticators to say: it is passed on.
-        return Identity((await self.account(address.local)).account_id, str(address), credentials.authzid)
+        return Identity(account.account_id, str(address), credentials.authzid, denied=account.denied)
 
     async def seen(self, address):
         """Asked when mail comes for an address without a mailbox: is there one now?"""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jwt as pyjwt
-import pytest
 from attrs import evolve
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
@@ -17,8 +16,8 @@ from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 
 from mailsrv.auth import anonymous, any, cred, directory, jwt, passwd, sql
 from mailsrv.auth.accounts import Accounts
-from mailsrv.auth.secrets import KINDS, make_secrets
-from mailsrv.testing.authenticator_suite import CONTEXT, AuthenticatorContract, Subject
+from mailsrv.auth.secrets import KINDS, MAKERS, make_secrets
+from mailsrv.testing.authenticator_suite import CONTEXT, NAMES, AuthenticatorContract, SecretsContract, Subject
 from mailsrv.values import Credentials
 
 from .beds import Site
@@ -28,7 +27,7 @@ WRONG = [evolve(ANNA, password=password) for password in ("", "Correct horse", "
 STRANGERS = [evolve(ANNA, username=name) for name in ("stranger@example.org", "anna@foreign.example", "stranger")]
 
 
-class TestDirectory(AuthenticatorContract):
+class TestDirectory(AuthenticatorContract, SecretsContract):
     def make(self, tmp_path: Path) -> Subject:
         site = Site(tmp_path)
         secrets = site.loop.run(make_secrets(site.hasher, KINDS, ANNA.password, bytes))
@@ -39,22 +38,32 @@ class TestDirectory(AuthenticatorContract):
         )
 
 
-class TestAny(AuthenticatorContract):
+class TestAny(AuthenticatorContract, SecretsContract):
     def make(self, tmp_path: Path) -> Subject:
         site = Site(tmp_path)
-        part = any.AnyAuthenticator(site.directory, ANNA.password)
-        return Subject(part, site.loop, ANNA, WRONG, STRANGERS[1:2], disable=site.disable, close=site.close)
+        (tmp_path / "password").write_text(ANNA.password)
+        part = any.build(any.Options("password"), site)
+        return Subject(
+            part, site.loop, ANNA, WRONG, STRANGERS[1:2], disable=site.disable, close=site.close, kinds=frozenset(KINDS)
+        )
 
     def test_no_name_makes_anything_but_an_answer(self) -> None:
-        pytest.skip("every possible name is somebody's")
+        """Every possible name is somebody's."""
+        assert {self.outcome(self.subject.right, username=name) for name in NAMES} <= {"identity", "none", "failed"}
+
+    def test_nobody_and_unknown_kinds_have_no_secrets(self) -> None:
+        """Nobody is nobody."""
+        assert self._secrets("ntlm", "anna@foreign.example") is None
 
 
-class TestPasswd(AuthenticatorContract):
+class TestPasswd(AuthenticatorContract, SecretsContract):
     def make(self, tmp_path: Path) -> Subject:
         site = Site(tmp_path)
-        (tmp_path / "users").write_text("anna:{PLAIN}correct horse\n", encoding="utf-8")
+        text = "{CRAM-MD5}" + MAKERS["cram-md5"](ANNA.password, bytes)
+        (tmp_path / "users").write_text(f"anna:{text}\n", encoding="utf-8")
         part = passwd.build(passwd.Options("users", keep=KINDS), site)
-        return Subject(part, site.loop, ANNA, WRONG, STRANGERS, disable=site.disable, close=site.close)
+        kinds = frozenset({"cram-md5"})
+        return Subject(part, site.loop, ANNA, WRONG, STRANGERS, disable=site.disable, close=site.close, kinds=kinds)
 
 
 class TestSql(AuthenticatorContract):
@@ -123,4 +132,4 @@ class TestTheExample(AuthenticatorContract):
             sys.path.remove("examples")
         site = Site(tmp_path)
         part = own_authenticator.build(own_authenticator.Options("example.org"), site)
-        return Subject(part, site.loop, ANNA, WRONG, STRANGERS, close=site.close)
+        return Subject(part, site.loop, ANNA, WRONG, STRANGERS, disable=site.disable, close=site.close)
