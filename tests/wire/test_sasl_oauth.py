@@ -191,6 +191,7 @@ def test_rfc7628_section_3_1_what_may_be_said_otherwise() -> None:
         b"user=\xff" + AUTH,
         b"user=" + b"m" * 1025 + AUTH,
         b"user=me\x01auth=Bearer\x01\x01",
+        b"user=me\x01host=" + b"a" * 2 * TOKEN_OCTETS + AUTH,
         b"user=me\x01auth=Bearer " + b"a" * 3 * TOKEN_OCTETS + b"\x01\x01",
     ],
 )

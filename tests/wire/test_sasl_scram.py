@@ -170,19 +170,46 @@ def test_a_decoy_has_the_form_of_true_keys() -> None:
     assert len(decoy) == len(real) and decoy.partition(b",i=")[2] == real.partition(b",i=")[2] == b"15000"
 
 
-def test_a_decoy_cannot_be_proved_even_with_its_own_key() -> None:
-    """Whoever knew the decoy's StoredKey still has no ClientKey for it; and if he had, there is no account."""
-    client_key = b"c" * 32
-    stored = hashlib.sha256(client_key).digest()
-    context = evolve(CONTEXT, decoy=lambda octets: stored)
-    first = b"n=user,r=abc"
+def proof(client_key: bytes, change: Callable[[bytes], bytes] = lambda final: final) -> Callable[[bytes], bytes]:
+    """A client of SCRAM-SHA-256 that knows a ClientKey; `change` alters its last message before it is proved."""
 
     def answer(challenge: bytes) -> bytes:
-        final = b"c=biws," + challenge.partition(b",")[0]
-        signature = hmac.digest(stored, b",".join((first, challenge, final)), "sha256")
+        if challenge.startswith(b"v="):
+            return b""
+        final = change(b"c=biws," + challenge.partition(b",")[0])
+        stored = hashlib.sha256(client_key).digest()
+        signature = hmac.digest(stored, b",".join((b"n=user,r=abc", challenge, final)), "sha256")
         return final + b",p=" + b64encode(bytes(a ^ b for a, b in zip(client_key, signature)))
 
-    assert fails(lambda: serve(ScramSha256(), b"n,," + first, answer, context)) == WRONG
+    return answer
+
+
+def test_a_decoy_cannot_be_proved_even_with_its_own_key() -> None:
+    context = evolve(CONTEXT, decoy=lambda octets: hashlib.sha256(b"c" * 32).digest())
+    assert fails(lambda: serve(ScramSha256(), b"n,,n=user,r=abc", proof(b"c" * 32), context)) == WRONG
+
+
+@pytest.mark.parametrize(
+    ("change", "good"),
+    [
+        (lambda final: final, True),
+        (lambda final: final + b",x=y", True),
+        (lambda final: final + b"x", False),
+        (lambda final: final[:-1], False),
+        (lambda final: b"c=eSws" + final[6:], False),
+        (lambda final: final + b",m=x", False),
+    ],
+)
+def test_rfc5802_section_5_1_a_right_proof_for_another_nonce_or_header_is_wrong(
+    change: Callable[[bytes], bytes], good: bool
+) -> None:
+    salted = hashlib.pbkdf2_hmac("sha256", b"pencil", b"s" * 16, MIN_ITERATIONS)
+    client = proof(hmac.digest(salted, b"Client Key", "sha256"), change)
+    talk = lambda: serve(ScramSha256(), b"n,,n=user,r=abc", client, kept=KEPT["SCRAM-SHA-256"])
+    if good:
+        assert talk().identity is not None
+    else:
+        assert fails(talk) == WRONG
 
 
 # ---------------------------------------------------------------- channel binding
@@ -210,6 +237,9 @@ def test_rfc5802_section_6_a_man_in_the_middle_has_another_channel(mechanism: An
 
 @PLUS
 def test_a_type_of_binding_that_is_unknown_or_not_there_is_refused(mechanism: Any) -> None:
+    # Of TLS before 1.3, and broken there without the extended master secret (RFC 7627).
+    unique = evolve(CONTEXT, peer=Peer("192.0.2.1", tls=evolve(TLS, bindings={"tls-unique": b"\x04" * 12})))
+    assert fails(lambda: serve(mechanism, b"p=tls-unique,,n=user,r=abc", script(), unique)) == WRONG
     for flag in (b"p=tls-unique", b"p=", b"p=\xff", b"p=TLS-EXPORTER", b"n", b"y"):
         assert fails(lambda flag=flag: serve(mechanism, flag + b",,n=user,r=abc", script(), SECURE)) == WRONG
     without = evolve(CONTEXT, peer=Peer("192.0.2.1", tls=TlsFacts("TLSv1.2", "x", bindings={"tls-exporter": b""})))

@@ -105,7 +105,8 @@ def test_rfc4013_section_3_a_password_is_mapped_and_normalised(password: str, oc
 
 
 @pytest.mark.parametrize(
-    "password", ["\u0007é", "é\ue000", "\u0627\u0031", "\u0627a\u0628", "\u00ad", "\U0001f600", "x\u0007"]
+    "password",
+    ["\u0007é", "é\ue000", "\u0627\u0031", "\u0627a\u0628", "\u0627\u2168\u0628", "\u00ad", "\U0001f600", "x\u0007"],
 )
 def test_rfc4013_section_2_3_what_is_prohibited_or_unknown_is_taken_as_it_is(password: str) -> None:
     assert prepared(password) == password.encode()

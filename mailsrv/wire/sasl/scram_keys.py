@@ -123,6 +123,10 @@ def import_keys(text: str) -> str | None:
 
 
 def decoy(hash_name: str, secret: bytes) -> Keys:
-    """Keys that nobody has; `secret` are 32 octets that belong to the name tried, so its salt is always the same."""
+    """Keys that nobody has; `secret` are 32 octets that belong to the name tried, so its salt is always the same.
+
+    They look like those of `keep`: accounts with keys from elsewhere, of other iterations, can be told apart from
+    nobody until their password is next set.
+    """
     size = SIZES[hash_name]
     return Keys(ITERATIONS, encode(secret[:SALT_OCTETS]), secret[:size], secret[:size])
