@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any
 
 from attrs import NOTHING, field, frozen
-from twisted.enterprise.adbapi import ConnectionLost, ConnectionPool
+from twisted.enterprise.adbapi import Connection, ConnectionPool
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferTimeoutError
 from twisted.logger import Logger
@@ -109,7 +109,7 @@ class SqlAuthenticator:
         if row is None:
             return None
         encoded = schemes.with_scheme(row.encoded, self._scheme)
-        if not await self._hasher.verify(encoded, credentials.password, str(address)):
+        if not await self._hasher.verify(encoded, credentials.password, str(address), context.peer.host):
             raise AuthenticationFailed()
         name = login_address(row.account, address.domain) if row.account else address
         return await self._accounts.identity(name, credentials)
@@ -127,6 +127,18 @@ class SqlAuthenticator:
         return row is not None and (not row.account or login_address(row.account, address.domain) == address)
 
 
+class _Connection(Connection):
+    """A connection that is let go of after any failure: the next question gets a new one."""
+
+    def rollback(self) -> None:
+        """Called by adbapi in the connection's thread."""
+        self._pool.disconnect(self._connection)
+
+
+class _Pool(ConnectionPool):
+    connectionFactory = _Connection
+
+
 class Database:
     """A query and the threads that ask it, each with a connection of its own.
 
@@ -138,10 +150,9 @@ class Database:
     ) -> None:
         self._module = import_module(options.module)
         self._query, self._timeout, self._reactor, self._secret = options.query, options.timeout, reactor, secret
-        self._connections = options.connections
         self._waiting = 0
         self._closed = False
-        self._pool = ConnectionPool(
+        self._pool = _Pool(
             options.module, *connect, cp_min=0, cp_max=options.connections, cp_reconnect=True, cp_noisy=False,
             cp_reactor=reactor, cp_name="mailsrv-sql", **keywords,
         )  # fmt: skip
@@ -156,7 +167,7 @@ class Database:
         except (DeferTimeoutError, CancelledError):
             log.error("the database of users did not answer in {seconds} s", seconds=self._timeout)
             raise TryLater() from None
-        except (self._module.Error, ConnectionLost) as error:
+        except self._module.Error as error:
             log.error("the database of users: {reason}", reason=self._reason(error))
             # The cause may cite the data source name.
             raise TryLater() from None
@@ -166,9 +177,9 @@ class Database:
         return _row(rows[0]) if rows else None
 
     async def _rows(self, parameters: Mapping[str, str]) -> list[Any]:
-        """At most two rows.  After a restart of the database every connection fails once, and is made anew then."""
-        for _ in range(self._connections):
-            with suppress(ConnectionLost):
+        """At most two rows.  After a restart of the database every connection that was open fails once."""
+        for _ in range(len(self._pool.connections)):
+            with suppress(self._module.OperationalError, self._module.InterfaceError):
                 return await self._ask(parameters)
         return await self._ask(parameters)
 
@@ -232,7 +243,7 @@ def build(options: Options, site: Any) -> SqlAuthenticator:
         module = import_module(options.module)
     except ImportError as error:
         raise ConfigError(f"the module {options.module} is not installed", key="auth.sql.module") from error
-    if not hasattr(module, "connect") or not hasattr(module, "Error"):
+    if not all(hasattr(module, name) for name in ("connect", "Error", "OperationalError", "InterfaceError")):
         raise ConfigError(f"{options.module} is no DB-API 2.0 module", key="auth.sql.module")
     base, secret = Path(site.base), ""
     if options.password_file:

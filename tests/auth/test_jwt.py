@@ -167,8 +167,8 @@ def test_what_is_no_token_of_this_issuer_is_left_to_others(bed: Bed) -> None:
                   token() + "\n", token(x="y" * MAX_TOKEN), "\ud800.a.b", "eyJ9.eyJ9.x"):  # fmt: skip
         assert bed.show(part, shown) is None
     head, body, signature = token().split(".")
-    other = token(OTHER).split(".")[2]
-    for spoilt in (f"{head}.{body}.{signature[:40]}A{signature[41:]}", f"{head}.{body}.AAAA", f"{head}.{body}.{other}"):
+    other, turned = token(OTHER).split(".")[2], signature.swapcase()
+    for spoilt in (f"{head}.{body}.{turned[:40]}{signature[40:]}", f"{head}.{body}.AAAA", f"{head}.{body}.{other}"):
         assert bed.refused(part, spoilt)
 
 

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.enterprise.adbapi import ConnectionLost
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
@@ -161,6 +160,11 @@ class Module:
     class Error(Exception):
         """PEP 249."""
 
+    class OperationalError(Error):
+        """PEP 249: the server is gone, for one."""
+
+    InterfaceError = OperationalError
+
     def __init__(self, execute: Any) -> None:
         self.execute = execute
         self.connected: list[Any] = []
@@ -229,17 +233,25 @@ def test_closing_waits_for_no_database(bed: Bed, module: Any) -> None:
     gate.set()
 
 
-def test_connections_lost_at_a_restart_are_made_anew(bed: Bed, module: Any) -> None:
-    lost = [ConnectionLost(), ConnectionLost()]
+def test_connections_lost_at_a_restart_are_made_anew_at_once(bed: Bed, module: Any, reasons: list[str]) -> None:
+    failures = [0]
 
     def execute(*arguments: Any) -> None:
-        if lost:
-            raise lost.pop()
+        if failures[0]:
+            failures[0] -= 1
+            raise Module.OperationalError("terminating connection")
 
-    module(execute)
-    assert bed.login(bed.make(module="mailsrv_test_database"), "anna", "correct horse") is not None
-    lost += [ConnectionLost()] * 50
-    assert later(bed, bed.make(module="mailsrv_test_database"))
+    made = module(execute)
+    part = bed.make(module="mailsrv_test_database", connections=1)
+    assert bed.login(part, "anna", "correct horse") is not None
+    failures[0] = 1
+    assert bed.login(part, "anna", "correct horse") is not None and len(made.connected) == 2
+    failures[0] = 2
+    assert later(bed, part) and len(made.connected) == 3, "a new connection that fails too is no old one"
+    assert bed.login(part, "anna", "correct horse") is not None
+    assert [reason for reason in reasons if "database" in reason] == [
+        "the database of users: OperationalError: terminating connection"
+    ]
 
 
 # ---------------------------------------------------------------- configuration
