@@ -81,15 +81,15 @@ def authenticate(lexer: Lexer) -> Fields:
         return mechanism, None
     lexer.space()
     octets = lexer.text[lexer.at :]
+    if not octets:
+        # QUIRK: mutt with GNU SASL sends the space also where it has no initial response (CRAM-MD5).
+        return mechanism, None
     if octets == b"=":
         return mechanism, b""
     try:
-        initial = a2b_base64(octets, strict_mode=True)
+        return mechanism, a2b_base64(octets, strict_mode=True)
     except (Base64Error, ValueError):
         raise BadSyntax("Initial response is not base64") from None
-    if not initial:
-        raise BadSyntax("Initial response is missing")
-    return mechanism, initial
 
 
 def _parameters(lexer: Lexer) -> dict[str, bytes]:
