@@ -19,15 +19,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Program -> Debian package of the clients that the live tests use.
-PACKAGES = {"swaks": "swaks", "mbsync": "isync", "fetchmail": "fetchmail", "curl": "curl"}
-#: What swaks needs for TLS and AUTH, and asks for only as a recommendation: Perl module -> package.
-MODULES = {"Net::SSLeay": "libnet-ssleay-perl", "Authen::SASL": "libauthen-sasl-perl"}
+PACKAGES = {
+    "swaks": "swaks", "mbsync": "isync", "fetchmail": "fetchmail", "curl": "curl", "msmtp": "msmtp", "mpop": "mpop",
+    "mutt": "mutt", "gsasl": "gsasl", "doveadm": "dovecot-imapd",
+}  # fmt: skip
+#: Perl module -> package: Mail::IMAPClient, and what swaks needs for TLS and AUTH, a recommendation only.
+MODULES = {
+    "Net::SSLeay": "libnet-ssleay-perl", "Authen::SASL": "libauthen-sasl-perl", "Authen::NTLM": "libauthen-ntlm-perl",
+    "Mail::IMAPClient": "libmail-imapclient-perl",
+}  # fmt: skip
+#: The mechanisms of Cyrus SASL, for mbsync.
+LIBRARIES = {"sasl2/libscram.so": "libsasl2-modules"}
 
 
 def missing_packages() -> list[str]:
-    """Packages whose program or module is not on this machine."""
+    """Packages whose program, module or library is not on this machine."""
     missing = {package for program, package in PACKAGES.items() if shutil.which(program) is None}
     missing |= {package for module, package in MODULES.items() if not has_module(module)}
+    missing |= {package for name, package in LIBRARIES.items() if not any(Path("/usr/lib").glob(f"*/{name}"))}
     return sorted(missing)
 
 

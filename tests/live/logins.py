@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -248,3 +248,16 @@ _OUTCOMES = (
     ("no", ("535 5.7.8", "535 5.7.1", "a NO [AUTHENTICATIONFAILED]", "a NO [AUTHORIZATIONFAILED]", "-ERR [AUTH]")),
     ("aborted", ("501 ", "a BAD", "-ERR Authentication given up")),
 )  # fmt: skip
+
+
+def imaplib_answers(mechanism: str, user: str, password: str) -> Callable[[bytes], bytes | None]:
+    """For `imaplib.IMAP4.authenticate`, which knows no initial response: the client side of this package."""
+    context = ClientContext(user, password, service="imap", random=os.urandom, now=time.time)
+    talk = client_mechanism(mechanism).respond(context)
+    waiting = [next(talk).octets]
+
+    def answer(challenge: bytes) -> bytes | None:
+        first = waiting.pop() if waiting else None
+        return first if first is not None else talk.send(challenge).octets
+
+    return answer
