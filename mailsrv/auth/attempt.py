@@ -35,7 +35,7 @@ class Watch(Protocol):
         """A right one."""
 
 
-async def _no_decoy(password: str) -> None:
+async def _no_decoy(password: str, source: str) -> None:
     """Where nothing is hashed there is nothing to imitate."""
 
 
@@ -43,7 +43,7 @@ async def _no_decoy(password: str) -> None:
 class Door:
     """What decides about the logins of one virtual server; shared by its sessions.
 
-    `decoy(password)` takes as long as checking a password, for a name that nobody knows.
+    `decoy(password, address)` takes as long as checking a password, for a name that nobody knows.
     """
 
     server: str
@@ -51,7 +51,7 @@ class Door:
     authorizer: IAuthorizer
     directory: IDirectory
     sleep: Callable[[float], Awaitable[None]]
-    decoy: Callable[[str], Awaitable[None]] = _no_decoy
+    decoy: Callable[[str, str], Awaitable[None]] = _no_decoy
     guard: Watch | None = None
     domains: Mapping[str, str] = field(factory=dict)
 
@@ -64,20 +64,26 @@ class Attempt:
 
     def __init__(self, door: Door, context: AuthContext) -> None:
         self._door, self._context = door, context
-        self._guess = b""
+        #: What stands for the guess: what was checked, or else the last thing said, which holds the proof.
+        self._checked, self._said = b"", b""
         self._issued: tuple[IAuthenticator, Secrets] | None = None
+        self._proven = ""
+        self._refusal: AuthenticationFailed | None = None
         self.login = ""
 
     def failed(self, error: AuthenticationFailed) -> None:
         """Tell the guard of a wrong guess; a right password without permission, or a syntax error, is none."""
         guard = self._door.guard
+        if error is self._refusal:
+            return
+        self._refusal = error
         if guard is not None and error.status == AuthenticationFailed.status and not isinstance(error, NotPermitted):
-            guard.failed(self._context.peer.host, self.login, self._guess)
+            guard.failed(self._context.peer.host, self.login, self._checked or self._said)
 
     def succeeded(self) -> None:
         """Tell the guard of a right one."""
         if self._door.guard is not None:
-            self._door.guard.succeeded(self._context.peer.host, self.login)
+            self._door.guard.succeeded(self._context.peer.host, self.login or self._proven)
 
     # ------------------------------------------------------------ credentials
 
@@ -91,8 +97,11 @@ class Attempt:
         else:
             # A certificate says who tries; its user name is only who is asked for, and nobody's login is guessed.
             tried = "" if credentials.scheme == "certificate" else credentials.username
-            await self._approach(tried, credentials.password.encode("utf-8", "surrogatepass"))
+            shown = (credentials.password or credentials.token).encode("utf-8", "surrogatepass")
+            self._checked = shown or credentials.response or credentials.certificate
+            await self._approach(tried)
             found = await self._ask(credentials)
+        self._proven = found.authcid
         identity = await self._act_as(found) if found.authzid else found
         verdict = await self._door.authorizer.permits(identity, "server.use", self._door.server)
         if verdict.action == "tempfail":
@@ -101,10 +110,9 @@ class Attempt:
             raise _denied(identity, verdict.rule or "not permitted", verdict.text)
         return identity
 
-    async def _approach(self, username: str, guess: bytes) -> None:
+    async def _approach(self, username: str) -> None:
         """Note who is tried, and let the guard slow it down.  Raises AuthenticationFailed, TryLater."""
         context, door = self._context, self._door
-        self._guess = guess
         if username:
             self.login = str(login_address(username, context.login_domain, context.domains))
             if door.guard is not None:
@@ -119,7 +127,7 @@ class Attempt:
                     return identity
         if credentials.scheme == "password":
             # Once, whatever the number of authenticators: time must not tell who has an account.
-            await self._door.decoy(credentials.password)
+            await self._door.decoy(credentials.password, self._context.peer.host)
         raise AuthenticationFailed()
 
     async def _proved(self, credentials: Credentials) -> Identity:
@@ -175,8 +183,10 @@ class Attempt:
                     octets = await ask(wish.octets)
                     if octets is None:
                         exchange.close()
+                        if self._refusal is not None:
+                            raise self._refusal
                         return None
-                    self._guess = octets
+                    self._said = octets
                     resume = _sender(exchange, octets)
                 else:
                     resume = await self._grant(exchange, wish)
@@ -192,12 +202,14 @@ class Attempt:
             return _sender(exchange, await self.check(wish.credentials))
         except AuthenticationFailed as error:
             failure = error
+        # Told now: the client may hang up on what the mechanism has to say about it.
+        self.failed(failure)
         return lambda: exchange.throw(failure)
 
     async def _secrets(self, wish: NeedSecrets) -> Secrets | None:
         """What an authenticator keeps for that login, remembered for the proof."""
         self._issued = None
-        await self._approach(wish.username, self._guess)
+        await self._approach(wish.username)
         for authenticator in self._door.authenticators:
             if ISecrets.providedBy(authenticator) and wish.kind in authenticator.kinds:
                 secrets: Secrets | None = await authenticator.secrets(wish.kind, wish.username, self._context)

@@ -71,7 +71,7 @@ class DirectoryAuthenticator:
             return None
         app = matching(stored.app_passwords, credentials.password)
         right = app is not None or await self._hasher.verify(
-            stored.password_hash, credentials.password, stored.login
+            stored.password_hash, credentials.password, stored.login, context.peer.host
         )
         if not (right and stored.enabled):
             raise AuthenticationFailed()

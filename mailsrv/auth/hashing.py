@@ -4,9 +4,9 @@ New hashes are argon2id; `verify` knows the older schemes of `schemes.py` too, s
 taken over as they are.
 
 One check costs about 20 ms of a core and 19 MiB on purpose.  So it never runs in the reactor's thread, at most
-`threads` run at once, at most `waiting` wait (then TryLater), equal checks that are under way share one run, and a
-login that was right is known for `CACHE_SECONDS` by a keyed digest of login, hash and password, all three.  A new
-password has a new hash, so nothing has to be forgotten when one changes.
+`threads` run at once, at most `waiting` wait (then TryLater), the addresses of clients take turns, equal checks that
+are under way share one run, and a login that was right is known for `CACHE_SECONDS` by a keyed digest of login, hash
+and password, all three.  A new password has a new hash, so nothing has to be forgotten when one changes.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ import unicodedata
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any
 
 import argon2
 from argon2.exceptions import HashingError, VerificationError, VerifyMismatchError
-from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ..errors import MailError, Refused, TryLater
 from . import schemes
+from .guard_tables import subject_of
+from .pool import Call, Job, Pool
 
 log = Logger()
 
@@ -37,8 +36,6 @@ log = Logger()
 MEMORY_KIB, PASSES, LANES = 19 * 1024, 2, 1
 CACHE_SECONDS = 300.0
 CACHE_ENTRIES = 10_000
-
-Call = Callable[..., Any]
 
 
 def normal(password: str) -> bytes:
@@ -52,66 +49,6 @@ def normal(password: str) -> bytes:
         return unicodedata.normalize("NFC", password).encode("utf-8")
     except UnicodeEncodeError:
         raise Refused("A password must be Unicode text") from None
-
-
-@define(eq=False)
-class _Job:
-    """Work for a thread; `waiters` hear of the outcome in the reactor's thread."""
-
-    work: Callable[[], Any] = field(repr=False)
-    waiters: list[Deferred[Any]] = field(factory=list)
-    key: bytes = b""
-
-
-class Pool:
-    """Daemon threads that start with the first job, so that nothing runs before `twistd` has forked."""
-
-    def __init__(self, call_from_thread: Call, threads: int, waiting: int) -> None:
-        self._call_from_thread = call_from_thread
-        self._wanted, self._room = threads, threads + waiting
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._threads: list[Thread] = []
-        self._open: set[_Job] = set()
-        self.closed = False
-
-    def submit(self, job: _Job, done: Call) -> None:
-        """Have the job worked on, then `done(job, outcome)` called in the reactor's thread.  Raises TryLater."""
-        if self.closed or len(self._open) >= self._room:
-            raise TryLater()
-        self._open.add(job)
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if len(self._threads) < min(self._wanted, len(self._open)):
-            thread = Thread(target=self._work, args=(done,), name="mailsrv-hash", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._jobs.put(job)
-
-    def close(self) -> list[_Job]:
-        """Let the threads end after what they are at; gives the jobs whose outcome nobody will hear."""
-        if self.closed:
-            return []
-        self.closed = True
-        for _ in self._threads:
-            self._jobs.put(None)
-        lost, self._open = list(self._open), set()
-        return lost
-
-    def _work(self, done: Call) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None or self.closed:
-                return
-            outcome = None
-            try:
-                outcome = job.work()
-            finally:
-                # Whatever happens here, nobody may wait for ever there.
-                self._call_from_thread(self._finished, job, outcome, done)
-
-    def _finished(self, job: _Job, outcome: Any, done: Call) -> None:
-        if job in self._open:
-            self._open.discard(job)
-            done(job, outcome)
 
 
 class PasswordHasher:
@@ -141,12 +78,12 @@ class PasswordHasher:
         self._form = self._decoy.rsplit("$", 2)[0] + "$", len(self._decoy)
         self._imitated = self._decoy
         self._right: dict[bytes, float] = {}
-        self._running: dict[bytes, _Job] = {}
+        self._running: dict[bytes, Job] = {}
 
     async def hash(self, password: str) -> str:
         """A new encoded hash.  Raises TryLater."""
         secret = normal(password)
-        encoded: str | None = await self._submit(_Job(lambda: self._make(secret)))
+        encoded: str | None = await self._submit(Job(lambda: self._make(secret)))
         if encoded is None:
             raise TryLater()
         return encoded
@@ -155,7 +92,7 @@ class PasswordHasher:
         """What a function gives that takes its time, for example one that makes keys of a password; it runs in the
         pool, in turn.  Raises TryLater, and the MailError that the function raises.
         """
-        outcome = await self._submit(_Job(lambda: _outcome(function, arguments)))
+        outcome = await self._submit(Job(lambda: _outcome(function, arguments)))
         if outcome is None:
             raise TryLater()
         if isinstance(outcome, MailError):
@@ -172,13 +109,14 @@ class PasswordHasher:
         it: for an authenticator whose hashes are slower than argon2id."""
         self._imitated = encoded or self._decoy
 
-    async def verify(self, encoded: str, password: str, login: str = "") -> bool:
+    async def verify(self, encoded: str, password: str, login: str = "", source: str = "") -> bool:
         """Whether the password is right for that encoded hash; "" is right for none.
 
         Raises TryLater when too many wait, and for a hash that is argon2 but damaged; Refused for a password that
         is no Unicode text.
 
-        `login` only sets apart what is remembered.  Every refusal takes as long as a true check.
+        `login` only sets apart what is remembered; `source` is the client's address: each has its turn.  Every
+        refusal takes as long as a true check.
         """
         secret = normal(password)
         key = self._digest(login, encoded, secret)
@@ -194,14 +132,14 @@ class PasswordHasher:
             outcome = await waiter
         else:
             work = (lambda: self._check(encoded, secret)) if encoded else (lambda: self._imitate(secret))
-            outcome = await self._submit(_Job(work, key=key))
+            outcome = await self._submit(Job(work, key=key), subject_of(source))
         if outcome is None:
             raise TryLater()
         return bool(outcome)
 
-    async def decoy(self, password: str, login: str = "") -> None:
+    async def decoy(self, password: str, source: str = "") -> None:
         """Take as long as `verify`, for a login nobody has.  Raises TryLater likewise."""
-        await self.verify("", password, login)
+        await self.verify("", password, source=source)
 
     def close(self) -> None:
         """Stop; who waits gets TryLater.  Idempotent."""
@@ -213,15 +151,15 @@ class PasswordHasher:
 
     # ------------------------------------------------------------ inside
 
-    def _submit(self, job: _Job) -> Deferred[Any]:
+    def _submit(self, job: Job, source: str = "") -> Deferred[Any]:
         waiter: Deferred[Any] = Deferred()
         job.waiters.append(waiter)
-        self._pool.submit(job, self._done)
+        self._pool.submit(job, self._done, source)
         if job.key:
             self._running[job.key] = job
         return waiter
 
-    def _done(self, job: _Job, outcome: Any) -> None:
+    def _done(self, job: Job, outcome: Any) -> None:
         """In the reactor's thread: remember a success, tell everybody."""
         self._running.pop(job.key, None)
         if outcome is True and job.key:

@@ -67,7 +67,7 @@ class PasswdAuthenticator:
                 raise AuthenticationFailed()
         elif user is None:
             return None
-        elif not await self._hasher.verify(self._encoded(user), credentials.password, str(address)):
+        elif not await self._hasher.verify(self._encoded(user), credentials.password, str(address), context.peer.host):
             raise AuthenticationFailed()
         if not user.admits(context.peer.host):
             raise AuthenticationFailed()

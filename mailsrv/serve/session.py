@@ -198,17 +198,17 @@ class Session:
             if guard is not None:
                 guard.admit(self.connection.peer.host)
             identity = await work()
-            if identity is not None and enter is not None:
-                await enter(identity)
         except AuthenticationFailed as error:
             attempt.failed(error)
             await self._refused(asked, error.why if isinstance(error, NotPermitted) else "")
             raise
         except TryLater as error:
-            if error.status == GUARDED:
-                await self._refused(asked)
+            # Those who are turned away are to be no quicker than those who guessed.
+            await (self._refused(asked) if error.status == GUARDED else self._wait(asked))
             raise
         if identity is not None:
+            if enter is not None:
+                await enter(identity)
             attempt.succeeded()
             self._logged_in(identity)
         return identity
@@ -224,6 +224,10 @@ class Session:
             "login refused on {server} from {peer}{why}",
             server=self.services.name, peer=self.connection.peer.host, why=f" ({why})" if why else "",
         )  # fmt: skip
+        await self._wait(asked)
+
+    async def _wait(self, asked: float) -> None:
+        """Until the delay after the question is over."""
         wait = asked + self.limits.failed_login_delay - self.connection.host.monotonic()
         if wait > 0:
             await self.services.sleep(wait)

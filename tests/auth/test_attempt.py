@@ -107,7 +107,8 @@ class Room:
     async def sleep(self, seconds: float) -> None:
         raise AssertionError("nobody has to wait here")
 
-    async def decoy(self, password: str) -> None:
+    async def decoy(self, password: str, source: str) -> None:
+        assert source == "192.0.2.1"
         self.decoys.append(password)
 
     def attempt(self) -> Attempt:
@@ -288,6 +289,46 @@ def test_what_is_no_guess_is_not_told_to_the_guard() -> None:
     room.attempt().failed(AuthenticationFailed("Not base64", "5.5.2"))
     room.attempt().failed(AuthenticationFailed("Access denied", "5.7.1"))
     assert room.guard.heard == []
+
+
+def test_a_guess_is_what_was_checked_and_not_the_dummy_after_it() -> None:
+    def token() -> Any:
+        try:
+            return (yield Verify(Credentials("token", ME, token="guess")))
+        except AuthenticationFailed:
+            yield Challenge(b"{}")
+            raise
+
+    def proof() -> Any:
+        yield Challenge(b"nonce")
+        yield NeedSecrets("ntlm", ME)
+        raise AuthenticationFailed()
+
+    for mechanism, said, guess in ((Proof(token), b"\x01", b"guess"), (Proof(proof), b"proof", b"proof")):
+        room = Room()
+        attempt = room.attempt()
+
+        async def ask(challenge: bytes, said: bytes = said) -> bytes | None:
+            return said
+
+        with pytest.raises(AuthenticationFailed) as caught:
+            room.loop.run(attempt.run(mechanism, None, ask))
+        attempt.failed(caught.value)
+        assert room.guard.heard[-1] == ("failed", "192.0.2.1", ME, guess)
+
+
+def test_who_gives_up_after_a_refusal_has_guessed_all_the_same() -> None:
+    def steps() -> Any:
+        try:
+            return (yield Verify(Credentials("token", ME, token="guess")))
+        except AuthenticationFailed:
+            yield Challenge(b"{}")
+            raise
+
+    room = Room()
+    with pytest.raises(AuthenticationFailed):
+        run(room, Proof(steps), None)
+    assert room.guard.heard[-1] == ("failed", "192.0.2.1", ME, b"guess")
 
 
 def test_a_success_is_told() -> None:
