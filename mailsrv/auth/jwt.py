@@ -41,7 +41,7 @@ _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
 
 def _read_algorithms(value: Any) -> tuple[str, ...]:
     """A list of names of signature algorithms."""
-    names = TEXTS.read(value)
+    names: tuple[str, ...] = TEXTS.read(value)
     known = ASYMMETRIC + SYMMETRIC
     for name in names:
         if name not in known:
@@ -124,7 +124,8 @@ class JwtAuthenticator:
 
     def _judge_times(self, claims: Mapping[str, Any], now: float) -> None:
         """RFC 7519 sections 4.1.4 and 4.1.5; a token without an end is refused.  Raises AuthenticationFailed."""
-        ends, begins, leeway = claims.get("exp"), claims.get("nbf", now), self._options.leeway
+        ends: Any = claims.get("exp")
+        begins, leeway = claims.get("nbf", now), self._options.leeway
         if not (_is_number(ends) and _is_number(begins) and begins - leeway <= now < ends + leeway):
             raise AuthenticationFailed()
 

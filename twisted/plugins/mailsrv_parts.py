@@ -18,6 +18,7 @@ authenticator_passwd = Part(IAuthenticator, "passwd", "mailsrv.auth.passwd:Optio
 authenticator_sql = Part(IAuthenticator, "sql", "mailsrv.auth.sql:Options", "mailsrv.auth.sql:build")
 authenticator_cred = Part(IAuthenticator, "cred", "mailsrv.auth.cred:Options", "mailsrv.auth.cred:build")
 authenticator_jwt = Part(IAuthenticator, "jwt", "mailsrv.auth.jwt:Options", "mailsrv.auth.jwt:build")
+authenticator_winbind = Part(IAuthenticator, "winbind", "mailsrv.auth.winbind:Options", "mailsrv.auth.winbind:build")
 authenticator_anonymous = Part(IAuthenticator, "anonymous", None, "mailsrv.auth.anonymous:build")
 mechanism_scram_sha_256_plus = Part(ISaslMechanism, "scram-sha-256-plus", None, _MECHANISMS + "scram_sha_256_plus")
 mechanism_scram_sha_1_plus = Part(ISaslMechanism, "scram-sha-1-plus", None, _MECHANISMS + "scram_sha_1_plus")
