@@ -121,6 +121,45 @@ class IMessagePolicy(Interface):
         """The whole message is there, nothing is acknowledged yet."""
 
 
+class IConnectionPolicy(Interface):
+    """Add-on of a message policy's object: further moments of its connection.  A verdict that does not accept ends
+    the connection (connect), or refuses the command."""
+
+    async def on_connect(peer: v.Peer, client_name: str) -> v.Verdict:
+        """Before the greeting; `client_name` as in Transaction."""
+
+    async def on_helo(helo: str, peer: v.Peer, client_name: str) -> v.Verdict:
+        """EHLO, HELO or LHLO was read."""
+
+    async def on_authenticated(identity: v.Identity, peer: v.Peer) -> v.Verdict:
+        """Somebody has logged in; a refusal takes it back."""
+
+    async def on_data(transaction: v.Transaction) -> v.Verdict:
+        """DATA, or the first BDAT, was read; there are recipients."""
+
+    async def on_abort(transaction: v.Transaction) -> None:
+        """The transaction ended without a message: RSET, EHLO, STARTTLS, a refusal, the end of the connection."""
+
+    async def on_close() -> None:
+        """The connection is gone."""
+
+
+class IAccessFilter(Interface):
+    """Says who may connect to a virtual server, before anything is said (S-034..S-044)."""
+
+    async def admit(peer: v.Peer) -> v.Verdict:
+        """accept, reject, or tempfail (a name could not be looked up); `rule` says what decided."""
+
+
+class IResolver(Interface):
+    """The domain name system."""
+
+    async def lookup(name: str, kind: str) -> Sequence[Any]:
+        """The records of one kind, () when there are none: of "A" and "AAAA" IP texts, of "PTR" host names, of "MX"
+        (preference, host name), of "TXT" octets.  Names are lower case without the final dot; aliases are followed.
+        Raises TryLater when no server answers in time."""
+
+
 class IRouter(Interface):
     """Says where a recipient's mail goes next."""
 
@@ -170,6 +209,11 @@ class IAccountAdmin(Interface):
     async def set_keep(account_id: int, keep: frozenset[str] | None) -> None:
         """Kinds of secrets this account wants (None: those of the site); others that it has are forgotten."""
 
+    async def set_limits(
+        account_id: int, *, quota: int | None = None, max_in: int | None = None, max_out: int | None = None
+    ) -> None:
+        """Replace all three limits of `AccountFacts` (S-120)."""
+
     async def set_denied(account_id: int, denied: frozenset[str]) -> None:
         """Protocols and virtual servers that the account may not use (S-104)."""
 
@@ -187,6 +231,13 @@ class IAccountAdmin(Interface):
 
     async def aliases() -> Sequence[tuple[v.Address, tuple[v.Address, ...]]]:
         """All aliases in order."""
+
+
+class IQuota(Interface):
+    """Add-on of a store that counts what accounts hold."""
+
+    async def usage(account_id: int) -> tuple[int, int]:
+        """Octets and messages an account holds now.  Raises AccessDenied when there is none."""
 
 
 class IAppPasswords(Interface):

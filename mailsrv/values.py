@@ -73,7 +73,9 @@ class Envelope:
 class Transaction:
     """One mail transaction as policies see it: typed context that lives from MAIL to the verdict on content.
 
-    `origin` is "local" (authenticated, control, embedding) or "outside" (S-077, decisions 32).
+    `origin` is "local" (authenticated, relay list, control, embedding) or "outside" (S-077, decisions 32).
+    `client_name` is the peer's host name by reverse DNS, confirmed forward, "" when there is none or nobody asked;
+    `verified` whether it is the name of HELO (S-091; None: nobody asked).
     """
 
     server: str
@@ -85,6 +87,8 @@ class Transaction:
     recipients: list[Recipient] = field(factory=list)
     parameters: dict[str, str] = field(factory=dict)
     origin: str = "outside"
+    client_name: str = ""
+    verified: bool | None = None
 
 
 @frozen
@@ -98,8 +102,19 @@ class Reply:
 
 @frozen
 class Verdict:
-    """A policy's answer.  `action` is accept, reject, tempfail or discard; `part` and `rule` name who decided
-    (for log and trace); `fields` are header fields (whole lines with CRLF) put above the message."""
+    """A policy's answer.  `action` is one of
+
+    accept      go on; the next policy is asked
+    reject      refused for good, with `text` and `status`
+    tempfail    refused for now
+    discard     accepted and dropped: one recipient, or the whole message
+    quarantine  accepted, but into `mailbox` of each recipient
+    redirect    accepted for `targets` instead of the recipient, or of all of them
+
+    `part` and `rule` name who decided (for log and trace).  Of an answer that accepts, `fields` are header fields (whole
+    lines with CRLF) put above the message, `removed` names of fields (lower case) taken out of its header; together
+    they change a field.
+    """
 
     action: str = "accept"
     text: str = ""
@@ -107,6 +122,9 @@ class Verdict:
     part: str = ""
     rule: str = ""
     fields: tuple[bytes, ...] = ()
+    removed: tuple[bytes, ...] = ()
+    mailbox: str = ""
+    targets: tuple[Address, ...] = ()
 
 
 ACCEPT = Verdict()
@@ -148,7 +166,8 @@ class DomainFacts:
 @frozen
 class AccountFacts:
     """One account.  `address` is its primary address, the id never changes; `keep` and `denied` as in
-    `StoredCredentials`."""
+    `StoredCredentials`.  Octets: `quota` of all its messages, `max_in` of one message for it, `max_out` of one from it
+    (S-120); None: what the site says."""
 
     account_id: int
     address: Address
@@ -157,6 +176,9 @@ class AccountFacts:
     created_at: float = 0.0
     keep: frozenset[str] | None = None
     denied: frozenset[str] = frozenset()
+    quota: int | None = None
+    max_in: int | None = None
+    max_out: int | None = None
 
 
 @frozen
