@@ -62,7 +62,8 @@ class DirectoryAuthenticator:
         self._renewals = Renewals(directory, hasher, monotonic, random) if IAccountAdmin.providedBy(directory) else None
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Identity | None:
-        """See IAuthenticator.  A disabled account looks like a wrong password."""
+        """See IAuthenticator.  A disabled account looks like a wrong password; one without a password here may have one
+        elsewhere (in a file, a database), so it is left to the next authenticator."""
         login = str(login_address(credentials.username, context.login_domain, context.domains))
         stored = await self._directory.credentials(login)
         if credentials.scheme == "secret":
@@ -70,6 +71,8 @@ class DirectoryAuthenticator:
         if stored is None:
             return None
         app = matching(stored.app_passwords, credentials.password)
+        if app is None and not stored.password_hash:
+            return None
         right = app is not None or await self._hasher.verify(
             stored.password_hash, credentials.password, stored.login, context.peer.host
         )

@@ -285,3 +285,12 @@ def test_who_is_not_in_the_file_takes_as_long_as_most_who_are(bed: Bed) -> None:
     bed.write(f"anna:{HTPASSWD[1]}\n")
     bed.make()
     assert imitated == [HTPASSWD[1]]
+
+
+def test_after_the_directory_in_order_a_user_of_the_file_logs_in_for_a_second_time_too(bed: Bed) -> None:
+    from mailsrv.auth import directory
+
+    part, first = bed.make(), directory.build(directory.Options(), bed)
+    for _ in range(2):
+        assert bed.login(first, "anna", "correct horse") is None
+        assert bed.login(part, "anna", "correct horse") is not None
