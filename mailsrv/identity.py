@@ -167,7 +167,7 @@ class Respond:
     `final`: the server has said all that it must, so its "success" may be believed; before that it is an impostor's.
     """
 
-    octets: bytes | None
+    octets: bytes | None = field(repr=False)
     final: bool = True
 
 

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from hmac import compare_digest
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from zope.interface import implementer
 
 from ...errors import AuthenticationFailed
@@ -74,7 +74,7 @@ class _Exchange:
     challenge: bytes
     negotiate: bytes
     offer: bytes
-    answer: bytes
+    answer: bytes = field(repr=False)
     message: AuthenticateMessage
     user: str
     domain: str

@@ -45,6 +45,9 @@ class Keys(NamedTuple):
     stored: bytes
     server: bytes
 
+    def __repr__(self) -> str:
+        return f"Keys(iterations={self.iterations})"
+
 
 def salted(hash_name: str, password: bytes, salt: bytes, iterations: int) -> bytes:
     """SaltedPassword of a prepared password; slow on purpose."""
