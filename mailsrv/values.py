@@ -111,9 +111,9 @@ class Verdict:
     quarantine  accepted, but into `mailbox` of each recipient
     redirect    accepted for `targets` instead of the recipient, or of all of them
 
-    `part` and `rule` name who decided (for log and trace).  Of an answer that accepts, `fields` are header fields (whole
-    lines with CRLF) put above the message, `removed` names of fields (lower case) taken out of its header; together
-    they change a field.
+    `part` and `rule` name who decided (for log and trace).  Of an answer that accepts, `fields` are header fields
+    (whole lines with CRLF) put above the message, `removed` names of fields (lower case) taken out of its header;
+    together they change a field.
     """
 
     action: str = "accept"
