@@ -10,6 +10,7 @@ import ipaddress
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 from twisted.logger import Logger
@@ -22,6 +23,8 @@ log = Logger()
 
 #: Octets of a file and of a line; up to `SMALL` octets are read in the reactor's thread.
 MAX_FILE, MAX_LINE, SMALL = 64 * 2**20, 4096, 64 * 2**10
+#: So many users are forgotten in the reactor's thread.
+FEW = 10_000
 #: Whether the file has changed is looked up after so many seconds.
 LOOK_SECONDS = 1.0
 _EXTRA_FIELD = 6
@@ -110,6 +113,12 @@ def _enter(users: dict[str, str], line: bytes, domain: str) -> bool:
     return True
 
 
+def _empty(users: dict[str, str]) -> None:
+    """In a thread: freed in one go, a million names would keep everybody waiting."""
+    while users:
+        users.popitem()
+
+
 def stamp_of(stat: os.stat_result) -> tuple[int, ...]:
     """What is another when a file has changed."""
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
@@ -127,7 +136,7 @@ class UserFile:
         path: Path,
         domain: str,
         monotonic: Callable[[], float],
-        aside: Callable[..., Awaitable[tuple[dict[str, str], tuple[int, ...]]]],
+        aside: Callable[..., Awaitable[Any]],
         changed: Callable[[dict[str, str]], None] = lambda users: None,
     ) -> None:
         self._path, self._domain = path, domain
@@ -157,9 +166,11 @@ class UserFile:
                 read = read_users(self._path, self._domain) if small else await self._aside(
                     read_users, self._path, self._domain
                 )
-                self._users, self._stamp = read
+                (self._users, self._stamp), old = read, self._users
                 self._failed = None
                 self._changed(self._users)
+                if len(old) > FEW:
+                    await self._aside(_empty, old)
         except OSError as error:
             self._complain(stamp, f"cannot be read: {error.strerror}")
         except ConfigError as error:
