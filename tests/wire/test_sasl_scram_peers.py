@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import scramp
 from attrs import evolve
 from sasl_drive import BINDINGS, CLIENT, SECURE, fails, serve
 
 from mailsrv.wire.sasl import ScramSha1, ScramSha1Plus, ScramSha256, ScramSha256Plus, scram
-
-scramp = pytest.importorskip("scramp")
 
 BOUND = ("tls-server-end-point", BINDINGS["tls-server-end-point"])
 EVERY = (ScramSha256Plus(), ScramSha1Plus(), ScramSha256(), ScramSha1())
