@@ -179,6 +179,9 @@ def _crypt(scheme: str, encoding: str, text: str, secret: bytes) -> bool:
     if b"\0" in secret:
         # crypt(3) would stop there, so "a" NUL anything would be as good as "a".
         return False
+    if text.startswith(("!", "*")):
+        # How an account is locked.
+        return False
     if text.startswith(_BCRYPT):
         return _bcrypt(text, secret)
     prefix = next((start for start in _CRYPT if text.startswith(start)), "")

@@ -116,6 +116,7 @@ def test_only_checkers_of_names_and_passwords_will_do(site: Site) -> None:
     CredAuthenticator(Checker("x", IUsernameHashedPassword, IUsernamePassword), accounts)
 
 
+@pytest.mark.filterwarnings("ignore:'spwd'")
 @pytest.mark.parametrize("text", ["nosuch:kind", "memory:secret-marker", "", "anonymous"])
 def test_a_checker_that_cannot_be_made_is_a_mistake_of_the_configuration(site: Site, text: str) -> None:
     with pytest.raises(ConfigError) as error:

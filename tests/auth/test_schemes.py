@@ -78,6 +78,12 @@ def test_crypt_does_not_stop_at_a_nul(encoded: str) -> None:
     assert not check(encoded, b"secret\0and more")
 
 
+@pytest.mark.parametrize("encoded", ["{CRYPT}*", "{CRYPT}!", "{CRYPT}!" + OPENSSL[3], "{BLF-CRYPT}!!"])
+def test_a_locked_account_has_no_password(encoded: str) -> None:
+    for password in (b"", b"secret", encoded.encode()):
+        assert not check(encoded, password)
+
+
 @pytest.mark.parametrize("encoded", ARGON2)
 def test_argon2_of_other_costs_is_checked_by_the_hasher_and_is_stale(encoded: str) -> None:
     loop = Loop()
@@ -102,7 +108,7 @@ def test_bcrypt_looks_at_72_octets_as_it_always_did() -> None:
     [
         "", "x", "{}x", "{NOPE}x", "{SHA}", "{SHA}x", "{SHA}!!!!", "{SSHA}AAAA", "{SHA}" + "A" * 32,
         "{SHA.HEX}5e",
-        "{CRYPT}", "{CRYPT}*", "{CRYPT}!", "{CRYPT}$y$j9T$x$y", "$2b$31$" + "." * 53, "$2b$xx$" + "." * 53,
+        "{CRYPT}", "{CRYPT}$y$j9T$x$y", "$2b$31$" + "." * 53, "$2b$xx$" + "." * 53,
         "$2b$04$short",
         "$6$rounds=999999999$salt$x", "$5$rounds=99999999999$salt$x", "$6$", "$1$a$b", "$apr1$", "{NTLM}00",
         "{PBKDF2}$1$salt$0$00", "{PBKDF2}$1$salt$99999999999$00", "{PBKDF2}$1$salt$5000$", "{PBKDF2}$1$salt$5000$0",
