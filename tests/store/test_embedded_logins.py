@@ -30,6 +30,13 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     made.close()
 
 
+def test_files_with_hashes_of_passwords_are_the_owners_alone(bed: Bed) -> None:
+    """Whatever the umask and the folder let others do."""
+    files = [path for path in bed.store.path.rglob("*") if path.is_file()]
+    assert {"index.db", "index.db-wal"} <= {path.name for path in files}
+    assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+
+
 def ask(bed: Bed, method: str, *arguments: Any) -> Any:
     """A method of the directory."""
     return bed.run(getattr(bed.store.directory, method)(*arguments))

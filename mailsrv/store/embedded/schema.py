@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ def check_library(version: int | None = None) -> None:
 def connect(path: Path, *, readonly: bool = False, cache_kib: int = 16384) -> apsw.Connection:
     """A connection set up as all of them are.  Raises apsw.Error."""
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    if not readonly:
+        _create_private(path)
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=128)
     connection.set_busy_timeout(5000)
     if not readonly:
@@ -100,6 +103,13 @@ def connect(path: Path, *, readonly: bool = False, cache_kib: int = 16384) -> ap
     connection.execute(f"PRAGMA cache_size=-{cache_kib}")
     connection.execute("PRAGMA temp_store=MEMORY")
     return connection
+
+
+def _create_private(path: Path) -> None:
+    """A new file is the owner's alone, whatever the umask: hashes of passwords are in it.  SQLite's other files take
+    its mode.  One that is there is not even opened: closing it would end SQLite's locks on it."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def value(connection: apsw.Connection, key: str) -> Any:
@@ -163,6 +173,7 @@ def _upgrade(connection: apsw.Connection, path: Path, found: int, report: list[s
     """Bring an older schema up to date: a copy first, then all steps in one transaction."""
     copy = path.with_name(f"{path.name}.v{found}")
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    _create_private(copy)
     shutil.copyfile(path, copy)
     with connection:
         for version in range(found, VERSION):
