@@ -202,6 +202,8 @@ class Helpers:
 class _Helper(ProcessProtocol):
     """One process."""
 
+    transport: Any
+
     def __init__(self, helpers: Helpers) -> None:
         self._helpers = helpers
         self._asked: _Question | None = None

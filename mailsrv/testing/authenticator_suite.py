@@ -84,7 +84,7 @@ class AuthenticatorCase:
     def _fresh_subject(self, tmp_path: Path) -> Iterator[None]:
         self.subject = self.make(tmp_path)
         yield
-        self.subject.loop.run(self.subject.close())
+        self.subject.loop.run(_awaited(self.subject.close()))
 
     def ask(self, credentials: Credentials, **changed: Any) -> Any:
         """What the authenticator says."""
