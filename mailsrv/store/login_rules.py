@@ -33,6 +33,13 @@ def checked_keys(text: str) -> str:
     return text
 
 
+def checked_limit(octets: int | None) -> int | None:
+    """A limit of an account in octets; None: what the site says.  Raises Refused."""
+    if octets is not None and not 0 <= octets < 2**62:
+        raise Refused("No possible number of octets", "5.5.4")
+    return octets
+
+
 def checked_kinds(kinds: Iterable[str]) -> frozenset[str]:
     """Kinds of secrets.  Raises Refused."""
     return _words(kinds, MAX_KINDS, _KIND, "No possible kind of secret")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from zope.interface import implementer
 
 from ..errors import AccessDenied, BadMailboxName, StoreUnavailable
-from ..interfaces import IContent, IMessageStore
+from ..interfaces import IContent, IMessageStore, IQuota
 from ..values import DomainFacts, NewDelivery, Placement
 from .memory_account import MemoryAccount
 from .memory_data import Entry, MailboxData, Message, Room
@@ -17,7 +17,7 @@ from .memory_directory import MemoryDirectory
 from .names import INBOX, normalise
 
 
-@implementer(IMessageStore)
+@implementer(IMessageStore, IQuota)
 class MemoryStore:
     """Everything in this process, gone with it.  Its coroutines never wait.
 
@@ -61,6 +61,13 @@ class MemoryStore:
                 changed[box.mailbox_id] = box
         for box in changed.values():
             box.notify()
+
+    async def usage(self, account_id: int) -> tuple[int, int]:
+        """Octets and messages of an account.  Raises AccessDenied when there is none."""
+        if account_id not in self._accounts:
+            raise AccessDenied()
+        boxes = [box for box in self._mailboxes.values() if box.account_id == account_id]
+        return sum(box.octets for box in boxes), sum(len(box.rows) for box in boxes)
 
     async def close(self) -> None:
         """Nothing is queued; from now on nothing is kept either."""

@@ -177,6 +177,14 @@ class MemoryDirectory(_Lookups):
         account.facts = evolve(account.facts, keep=None if keep is None else login_rules.checked_kinds(keep))
         account.secrets = login_rules.kept(account.secrets, keep)
 
+    async def set_limits(
+        self, account_id: int, *, quota: int | None = None, max_in: int | None = None, max_out: int | None = None
+    ) -> None:
+        """All three limits of the account.  Raises NoSuchRecipient, Refused."""
+        account = self._account(account_id)
+        check = login_rules.checked_limit
+        account.facts = evolve(account.facts, quota=check(quota), max_in=check(max_in), max_out=check(max_out))
+
     async def set_denied(self, account_id: int, denied: frozenset[str]) -> None:
         """What the account may not use.  Raises NoSuchRecipient, Refused."""
         account = self._account(account_id)

@@ -37,6 +37,7 @@ from .store_suite_changes import ChangesContract, RandomChangesContract, ShortHi
 from .store_suite_copies import CopyContract, ExpungeContract  # noqa: E402
 from .store_suite_delivery import DeliveryContract, WatchContract  # noqa: E402
 from .store_suite_directory import AccountsContract, AliasesContract  # noqa: E402
+from .store_suite_limits import LimitsContract  # noqa: E402
 from .store_suite_logins import AppPasswordsContract, SecretsContract  # noqa: E402
 from .store_suite_mailboxes import MailboxesContract, RenameContract  # noqa: E402
 from .store_suite_messages import AppendContract, FlagContract  # noqa: E402
@@ -51,6 +52,7 @@ class StoreContract(
     AliasesContract,
     SecretsContract,
     AppPasswordsContract,
+    LimitsContract,
     MailboxesContract,
     RenameContract,
     AppendContract,

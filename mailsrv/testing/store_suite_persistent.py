@@ -152,6 +152,7 @@ class PersistentStoreContract(StoreCase):
         self.run(directory.set_password(bob.account_id, "two", secrets))
         self.run(directory.set_keep(bob.account_id, frozenset({"scram-sha-256"})))
         self.run(directory.set_denied(bob.account_id, frozenset({"pop3", "smtp/submission"})))
+        self.run(directory.set_limits(bob.account_id, quota=2**40, max_out=0))
         assert self.run(directory.refresh(bob.account_id, "two", "three", {"scram-sha-256": "s3"}))
         apart = IAppPasswords.providedBy(directory)
         if apart:

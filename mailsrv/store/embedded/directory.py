@@ -31,6 +31,7 @@ from .logins import (
     RemoveAppPassword,
     SetPassword,
     app_password,
+    limits_of,
     secrets_of,
     settings_of,
 )
@@ -194,11 +195,19 @@ class EmbeddedDirectory(_Lookups):
     async def set_keep(self, account_id: int, keep: frozenset[str] | None) -> None:
         """The kinds of secrets that are wanted; others are forgotten.  Raises NoSuchRecipient, Refused."""
         kinds = None if keep is None else login_rules.checked_kinds(keep)
-        await self._submit(ChangeSettings(account_id, "keep", kinds))
+        await self._submit(ChangeSettings(account_id, {"keep": kinds}))
+
+    async def set_limits(
+        self, account_id: int, *, quota: int | None = None, max_in: int | None = None, max_out: int | None = None
+    ) -> None:
+        """All three limits of the account.  Raises NoSuchRecipient, Refused."""
+        check = login_rules.checked_limit
+        changes = {"quota": check(quota), "max_in": check(max_in), "max_out": check(max_out)}
+        await self._submit(ChangeSettings(account_id, changes))
 
     async def set_denied(self, account_id: int, denied: frozenset[str]) -> None:
         """What the account may not use.  Raises NoSuchRecipient, Refused."""
-        await self._submit(ChangeSettings(account_id, "denied", login_rules.checked_places(denied) or None))
+        await self._submit(ChangeSettings(account_id, {"denied": login_rules.checked_places(denied) or None}))
 
     async def set_enabled(self, account_id: int, enabled: bool) -> None:
         """Allow or forbid to log in.  Raises NoSuchRecipient."""
@@ -243,7 +252,9 @@ class EmbeddedDirectory(_Lookups):
 
 def _facts(row: tuple[Any, ...]) -> AccountFacts:
     account, local, domain, tenant, enabled, created, settings = row
-    return AccountFacts(account, Address(local, domain), tenant, bool(enabled), created, *settings_of(settings))
+    return AccountFacts(
+        account, Address(local, domain), tenant, bool(enabled), created, *settings_of(settings), *limits_of(settings)
+    )
 
 
 def _addresses(text: str) -> tuple[Address, ...]:

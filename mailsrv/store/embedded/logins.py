@@ -1,7 +1,7 @@
 """Operations on what is kept for logins: hashes, secrets, settings, app passwords; and how their columns are read.
 
     secrets     JSON {kind: keys}, "" for none
-    settings    JSON {"keep": [...], "denied": [...]}, "" for none: what else an account may be given joins here
+    settings    JSON {"keep": [...], "denied": [...], "quota": n, "max_in": n, "max_out": n}, "" for none
     scopes      words with a space between
 """
 
@@ -39,6 +39,14 @@ def settings_of(text: str) -> tuple[frozenset[str] | None, frozenset[str]]:
     found = json.loads(text)
     keep = found.get("keep")
     return None if keep is None else frozenset(keep), frozenset(found.get("denied", ()))
+
+
+def limits_of(text: str) -> tuple[int | None, int | None, int | None]:
+    """(quota, max_in, max_out) of the column `settings`."""
+    if not text:
+        return None, None, None
+    found = json.loads(text)
+    return found.get("quota"), found.get("max_in"), found.get("max_out")
 
 
 def app_password(row: tuple[Any, ...]) -> AppPassword:
@@ -90,24 +98,25 @@ class SetPassword(Operation):
 
 
 class ChangeSettings(Operation):
-    """IAccountAdmin.set_keep and set_denied: one entry of the settings; None takes it away."""
+    """IAccountAdmin.set_keep, set_denied and set_limits: entries of the settings; None takes one away."""
 
-    __slots__ = ("_account", "_key", "_value")
+    __slots__ = ("_account", "_changes")
     rows = ACCOUNT_ROWS
 
-    def __init__(self, account: int, key: str, value: Iterable[str] | None) -> None:
+    def __init__(self, account: int, changes: Mapping[str, Iterable[str] | int | None]) -> None:
         super().__init__()
-        self._account, self._key = account, key
-        self._value = None if value is None else sorted(value)
+        self._account = account
+        self._changes = {
+            key: value if value is None or isinstance(value, int) else sorted(value) for key, value in changes.items()
+        }
 
     def run(self, transaction: Transaction) -> bool:
         """Secrets that are not kept any more go with it.  Raises NoSuchRecipient."""
         connection = transaction.connection
         text, secrets = _columns(connection, self._account, "settings, secrets")
         settings = json.loads(text) if text else {}
-        settings.pop(self._key, None)
-        if self._value is not None:
-            settings[self._key] = self._value
+        settings.update(self._changes)
+        settings = {key: value for key, value in settings.items() if value is not None}
         text = packed(settings)
         kept = rules.kept(secrets_of(secrets), settings_of(text)[0])
         connection.execute(

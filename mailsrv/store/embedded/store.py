@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ...errors import AccessDenied, MailError, StoreUnavailable
-from ...interfaces import IMessageStore, IStoreMaintenance
+from ...interfaces import IMessageStore, IQuota, IStoreMaintenance
 from ...values import NewDelivery
 from . import schema
 from .account import EmbeddedAccount
@@ -44,7 +44,7 @@ CHECKPOINT_SECONDS = 600.0
 CLOSE_ROWS = 2_000_000
 
 
-@implementer(IMessageStore, IStoreMaintenance)
+@implementer(IMessageStore, IQuota, IStoreMaintenance)
 class EmbeddedStore:
     """Open one with `EmbeddedStore.open`; `report` lists what the start found."""
 
@@ -127,6 +127,14 @@ class EmbeddedStore:
     async def deliver(self, delivery: NewDelivery) -> None:
         """Content once, a row for each placement, durable.  Raises StoreFull, StoreUnavailable."""
         await self.writer.submit(Deliver(delivery))
+    async def usage(self, account_id: int) -> tuple[int, int]:
+        """Octets and messages of an account.  Raises AccessDenied when there is none."""
+        if await self.directory.account(account_id) is None:
+            raise AccessDenied()
+        sql = "SELECT coalesce(sum(octets), 0), coalesce(sum(exist), 0) FROM mailbox WHERE account=?"
+        octets, messages = self.index.rows(sql, (account_id,))[0]
+        return octets, messages
+
     async def check(self) -> list[str]:
         """What does not fit together, one line each."""
         stopped = self.compactor.stopping
