@@ -1,1 +1,0 @@
-Users may be kept elsewhere: files of htpasswd and Dovecot, SQL tables, checkers of twisted.cred, bearer tokens, a Windows domain (untested). Accounts have app passwords, and secrets of the kinds that are switched on; old hashes are made anew at a login. A contract suite examines other authenticators.
