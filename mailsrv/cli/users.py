@@ -55,6 +55,11 @@ def _add_login_parsers(verbs: Any) -> None:
     parser.add_argument("address", metavar="NAME@DOMAIN")
     hint = '"scram-sha-256,ntlm", "none", or "default": as auth.directory says'
     parser.add_argument("kinds", metavar="KINDS", help=hint)
+    parser = verb(verbs, "limits", _limits, "how much an account may hold, be sent and send")
+    parser.add_argument("address", metavar="NAME@DOMAIN")
+    for name, text in (("quota", "all its messages"), ("max-in", "one message to it"), ("max-out", "one from it")):
+        parser.add_argument(f"--{name}", default="", metavar="SIZE", help=f'{text}: "500M", "unlimited", "default"')
+    verb(verbs, "show", _show, "an account and what it holds").add_argument("address", metavar="NAME@DOMAIN")
     for name, text in (("deny", "take away a protocol or server"), ("allow", "give it back")):
         parser = verb(verbs, name, _permission, f"{text}: imap, pop3, smtp or PROTOCOL/NAME")
         parser.add_argument("address", metavar="NAME@DOMAIN")
@@ -174,6 +179,34 @@ def _keep(args: argparse.Namespace) -> int:
     found = perform(options_of(args), [("user.keep", call)])[0]
     kept = ", ".join(found["keep"]) if found["keep"] is not None else "as the site says"
     return emit(args, found, [f"secrets of {found['address']}: {kept or 'none'}"])
+
+
+def _limits(args: argparse.Namespace) -> int:
+    """Set those that are named."""
+    call = {"address": args.address, "quota": args.quota, "max_in": args.max_in, "max_out": args.max_out}
+    found = perform(options_of(args), [("user.limits", call)])[0]
+    return emit(args, found, [f"{found['address']}: {_told(found)}"])
+
+
+def _told(found: dict[str, Any]) -> str:
+    """Limits in words."""
+    names = {"quota": "quota", "max_in": "largest message to it", "max_out": "largest from it"}
+    words = {None: "as the site says"}
+    return ", ".join(f"{text} {words.get(found[name], found[name])}" for name, text in names.items())
+
+
+def _show(args: argparse.Namespace) -> int:
+    """All about one account."""
+    found = perform(options_of(args), [("user.show", {"address": args.address})])[0]
+    lines = [
+        f"{found['address']} (number {found['id']}, {'enabled' if found['enabled'] else 'disabled'})",
+        f"made            {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(found['created_at']))} UTC",
+        f"may not use     {', '.join(found['denied']) or '(nothing)'}",
+        f"limits          {_told(found)}",
+    ]
+    if found["octets"] is not None:
+        lines.append(f"holds           {found['messages']} messages, {found['octets']} octets")
+    return emit(args, found, lines)
 
 
 def _permission(args: argparse.Namespace) -> int:

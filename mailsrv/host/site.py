@@ -28,12 +28,13 @@ from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore
 from ..net.certificate import ensure
 from ..net.tls import Certificate
 from ..parts import find
+from ..serve.allowances import Allowances
 from ..serve.session import Services, SmtpServices
 from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
 from ..values import DomainFacts
-from .config.derive import domain_facts, limits_of, policies_of
+from .config.derive import domain_facts, limits_of, policies_of, site_limits
 from .config.edit import write_atomically
 from .config.options import ServerOptions, SiteOptions, SmtpOptions
 from .control.wire import ControlFactory
@@ -77,6 +78,7 @@ class Site(MultiService):
         self.logins: Any = None
         self.authorizer: Any = None
         self.guard: Any = None
+        self.allowances: Any = None
         self.maildrops: set[int] = set()
         self.started: Deferred[Site] = Deferred()
         self.store: Any = store
@@ -109,6 +111,7 @@ class Site(MultiService):
         self.directory = self.store.directory
         self._aside_pool.start()
         await self.apply_domains(domain_facts(self.options))
+        self.allowances = Allowances(self.directory, self.store, site_limits(self.options))
         self.logins = Logins(self)
         self.authorizer, self.guard = self.logins.authorizer, self.logins.guard
 
@@ -271,6 +274,7 @@ class Site(MultiService):
             "maildrops": self.maildrops,
             "login_domain": server.login_domain or self.first_domain(),
             "require_tls": server.require_tls,
+            "allowances": self.allowances,
             "ntlm_ok": getattr(server, "ntlm_ok", False),
             "tls_available": server.certificate in self.options.certificates,
         }

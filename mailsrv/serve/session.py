@@ -17,6 +17,7 @@ from ..net.connection import Connection
 from ..net.spool import Spool
 from ..transfer.intake import Intake
 from ..values import AuthContext, Credentials, Identity
+from .allowances import Allowances
 
 log = Logger()
 
@@ -64,6 +65,8 @@ class Services:
     decoy: Callable[[bytes], bytes] = bytes
     require_tls: bool = False
     tls_available: bool = True
+    #: How much accounts may be sent, may send and may hold; None: as much as they like.
+    allowances: Allowances | None = None
     #: POP3: AUTH NTLM is answered with +OK.
     ntlm_ok: bool = False
     #: Minutes east of UTC of the server's own dates.

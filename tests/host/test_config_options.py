@@ -84,6 +84,7 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     ("", "[store]\nuse='memory'"),
     ("", "[store]\npurge_after='1d'"),
     ("", "[limits]\nappend_limit='1M'"),
+    *(("", f"[limits]\n{key}='1M'") for key in ("quota", "max_message_in", "max_message_out")),
     ("", "[auth]\nuse=['any']\n[auth.any]\npassword_file='x'"),
     ("", "[auth]\nuse=['directory', 'any']\n[auth.any]\npassword_file='x'"),
     ("", "[tls.default]\ncertificate='x'"),
@@ -108,7 +109,8 @@ def test_every_option_of_the_site_is_in_the_test_above() -> None:
     keys = {key for table in (SiteTable, DomainTable, LimitsTable, CertificateTable) for key in fields_of(table)}
     assert keys == {
         "hostname", "domains", "data", "control", "control_group", "kind", "subaddress", "catch_all", "netbios",
-        "append_limit", "failed_logins_per_address", "failed_logins_per_account", "failed_login_window", "ban_time",
+        "append_limit", "quota", "max_message_in", "max_message_out", "failed_logins_per_address",
+        "failed_logins_per_account", "failed_login_window", "ban_time",
         "never_banned", "certificate", "key", "client_ca",
     }
 

@@ -170,6 +170,17 @@ def test_s104_what_is_denied_to_an_account(room: Room) -> None:
     assert "did you mean" in room.refused("user.deny", address="me@example.org", what=["imap/defualt"])
 
 
+def test_s120_limits_of_an_account(room: Room) -> None:
+    told = room.done("user.limits", address="me@example.org", quota="2M", max_in="unlimited")
+    assert (told["quota"], told["max_in"], told["max_out"]) == (2 * 2**20, "unlimited", None)
+    told = room.done("user.limits", address="me@example.org", max_in="default", max_out="10K")
+    assert (told["quota"], told["max_in"], told["max_out"]) == (2 * 2**20, None, 10240)
+    shown = room.done("user.show", address="me@example.org")
+    assert (shown["quota"], shown["octets"], shown["messages"]) == (2 * 2**20, 0, 0)
+    assert 'or "default", or "unlimited"' in room.refused("user.limits", address="me@example.org", quota="much")
+    room.done("user.limits", address="me@example.org", quota="default", max_out="default")
+
+
 def test_hashes_of_other_servers_are_imported(room: Room) -> None:
     accounts = [
         {"address": "sha@example.org", "password_hash": "{SSHA256}ThIsIsNoHaSh"},

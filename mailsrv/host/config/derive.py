@@ -8,6 +8,7 @@ from attrs import evolve
 
 from ...auth.guard import GuardSettings
 from ...limits import Limits
+from ...serve.allowances import SiteLimits
 from ...values import DomainFacts
 from .options import PartChoice, ServerOptions, SiteOptions, SmtpOptions
 
@@ -49,6 +50,12 @@ def domain_facts(site: SiteOptions) -> tuple[DomainFacts, ...]:
     return tuple(
         DomainFacts(name, table.kind, table.subaddress, table.catch_all) for name, table in site.domains.items()
     )
+
+
+def site_limits(site: SiteOptions) -> SiteLimits:
+    """What holds for accounts without limits of their own (S-120)."""
+    limits = site.limits
+    return SiteLimits(limits.quota, limits.max_message_in, limits.max_message_out)
 
 
 def guard_settings(site: SiteOptions) -> GuardSettings:

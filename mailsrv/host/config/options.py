@@ -61,6 +61,9 @@ class LimitsTable:
     """[limits]: for the whole site."""
 
     append_limit: int | None = option(or_off(SIZE), 50 * 2**20, "largest message of an IMAP APPEND")
+    quota: int | None = option(or_off(SIZE), None, "octets of all messages of an account, unless it has its own")
+    max_message_in: int | None = option(or_off(SIZE), None, "one message for an account, unless it has its own (S-120)")
+    max_message_out: int | None = option(or_off(SIZE), None, "one message from an account, unless it has its own")
     failed_logins_per_address: int | None = option(
         or_off(whole(1, _MANY)), 30, "wrong guesses from one address in the window, then it is banned for a while"
     )

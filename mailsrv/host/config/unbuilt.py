@@ -10,7 +10,7 @@ _SERVER = frozenset({"access", "require_strong_tls", "trusted_proxies"})
 #: Keys inside tables that exist; [smtp.NAME] and the like are one level deeper.
 KEYS: dict[str, frozenset[str]] = {
     "site": frozenset({"workers", "run_as"}),
-    "limits": frozenset({"max_message_in", "max_message_out", "sessions_per_user"}),
+    "limits": frozenset({"sessions_per_user"}),
     "smtp": _SERVER | {"relay", "reverse_lookup", "bare_newlines", "sender_filter", "delivery"},
     "imap": _SERVER | {"public_folders", "fast_retrieval", "format"},
     "pop3": _SERVER | {"format"},

@@ -11,12 +11,15 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from ...auth.secrets import KINDS
 from ...errors import MailError, Refused
-from ...parts import did_you_mean, quoted
+from ...interfaces import IQuota
+from ...parts import SIZE, did_you_mean, quoted
 from ...values import AccountFacts
 from ..config.options import SERVER_TABLES
 from .common import account_of, address_of, admin_of, checked_hash, hashed, local_address, shown
 from .table import operation
 
+#: More than any disk has: an account without a limit although the site has one.
+UNLIMITED = 2**62 - 1
 #: Accounts of one `user.import`; the command sends more in several.
 MAX_IMPORT = 500
 #: How many of them are worked on at a time (the hasher's threads are few).
@@ -110,6 +113,47 @@ async def keep(site: Any, address: str, kinds: list[str], default: bool = False)
     wanted = None if default else frozenset(kinds)
     await admin_of(site).set_keep(facts.account_id, wanted)
     return _facts(evolve(facts, keep=wanted))
+
+
+@operation("user.show")
+async def show(site: Any, address: str) -> dict[str, Any]:
+    """An account with its limits, and what it holds where the store counts."""
+    facts = await account_of(site, address)
+    octets, messages = await site.store.usage(facts.account_id) if IQuota.providedBy(site.store) else (None, None)
+    return {**_facts(facts), **_limits(facts), "octets": octets, "messages": messages}
+
+
+def _limits(facts: AccountFacts) -> dict[str, Any]:
+    """Limits for JSON: octets, "unlimited", or None for what the site says."""
+    named = {"quota": facts.quota, "max_in": facts.max_in, "max_out": facts.max_out}
+    return {name: "unlimited" if value == UNLIMITED else value for name, value in named.items()}
+
+
+def _octets(text: str, before: int | None) -> int | None:
+    """What a limit becomes: "" as it was, "default" what the site says, "unlimited", or a size.  Raises Refused."""
+    if text in ("", "default", "unlimited"):
+        return {"": before, "default": None, "unlimited": UNLIMITED}[text]
+    try:
+        octets: int = SIZE.read(text)
+    except ValueError as error:
+        raise Refused(f'{error}; or "default", or "unlimited"') from None
+    return octets
+
+
+@operation("user.limits")
+async def limits(site: Any, address: str, quota: str = "", max_in: str = "", max_out: str = "") -> dict[str, Any]:
+    """Set limits of an account (S-120): a size such as "500M", "unlimited", or "default" for what the site says."""
+    facts = await account_of(site, address)
+    changed = evolve(
+        facts,
+        quota=_octets(quota, facts.quota),
+        max_in=_octets(max_in, facts.max_in),
+        max_out=_octets(max_out, facts.max_out),
+    )
+    await admin_of(site).set_limits(
+        facts.account_id, quota=changed.quota, max_in=changed.max_in, max_out=changed.max_out
+    )
+    return {**_facts(changed), **_limits(changed)}
 
 
 @operation("user.deny")

@@ -117,6 +117,8 @@ class Intake:
             raise TooBig()
         if not announced.size:
             raise No("CANNOT", "A message cannot be empty")
+        if session.services.allowances is not None and session.account is not None:
+            await session.services.allowances.keep(session.account.account_id, spool.size + announced.size)
         session.engine.accept_literal()
         end = spool.size + announced.size
         while spool.size < end:
