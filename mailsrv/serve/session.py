@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from ..auth.attempt import Ask, Attempt, Door
 from ..auth.offers import Offers
 from ..errors import AuthenticationFailed, NotPermitted, TryLater
-from ..interfaces import IMessagePolicy, IMessageStore, IRouter
+from ..interfaces import IAccessFilter, IMessagePolicy, IMessageStore, IRouter
 from ..limits import Limits
 from ..net.connection import Connection
 from ..net.spool import Spool
@@ -67,6 +67,8 @@ class Services:
     tls_available: bool = True
     #: How much accounts may be sent, may send and may hold; None: as much as they like.
     allowances: Allowances | None = None
+    #: Who may connect; None: everybody (S-034).
+    access: IAccessFilter | None = None
     #: POP3: AUTH NTLM is answered with +OK.
     ntlm_ok: bool = False
     #: Minutes east of UTC of the server's own dates.
