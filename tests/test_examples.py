@@ -132,22 +132,48 @@ def test_own_authenticator(tmp_path: Path) -> None:
             maildrop(ports["pop3/default"], "bo", "correct horse")
 
 
-def test_the_authenticator_is_a_part_too(tmp_path: Path) -> None:
-    config = tmp_path / "mailsrv.toml"
-    config.write_text('site.domains = ["example.test"]\nauth.use = ["wiki"]\nauth.wiki.domain = "example.test"\n')
+def with_parts(folder: Path) -> dict[str, str]:
+    """The environment of a child that finds the parts of the wiki."""
     # A copy, because Twisted keeps a cache beside drop-ins.
-    folder = tmp_path / "path" / "twisted" / "plugins"
-    folder.mkdir(parents=True)
-    (folder / "wiki_parts.py").write_bytes((EXAMPLES / "twisted" / "plugins" / "wiki_parts.py").read_bytes())
-    path = os.pathsep.join([str(tmp_path / "path"), str(EXAMPLES), str(ROOT)])
-    command = [sys.executable, "-m", "mailsrv", "config", "show", "--config", str(config)]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(PYTHONPATH=path), capture_output=True, text=True, timeout=60
+    plugins = folder / "path" / "twisted" / "plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "wiki_parts.py").write_bytes((EXAMPLES / "twisted" / "plugins" / "wiki_parts.py").read_bytes())
+    return environment(PYTHONPATH=os.pathsep.join([str(folder / "path"), str(EXAMPLES), str(ROOT)]))
+
+
+def command(folder: Path, env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mailsrv", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=60
     )
+
+
+def test_the_authenticator_is_a_part_too(tmp_path: Path) -> None:
+    (tmp_path / "mailsrv.toml").write_text(
+        'site.domains = ["example.test"]\nauth.use = ["wiki"]\nauth.wiki.domain = "example.test"\n'
+    )
+    done = command(tmp_path, with_parts(tmp_path), "config", "show")
     assert done.returncode == 0, done.stderr
     assert 'auth.use = ["wiki"]' in done.stdout and 'auth.wiki.domain = "example.test"' in done.stdout
-    without = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60)
+    without = command(tmp_path, environment(), "config", "show")
     assert without.returncode == 1 and 'no part "wiki"' in without.stderr
+
+
+@pytest.mark.live
+def test_the_mechanism_of_own_mechanism_is_a_part(tmp_path: Path) -> None:
+    """"own_mechanism.py": offered after SCRAM, and used from both sides."""
+    (tmp_path / "mailsrv.toml").write_text(
+        'site.domains = ["example.test"]\nauth.use = ["any"]\nauth.any.password_file = "ticket"\n'
+        "[imap.default]\nlisten = []\n"
+    )
+    (tmp_path / "ticket").write_text("7c1f\n")
+    (tmp_path / "wrong").write_text("7c1e\n")
+    env = with_parts(tmp_path)
+    offered = command(tmp_path, env, "auth", "list").stdout.splitlines()
+    assert any("SCRAM-SHA-1 X-TICKET OAUTHBEARER" in line for line in offered if line.startswith("  with TLS")), offered
+    login = ("auth", "test", "anna", "--server", "imap/default", "--mechanism", "x-ticket", "--password-file")
+    done = command(tmp_path, env, *login, "ticket")
+    assert done.stdout == "anna@example.test can log in at imap/default by X-TICKET\n", done.stderr
+    assert command(tmp_path, env, *login, "wrong").returncode == 1
 
 
 @pytest.mark.live
