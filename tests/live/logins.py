@@ -57,7 +57,7 @@ client_ca = "authority.pem"
 [store]
 use = "sqlite"
 [auth]
-use = ["directory", "certificate", "jwt"]
+use = ["directory", "certificate", "jwt", "anonymous"]
 [auth.directory]
 keep = {json.dumps(KEPT)}
 [auth.jwt]

@@ -72,3 +72,19 @@ def test_authzid_of_somebody_else_is_refused_and_the_own_is_none(logins: Server,
     for authzid, outcome in ((ANNA, "no"), (BO, "ok")):
         with Client(logins, protocol) as client:
             assert client.begin("PLAIN", f"{authzid}\0{BO}\0{PASSWORD}".encode()) == outcome
+
+
+def test_s_137_who_logged_in_as_nobody_does_not_relay(logins: Server) -> None:
+    """ANONYMOUS (RFC 4505) opens no more than no login at all."""
+    answers = []
+    for mechanism, password in (("", ""), ("ANONYMOUS", ""), ("PLAIN", PASSWORD)):
+        with Client(logins, "smtp") as client:
+            if mechanism:
+                assert client.login(mechanism, BO, password) == "ok", client.heard
+            for line in ("MAIL FROM:<x@remote.example>", "RCPT TO:<anna@example.test>"):
+                client.say(line)
+                assert client.hear().startswith("250 ")
+            client.say("RCPT TO:<y@elsewhere.example>")
+            answers.append(client.hear())
+    assert answers[0] == answers[1] and answers[0].startswith("550 5.7.1")
+    assert answers[2] != answers[0]

@@ -2,7 +2,7 @@
 
 | client | library |
 |---|---|
-| msmtp, mpop, mutt, gsasl | GNU SASL; gsasl binds SCRAM to TLS by tls-exporter (the -PLUS mechanisms) |
+| msmtp, mpop, mutt, gsasl | GNU SASL; gsasl alone binds SCRAM to TLS (the -PLUS mechanisms), by tls-exporter |
 | mbsync | Cyrus SASL |
 | fetchmail, swaks, Mail::IMAPClient | their own code, or Perl's; NTLM is NTLMv1 |
 """
@@ -115,6 +115,11 @@ def test_gsasl_binds_scram_to_tls_and_takes_the_other_mechanisms_too(logins: Ser
         run(*line, "-m", "EXTERNAL", f"--x509-cert-file={logins.folder}/person.crt",
             f"--x509-key-file={logins.folder}/person.key")  # fmt: skip
     logged(lines, protocol, "EXTERNAL", "anna@example.test")
+    # Anonymous is for sending alone (S-099).
+    with new_lines(logins) as lines:
+        run(*line, "-m", "ANONYMOUS", "-n", "trace@example.org", ok=(0,) if protocol == "smtp" else (1,))
+    if protocol == "smtp":
+        logged(lines[1:], protocol, "ANONYMOUS", "anonymous")
 
 
 @TLS
