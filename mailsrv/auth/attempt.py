@@ -9,14 +9,23 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define, evolve, field
+from twisted.logger import Logger
 
-from ..errors import AuthenticationFailed, NotPermitted, TryLater
+from ..errors import AuthenticationFailed, MailError, NotPermitted, TryLater
 from ..interfaces import IAuthenticator, IAuthorizer, IDirectory, ISaslMechanism, ISecrets
 from ..values import AuthContext, Challenge, Credentials, Identity, NeedSecrets, Secrets, Verify
 from .names import login_address
+from .patterns import fold
+
+log = Logger()
 
 #: `await ask(challenge)` gives the client's octets, or None when it gives up.
 Ask = Callable[[bytes], Awaitable[bytes | None]]
+
+
+#: Schemes whose user name is nobody's login: a certificate says who tries, and the name is only who is asked for; a
+#: trace is whatever a guest says (RFC 4505).
+NAMELESS = frozenset({"certificate", "anonymous"})
 
 
 class Watch(Protocol):
@@ -35,7 +44,7 @@ class Watch(Protocol):
         """A right one."""
 
 
-async def _no_decoy(password: str, source: str) -> None:
+async def _no_decoy(password: str, source: str, login: str) -> None:
     """Where nothing is hashed there is nothing to imitate."""
 
 
@@ -43,7 +52,7 @@ async def _no_decoy(password: str, source: str) -> None:
 class Door:
     """What decides about the logins of one virtual server; shared by its sessions.
 
-    `decoy(password, address)` takes as long as checking a password, for a name that nobody knows.
+    `decoy(password, address, login)` takes as long as checking a password, for a name that nobody knows.
     """
 
     server: str
@@ -51,7 +60,7 @@ class Door:
     authorizer: IAuthorizer
     directory: IDirectory
     sleep: Callable[[float], Awaitable[None]]
-    decoy: Callable[[str, str], Awaitable[None]] = _no_decoy
+    decoy: Callable[[str, str, str], Awaitable[None]] = _no_decoy
     guard: Watch | None = None
     domains: Mapping[str, str] = field(factory=dict)
 
@@ -59,7 +68,8 @@ class Door:
 class Attempt:
     """One attempt at a door: `check` credentials, or `run` a mechanism; then `failed` or `succeeded`.
 
-    `login` is the canonical name that was tried, "" as long as there is none.
+    `login` is the canonical name that was tried, folded as directories compare names (else a few spellings of one name
+    would be so many accounts to the guard); "" as long as there is none.
     """
 
     def __init__(self, door: Door, context: AuthContext) -> None:
@@ -95,13 +105,12 @@ class Attempt:
         if credentials.scheme == "secret":
             found = await self._proved(credentials)
         else:
-            # A certificate says who tries; its user name is only who is asked for, and nobody's login is guessed.
-            tried = "" if credentials.scheme == "certificate" else credentials.username
+            tried = "" if credentials.scheme in NAMELESS else credentials.username
             shown = (credentials.password or credentials.token).encode("utf-8", "surrogatepass")
             self._checked = shown or credentials.response or credentials.certificate
             await self._approach(tried)
             found = await self._ask(credentials)
-        self._proven = found.authcid
+        self._proven = "" if found.anonymous else fold(found.authcid)
         identity = await self._act_as(found) if found.authzid else found
         verdict = await self._door.authorizer.permits(identity, "server.use", self._door.server)
         if verdict.action == "tempfail":
@@ -114,28 +123,39 @@ class Attempt:
         """Note who is tried, and let the guard slow it down.  Raises AuthenticationFailed, TryLater."""
         context, door = self._context, self._door
         if username:
-            self.login = str(login_address(username, context.login_domain, context.domains))
+            self.login = fold(str(login_address(username, context.login_domain, context.domains)))
             if door.guard is not None:
                 await door.guard.account(self.login, context.peer.host, door.sleep)
 
     async def _ask(self, credentials: Credentials) -> Identity:
         """Whoever of the authenticators knows."""
-        for authenticator in self._door.authenticators:
+        # To many a directory no password is an anonymous bind, which it permits (RFC 4513 section 5.1.2).
+        empty = credentials.scheme == "password" and not credentials.password
+        for authenticator in () if empty else self._door.authenticators:
             if credentials.scheme in authenticator.schemes:
-                identity: Identity | None = await authenticator.authenticate(credentials, self._context)
+                identity = await self._told(authenticator.authenticate(credentials, self._context))
                 if identity is not None:
                     return identity
         if credentials.scheme == "password":
             # Once, whatever the number of authenticators: time must not tell who has an account.
-            await self._door.decoy(credentials.password, self._context.peer.host)
+            await self._door.decoy(credentials.password, self._context.peer.host, self.login)
         raise AuthenticationFailed()
+
+    async def _told(self, answer: Awaitable[Any]) -> Any:
+        """What an authenticator answers.  Its connection to wherever it looks is not the client's, whose reset would
+        end the session in silence: TryLater."""
+        try:
+            return await answer
+        except ConnectionError as error:
+            log.failure("an authenticator of {server} failed", server=self._door.server)
+            raise TryLater() from error
 
     async def _proved(self, credentials: Credentials) -> Identity:
         """The client has proved to know secrets that were handed out in this very attempt."""
         issued, self._issued = self._issued, None
         if issued is None or credentials.secrets is not issued[1]:
             raise AuthenticationFailed()
-        identity: Identity | None = await issued[0].authenticate(credentials, self._context)
+        identity: Identity | None = await self._told(issued[0].authenticate(credentials, self._context))
         if identity is None:
             raise AuthenticationFailed()
         return identity
@@ -143,19 +163,20 @@ class Attempt:
     async def _act_as(self, identity: Identity) -> Identity:
         """Another account than the own, for whom the authorizer lets (RFC 4422 section 2; authzid).
 
-        Raises NotPermitted: who is not allowed does not learn whether there is such an account.
+        An alias is judged by the account that it opens: it may lead out of what a role covers.  Raises NotPermitted:
+        who is not allowed does not learn whether there is such an account.
         """
         context, door = self._context, self._door
         wanted = str(login_address(identity.authzid, context.login_domain, context.domains))
-        if wanted in (self.login, identity.authcid):
+        if fold(wanted) in (self.login, fold(identity.authcid)):
             # QUIRK: curl and others ask to be who they are; for the log that is nobody else.
             return evolve(identity, authzid="")
-        verdict = await door.authorizer.permits(identity, "login.as", wanted)
-        if verdict.action == "tempfail":
-            raise TryLater(verdict.text or None)
         target = await door.directory.credentials(wanted)
         if target is not None and target.account_id == identity.account_id:
             return identity
+        verdict = await door.authorizer.permits(identity, "login.as", wanted if target is None else target.login)
+        if verdict.action == "tempfail":
+            raise TryLater(verdict.text or None)
         if verdict.action != "accept" or target is None or not target.enabled:
             raise _denied(identity, f"may not log in as {wanted}")
         return evolve(
@@ -180,11 +201,9 @@ class Attempt:
             while True:
                 wish = resume()
                 if isinstance(wish, Challenge):
-                    octets = await ask(wish.octets)
+                    octets = await self._answer(ask, wish.octets)
                     if octets is None:
                         exchange.close()
-                        if self._refusal is not None:
-                            raise self._refusal
                         return None
                     self._said = octets
                     resume = _sender(exchange, octets)
@@ -193,6 +212,24 @@ class Attempt:
         except StopIteration as end:
             identity: Identity = end.value
             return identity
+
+    async def _answer(self, ask: Ask, challenge: bytes) -> bytes | None:
+        """What the client says.  Who was refused already cannot make it undone by an abort, or by nonsense.
+
+        Raises AuthenticationFailed, TryLater, and what `ask` raises.
+        """
+        try:
+            octets = await ask(challenge)
+        except MailError:
+            if self._refusal is None:
+                raise
+            octets = None
+        if octets is None and self._refusal is not None:
+            raise self._refusal
+        if octets is not None and self._door.guard is not None:
+            # Once more: a client may have begun any number of exchanges before the ban.
+            self._door.guard.admit(self._context.peer.host)
+        return octets
 
     async def _grant(self, exchange: Any, wish: NeedSecrets | Verify) -> Callable[[], Any]:
         """How to go on after what was wished."""
@@ -212,7 +249,7 @@ class Attempt:
         await self._approach(wish.username)
         for authenticator in self._door.authenticators:
             if ISecrets.providedBy(authenticator) and wish.kind in authenticator.kinds:
-                secrets: Secrets | None = await authenticator.secrets(wish.kind, wish.username, self._context)
+                secrets = await self._told(authenticator.secrets(wish.kind, wish.username, self._context))
                 if secrets is not None:
                     self._issued = (authenticator, secrets)
                     return secrets

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..errors import AuthenticationFailed, MailError
+from ..errors import AuthenticationFailed, MailError, TryLater
 from ..interfaces import IAccountAdmin, IAuthenticator, IDirectory, ISecrets
 from ..parts import option
 from ..values import AuthContext, Credentials, Identity, Secrets, StoredCredentials
@@ -26,6 +26,8 @@ log = Logger()
 
 #: Accounts whose password is kept anew at one time; a login beyond that leaves it to the next one.
 RENEWALS = 4
+#: A password that changes so often while it is checked is for later.
+CHANGES = 3
 #: An account for which that failed is left alone for so many seconds; so many are remembered.
 PAUSE_SECONDS, PAUSES = 300.0, 1000
 
@@ -73,10 +75,9 @@ class DirectoryAuthenticator:
         app = matching(stored.app_passwords, credentials.password)
         if app is None and not stored.password_hash:
             return None
-        right = app is not None or await self._hasher.verify(
-            stored.password_hash, credentials.password, stored.login, context.peer.host
-        )
-        if not (right and stored.enabled):
+        if app is None:
+            stored = await self._verified(stored, login, credentials.password, context.peer.host)
+        if not stored.enabled:
             raise AuthenticationFailed()
         if app is not None:
             return identity_of(stored, credentials, app.scopes)
@@ -85,6 +86,19 @@ class DirectoryAuthenticator:
             if stored.secrets.keys() != wanted or self._hasher.stale(stored.password_hash):
                 self._renewals.begin(stored, credentials.password, wanted)
         return identity_of(stored, credentials)
+
+    async def _verified(self, stored: StoredCredentials, login: str, password: str, source: str) -> StoredCredentials:
+        """The account as it is after the check, which may have waited for seconds: meanwhile it can have been disabled
+        or removed, or have got another password, or the same one kept anew.  Raises AuthenticationFailed, TryLater."""
+        for _ in range(CHANGES):
+            right = await self._hasher.verify(stored.password_hash, password, stored.login, source)
+            found = await self._directory.credentials(login) if right else None
+            if found is None:
+                raise AuthenticationFailed()
+            if (found.account_id, found.password_hash) == (stored.account_id, stored.password_hash):
+                return found
+            stored = found
+        raise TryLater()
 
     async def secrets(self, kind: str, username: str, context: AuthContext) -> Secrets | None:
         """See ISecrets.  Those of a disabled account are given too: `authenticate` refuses it like a wrong proof."""

@@ -137,9 +137,11 @@ class PasswordHasher:
             raise TryLater()
         return bool(outcome)
 
-    async def decoy(self, password: str, source: str = "") -> None:
-        """Take as long as `verify`, for a login nobody has.  Raises TryLater likewise."""
-        await self.verify("", password, source=source)
+    async def decoy(self, password: str, source: str = "", login: str = "") -> None:
+        """Take as long as `verify`, for a login nobody has.  Raises TryLater likewise.
+
+        `login` sets it apart: else one password tried at many names would be one run for all that nobody has."""
+        await self.verify("", password, login, source)
 
     def close(self) -> None:
         """Stop; who waits gets TryLater.  Idempotent."""

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 
 from ..errors import AuthenticationFailed
+from ..wire.sasl.names import fold as fold
 from .names import login_address
 
 #: Patterns of one list, and characters of one pattern (`names.LOGIN_OCTETS` of a login hold besides).
 MAX_PATTERNS = 1_000_000
 MAX_LENGTH = 400
-
-
-def fold(login: str) -> str:
-    """A canonical login in the form in which logins are compared: NFC without case (decisions 33)."""
-    if login.isascii():
-        return login.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", login).casefold())
 
 
 def read_pattern(text: str) -> tuple[str, bool]:

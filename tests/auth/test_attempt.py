@@ -107,8 +107,8 @@ class Room:
     async def sleep(self, seconds: float) -> None:
         raise AssertionError("nobody has to wait here")
 
-    async def decoy(self, password: str, source: str) -> None:
-        assert source == "192.0.2.1"
+    async def decoy(self, password: str, source: str, login: str) -> None:
+        assert source == "192.0.2.1" and login
         self.decoys.append(password)
 
     def attempt(self) -> Attempt:

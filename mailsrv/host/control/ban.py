@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import asdict
 
+from ...auth.patterns import fold
 from ...errors import Refused
 from .table import of_address, operation, whole_site
 
@@ -30,7 +31,7 @@ async def list_bans(site: Any) -> list[dict[str, Any]]:
 @operation("ban.lift", running=True, resource=_of_subject)
 async def lift(site: Any, subject: str) -> dict[str, Any]:
     """End the ban of an address, network or account and forget its failed logins."""
-    wanted = subject.strip().lower()
+    wanted = fold(subject.strip())
     if not site.guard.lift(wanted):
         raise Refused(f"{wanted!r} is not banned; `mailsrv ban list` tells who is")
     return {"subject": wanted}

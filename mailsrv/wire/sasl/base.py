@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import AuthenticationFailed, Refused
 from ...values import AuthContext, Challenge, Credentials, Identity, NeedSecrets, Respond, Verify
+from . import names
 
 #: Octets of one name and of one password; RFC 4616 section 2 asks for at least 255 of each.
 NAME_OCTETS = 1024
@@ -79,21 +80,15 @@ def granted(identity: Identity, mechanism: str) -> Identity:
 def spelling(username: str, context: AuthContext) -> bytes:
     """One form for the ways to write a login, for decoys.
 
-    A decoy must be as constant as what is kept of an account, whose name `me`, `ME` and `me@domain` may be; else two
-    spellings would tell whether there is such an account.  Less strict than the reader of login names, which
-    decides what is a name at all.
+    A decoy must be as constant as what is kept of an account, which is found by any spelling that a directory takes
+    for its name; else two of them would tell whether there is such an account.  So neither more nor less is one
+    name here.  What can be nobody's name stays as it is.
     """
-    folded = unicodedata.normalize("NFC", username).lower()
-    if "@" in folded:
-        return folded.encode("utf-8")
-    default = context.login_domain.lower()
-    prefix, slash, user = folded.partition("\\")
-    if not slash:
-        return f"{folded}@{default}".encode()
-    known = context.domains.get(prefix)
-    if known is None:
-        known = default if prefix == default.partition(".")[0] else prefix
-    return f"{user}@{known}".encode()
+    try:
+        local, domain = names.meant(username, context.login_domain, context.domains)
+    except AuthenticationFailed:
+        return username.encode("utf-8", "surrogatepass")
+    return f"{names.fold(local)}@{domain}".encode()
 
 
 # ---------------------------------------------------------------- saying
