@@ -57,8 +57,9 @@ class Identity:
 class Secrets:
     """What a mechanism checks a proof against, of one kind: "scram-sha-1", "scram-sha-256", "cram-md5", "ntlm".
 
-    `login` is the canonical name of the account it belongs to; `keys` the encoded text that is kept (its form is
-    the mechanism's: `mailsrv.wire.sasl.keep`)."""
+    `login` is the canonical name of the account it belongs to; `keys` the encoded text that is kept, in the form that
+    `keep` of the mechanism's module makes: `mailsrv.wire.sasl.scram_keys`, `mailsrv.wire.sasl.cram_md5`,
+    `mailsrv.wire.ntlm.crypto`."""
 
     kind: str
     login: str

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,10 @@ from mailsrv.errors import ConfigError
 from mailsrv.host.config import unbuilt
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import SERVER_TABLES
-from mailsrv.parts import fields_of
+from mailsrv.interfaces import IAuthenticator
+from mailsrv.parts import all_parts, fields_of
 from mailsrv.serve.imap.extensions import TABLE
+from mailsrv.wire.sasl import mechanisms
 
 from .serve.test_imap_capabilities import PROOFS
 
@@ -64,7 +69,7 @@ def test_commands_that_are_shown_can_be_parsed(path: Path) -> None:
     """`mailsrv NOUN VERB ...` in blocks of code: the noun and verb exist."""
     blocks = re.findall(r"^```[^\n]*\n(.*?)^```", path.read_text(encoding="utf-8"), re.S | re.M)
     for line in "\n".join(blocks).splitlines():
-        found = re.match(r"(?:\$ |# |sudo -u \w+ )*(?:\S*/)?mailsrv ([a-z]+)(?: ([a-z]+))?", line)
+        found = re.match(r"(?:\$ |# |sudo -u \w+ )*(?:\S*/)?mailsrv ([a-z]+)(?: ([a-z-]+))?", line)
         if found:
             nouns = _commands()
             assert found[1] in nouns, line
@@ -117,3 +122,48 @@ def test_every_capability_has_its_standard_in_the_table() -> None:
     for row in TABLE:
         number = row.defined.split()[1]
         assert numbers[number].startswith(("done", "part")), row.name
+
+
+# ---------------------------------------------------------------- docs/authentication.md
+
+
+def blocks(name: str, kind: str) -> list[str]:
+    """The blocks of code of that kind on a page."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", (DOCS / name).read_text(encoding="utf-8"), re.S | re.M)
+
+
+@pytest.mark.parametrize("text", blocks("authentication.md", "toml"))
+def test_configurations_of_logins_are_taken_as_they_are_shown(text: str) -> None:
+    options = loads('site.domains = ["example.org", "example.net"]\n' + text)
+    assert not [str(warning) for warning in options.warnings if '"any"' not in str(warning)]
+
+
+def test_every_authenticator_has_a_configuration_on_the_page_of_logins() -> None:
+    shown = "\n".join(blocks("authentication.md", "toml"))
+    used = {name for names in re.findall(r"^use = (.+)$", shown, re.M) for name in re.findall(r'"(\w+)"', names)}
+    ours = {part.name for part in all_parts() if part.contract is IAuthenticator and "mailsrv_parts" in part.source}
+    assert ours <= used
+
+
+def test_every_mechanism_is_in_the_table_of_the_page_of_logins() -> None:
+    text = (DOCS / "authentication.md").read_text(encoding="utf-8").split("### Which for whom")[1].split("\n###")[0]
+    named = " ".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| "))
+    for name in (*mechanisms(), "NTLM"):
+        assert re.search(rf"\b{name.removesuffix('-PLUS')}\b", named), name
+
+
+def test_the_authenticator_that_is_shown_is_the_one_of_the_examples() -> None:
+    shown, _ = blocks("authentication.md", "python")
+    assert shown in (ROOT / "examples" / "own_authenticator.py").read_text(encoding="utf-8")
+    assert len(shown.splitlines()) <= 40
+
+
+@pytest.mark.live
+def test_the_suite_runs_as_it_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(blocks("authentication.md", "python")[1], encoding="utf-8")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout

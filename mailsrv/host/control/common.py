@@ -89,5 +89,5 @@ async def hashed(site: Any, password: str, keep: frozenset[str] | None = None) -
 def checked_hash(encoded: str) -> str:
     """A password hash of a scheme that can be checked.  Raises Refused."""
     if len(encoded) > MAX_ENCODED or not encoded.startswith(("$", "{")) or not known(split(encoded)[0]):
-        raise Refused("the password_hash is neither argon2 nor one of the schemes that docs/operator.md lists")
+        raise Refused("the password_hash is neither argon2 nor one of the schemes that docs/authentication.md lists")
     return encoded
