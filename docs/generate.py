@@ -16,6 +16,7 @@ import attrs
 from mailsrv.host.config import unbuilt
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import (
+    AccessTable,
     CertificateTable,
     DomainTable,
     ImapOptions,
@@ -59,6 +60,12 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
         "[tls.NAME]", CertificateTable, "",
         "A certificate that servers name.  `[tls.default]` is always there; as long as the file does not mention it, a "
         "self-signed certificate is made at the first start.",
+    ),
+    (
+        "[access.NAME]", AccessTable, "",
+        "A list that servers name, as `access` (who may connect) or as `relay` (who may send to other domains without "
+        "a login): \"Who may connect, who may relay\" in "
+        "[operator.md](operator.md#who-may-connect-who-may-relay).",
     ),
     (
         "[role.NAME]", RoleTable, "",

@@ -1,7 +1,9 @@
-"""Who may send mail on to other domains (floor 2b): denied unless logged in with the right (S-136, S-137)."""
+"""Who may send mail on to other domains (floor 4): whoever is logged in with the right, or is on the relay list of
+the server (S-136..S-141).  Nobody else: without a list there is no other way than to log in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
@@ -9,42 +11,110 @@ from zope.interface import implementer
 
 from ..interfaces import IAuthorizer, IContent, IDirectory, IMessagePolicy
 from ..values import ACCEPT, Recipient, Transaction, Verdict
+from .lists import AccessList, Decision
+from .reverse import Once, ReverseNames
 
 DENIED = Verdict("reject", "Relay access denied", "5.7.1", part="relay", rule="not authenticated")
+#: Seconds after which a look-up is taken to have failed.
+DEADLINE = 15.0
 
 
 @frozen
 class Options:
-    """The relay rule has no options yet; relay lists (S-138, S-139) will be here."""
+    """The relay rule has no options: a server names its relay list."""
+
+
+@frozen
+class RelayList:
+    """The relay list of a server (S-138, S-139): its own, whatever the access list says (S-141).
+
+    Somebody at a UNIX socket is on no list.
+    """
+
+    entries: AccessList
+    names: ReverseNames
+    clock: Any
+
+    def by_address(self, host: str) -> Decision | None:
+        """What the addresses alone say; None: names must be asked."""
+        return self.entries.by_address(host) if host else Decision(False, "a UNIX socket is on no relay list")
+
+    def begin(self, host: str) -> Once:
+        """Ask for the names, beside the conversation; the result is a Decision."""
+        late = Decision(False, f'list "{self.entries.name}": no answer of the name system in time', failed=True)
+        return Once(self.entries.decide(host, self.names), late, DEADLINE, self.clock)
 
 
 @implementer(IMessagePolicy)
 class RelayPolicy:
-    """Refuses recipients of other domains from whoever has no right to relay."""
+    """Refuses recipients of other domains from whoever has no right to relay.  `lists` maps a server to its list."""
 
-    __slots__ = ("_authorizer", "_directory")
+    __slots__ = ("_asked", "_authorizer", "_directory", "_lists")
 
-    def __init__(self, directory: IDirectory, authorizer: IAuthorizer) -> None:
+    def __init__(
+        self, directory: IDirectory, authorizer: IAuthorizer, lists: Mapping[str, RelayList] | None = None
+    ) -> None:
         self._directory = directory
         self._authorizer = authorizer
+        self._lists = lists or {}
+        self._asked: Once | None = None
 
     async def on_sender(self, transaction: Transaction) -> Verdict:
-        """Every sender may try."""
+        """Every sender may try.  Whoever is on the relay list sends mail of ours (decisions 32)."""
+        if self._lists and transaction.origin != "local":
+            relay = self._lists.get(transaction.server)
+            if relay is not None:
+                self._mark(transaction, relay)
         return ACCEPT
 
     async def on_recipient(self, transaction: Transaction, recipient: Recipient) -> Verdict:
         """Ours, or from somebody who may relay."""
         if not recipient.address.domain or await self._directory.domain(recipient.address.domain) is not None:
             return ACCEPT
-        if transaction.identity is None:
-            return DENIED
-        return await self._authorizer.permits(transaction.identity, "server.relay", transaction.server)
+        verdict = DENIED
+        if transaction.identity is not None:
+            verdict = await self._authorizer.permits(transaction.identity, "server.relay", transaction.server)
+            if verdict.action == "accept":
+                return verdict
+        relay = self._lists.get(transaction.server)
+        if relay is None:
+            return verdict
+        decision = await self._decide(transaction, relay)
+        if decision.allowed:
+            return ACCEPT
+        if decision.failed:
+            return Verdict("tempfail", "Relay access cannot be decided now", "4.4.3", "relay", decision.rule)
+        # To somebody who has logged in the reason is a right that is missing.
+        return verdict if verdict is not DENIED else Verdict("reject", DENIED.text, "5.7.1", "relay", decision.rule)
 
     async def on_content(self, transaction: Transaction, content: IContent) -> Verdict:
-        """Content does not matter here."""
+        """Content does not matter; where the mail comes from is settled now."""
+        if self._asked is not None and transaction.origin != "local":
+            await self._decide(transaction, self._lists[transaction.server])
         return ACCEPT
+
+    def _mark(self, transaction: Transaction, relay: RelayList) -> None:
+        """Set the origin if that can be said at once; else begin to ask, once for a connection (S-140)."""
+        decision = relay.by_address(transaction.peer.host)
+        if decision is None:
+            if self._asked is None:
+                self._asked = relay.begin(transaction.peer.host)
+            decision = self._asked.value if self._asked.done else None
+        if decision is not None and decision.allowed:
+            transaction.origin = "local"
+
+    async def _decide(self, transaction: Transaction, relay: RelayList) -> Decision:
+        decision = relay.by_address(transaction.peer.host)
+        if decision is None:
+            if self._asked is None or (self._asked.done and self._asked.value.failed):
+                self._asked = relay.begin(transaction.peer.host)
+            decision = await self._asked.result()
+        assert decision is not None
+        if decision.allowed:
+            transaction.origin = "local"
+        return decision
 
 
 def build(options: Options, site: Any) -> RelayPolicy:
-    """The part's factory; `site` has `directory` and `authorizer`."""
-    return RelayPolicy(site.directory, site.authorizer)
+    """The part's factory; `site` has `directory`, `authorizer` and `access`."""
+    return RelayPolicy(site.directory, site.authorizer, site.access.relay_lists)

@@ -34,6 +34,7 @@ from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
 from ..values import DomainFacts
+from .access import Access
 from .config.derive import domain_facts, limits_of, policies_of, site_limits
 from .config.edit import write_atomically
 from .config.options import ServerOptions, SiteOptions, SmtpOptions
@@ -80,6 +81,7 @@ class Site(MultiService):
         self.guard: Any = None
         self.allowances: Any = None
         self.maildrops: set[int] = set()
+        self.access = Access(self)
         self.started: Deferred[Site] = Deferred()
         self.store: Any = store
         self.given_authenticators, self.given_policies = tuple(authenticators), tuple(policies)
@@ -257,7 +259,14 @@ class Site(MultiService):
 
     def _common(self, server: ServerOptions) -> dict[str, Any]:
         """What a server of any protocol gives to its sessions, as far as it is not shared by all of them."""
+        counters: dict[str, int] = {}
+
+        def count(what: str) -> None:
+            counters[what] = counters.get(what, 0) + 1
+
         return {
+            "counters": counters,
+            "access": self.access.filter_of(server, count),
             "name": server.id,
             "protocol": server.protocol,
             "hostname": server.hostname,

@@ -11,6 +11,7 @@ from mailsrv.host.config.derive import domain_facts, guard_settings, limits_of, 
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import (
     SERVER_TABLES,
+    AccessTable,
     CertificateTable,
     DomainTable,
     LimitsTable,
@@ -27,6 +28,9 @@ from mailsrv.values import DomainFacts
 CHANGED: dict[str, tuple[Any, str, Any]] = {
     "users": (["*", "!bob@example.org"], "", None),
     "relay_users": ([], "", None),
+    "access": ("office", "", None),
+    "relay": ("office", "", None),
+    "reverse_lookup": (True, "", None),
     "title": ("A title", "", None),
     "startup": ("manual", "", None),
     "listen": (["127.0.0.1:2525"], "", None),
@@ -53,9 +57,9 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
 }
 #: A server whose defaults differ from all of the above.
 BASE = {
-    "smtp": "[tls.second]\n[smtp.a]\n{}\n",
-    "imap": "[tls.second]\n[imap.a]\n{}\n",
-    "pop3": "[tls.second]\n[pop3.a]\n{}\n",
+    "smtp": "[tls.second]\n[access.office]\n[smtp.a]\n{}\n",
+    "imap": "[tls.second]\n[access.office]\n[imap.a]\n{}\n",
+    "pop3": "[tls.second]\n[access.office]\n[pop3.a]\n{}\n",
 }
 EVERY = [(protocol, key) for protocol, table in SERVER_TABLES.items() for key in fields_of(table)]
 
@@ -95,6 +99,9 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
         ("[role.help]", f"[role.help]\n{key}=['{value}']")
         for key, value in (("members", "unix:bob"), ("actions", "user.*"), ("scope", "domain/example.org"))
     ),
+    ("", "[access.office]"),
+    ("[access.office]", "[access.office]\nmode='only'"),
+    ("[access.office]", "[access.office]\nlist=['192.0.2.7']"),
     ("", "[policy.second]\nuse='relay'"),
     *(
         ("[site]\ndomains=['b.org']", f"[site]\ndomains=['b.org']\n[domain.'b.org']\n{key}={value!r}")
@@ -106,12 +113,13 @@ def test_every_option_of_the_site_makes_a_difference(before: str, after: str) ->
 
 
 def test_every_option_of_the_site_is_in_the_test_above() -> None:
-    keys = {key for table in (SiteTable, DomainTable, LimitsTable, CertificateTable) for key in fields_of(table)}
+    tables = SiteTable, DomainTable, LimitsTable, CertificateTable, AccessTable
+    keys = {key for table in tables for key in fields_of(table)}
     assert keys == {
         "hostname", "domains", "data", "control", "control_group", "kind", "subaddress", "catch_all", "netbios",
         "append_limit", "quota", "max_message_in", "max_message_out", "failed_logins_per_address",
         "failed_logins_per_account", "failed_login_window", "ban_time",
-        "never_banned", "certificate", "key", "client_ca",
+        "never_banned", "certificate", "key", "client_ca", "mode", "list",
     }
 
 
@@ -135,7 +143,7 @@ def test_what_stands_for_a_domain_in_a_login_name() -> None:
 
 
 def test_every_option_has_a_kind_and_a_help_text() -> None:
-    for table in (SiteTable, DomainTable, LimitsTable, CertificateTable, *SERVER_TABLES.values()):
+    for table in (SiteTable, DomainTable, LimitsTable, CertificateTable, AccessTable, *SERVER_TABLES.values()):
         for key, entry in fields_of(table).items():
             assert kind_of(table, key).name and entry.metadata["text"], f"{table.__name__}.{key}"
 
@@ -182,6 +190,7 @@ def test_what_is_shown_can_be_read_again() -> None:
     text = (
         '[site]\nhostname = "mail.example.org"\ndomains = ["b.org", "bücher.example"]\n[domain."b.org"]\n'
         'catch_all = "me@b.org"\n[auth]\nuse = ["any"]\n[auth.any]\npassword_file = "x"\n[policy.r]\nuse = "relay"\n'
+        '[access.office]\nmode = "only"\nlist = ["192.168.5/255.255.0.0", "eng.example.com"]\n'
         '[smtp.a]\nmax_message_size = 1000\nidle_timeout = "90s"\npolicies = ["r"]\n[imap.b]\nmax_connections = 5\n'
         'listen = ["[::1]:143"]\n'
     )

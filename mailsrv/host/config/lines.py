@@ -12,7 +12,8 @@ _TOKEN = re.compile(r"""\"{3}|'{3}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|\#[^\n]*|[\[\]{
 
 
 class LineIndex:
-    """Dotted paths of tables and keys -> 1-based line."""
+    """Dotted paths of tables and keys -> 1-based line; of the texts in a list too, which have their place in the list
+    as the last part of their path: ("access", "office", "list", "0")."""
 
     def __init__(self, text: str) -> None:
         self._lines: dict[Path, int] = {}
@@ -41,7 +42,7 @@ class LineIndex:
             elif start and not start.startswith("#"):
                 keys, after = self._path(at)
                 self._note(table + keys, line)
-                end = self._end_of_value(after)
+                end = self._end_of_value(after, table + keys, line)
             line += text.count("\n", at, end) + 1
             at = end + 1
 
@@ -62,19 +63,28 @@ class LineIndex:
             at += 1
         return tuple(found), at
 
-    def _end_of_value(self, at: int) -> int:
-        """The offset of the line end that closes the value after `at`, past multi-line texts and lists."""
-        depth = 0
+    def _end_of_value(self, at: int, path: Path, line: int) -> int:
+        """The offset of the line end that closes the value after `at`, past multi-line texts and lists.
+
+        Notes the lines of texts that stand in a list; `path` and `line` are those of the key."""
+        depth = items = 0
         while match := _TOKEN.search(self._text, at):
             token, at = match.group(), match.end()
             if token in ('"""', "'''"):
-                at = self._end_of_text(token, at)
+                start, at = at, self._end_of_text(token, at)
+                line += self._text.count("\n", start, at)
             elif token in "[{":
                 depth += 1
             elif token in "]}":
                 depth -= 1
-            elif token == "\n" and depth <= 0:
+            elif token != "\n":
+                if depth == 1 and token[0] in "\"'":
+                    self._lines.setdefault((*path, str(items)), line)
+                    items += 1
+            elif depth <= 0:
                 return at - 1
+            else:
+                line += 1
         return len(self._text)
 
     def _end_of_text(self, quote: str, at: int) -> int:

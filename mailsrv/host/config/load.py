@@ -14,13 +14,15 @@ from typing import Any
 
 import attrs
 
+from ...access.entries import Entry, parse_entry
 from ...errors import ConfigError
 from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore
-from ...parts import TEXTS, Place, did_you_mean, find, quoted, read_table
+from ...parts import TEXTS, Place, did_you_mean, dotted, find, quoted, read_table
 from . import unbuilt
 from .lines import LineIndex
 from .options import (
     SERVER_TABLES,
+    AccessTable,
     CertificateTable,
     DomainTable,
     LimitsTable,
@@ -34,7 +36,7 @@ from .review import review
 from .values import HOSTNAME, server_name
 
 #: The tables this version reads.
-TABLES = ("site", "store", "domain", "limits", "auth", "authorizer", "role", "tls", "policy", *SERVER_TABLES)
+TABLES = ("site", "store", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "policy", *SERVER_TABLES)
 #: A file larger than this is no configuration.
 MAX_OCTETS = 4 * 2**20
 
@@ -107,6 +109,7 @@ class _Reader:
             roles={name: self._read(RoleTable, "role", name) for name in self._names("role")},
             certificates=self._certificates(),
             policies=self._policies(),
+            access={name: self._access(name) for name in self._names("access")},
             servers=self._servers(site),
             file=self._file,
             given=frozenset(_paths(self._tables)),
@@ -205,6 +208,19 @@ class _Reader:
         for name in self._names("tls"):
             found[name] = self._read(CertificateTable, "tls", name)
         return found
+
+    def _access(self, name: str) -> AccessTable:
+        """[access.NAME] with its entries, each in its line."""
+        table: AccessTable = self._read(AccessTable, "access", name)
+        found: list[Entry] = []
+        for at, text in enumerate(table.list):
+            line = self._place.line_of(("access", name, "list", str(at)))
+            try:
+                found.append(parse_entry(text, line or 0))
+            except ValueError as error:
+                key = dotted(("access", name, "list"))
+                raise ConfigError(str(error), file=self._place.file, line=line, key=key) from None
+        return attrs.evolve(table, entries=tuple(found))
 
     def _policies(self) -> dict[str, PartChoice]:
         """[policy.NAME] and every part that a server names directly; "relay" is always there."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import Factory, field, frozen
 
+from ...access.entries import Entry
 from ...errors import ConfigError
 from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, whole
 from .permissions import USERS, RoleTable
@@ -87,6 +88,20 @@ class CertificateTable:
 
 
 @frozen
+class AccessTable:
+    """[access.NAME]: a list that servers name, as `access` or as `relay`.  `entries` are those of `list`."""
+
+    mode: str = option(
+        choice("only", "except"), "except",
+        "only: the list is granted, others are denied (S-035, S-138); except: the list is denied (S-036, S-139)",
+    )
+    list: tuple[str, ...] = option(
+        TEXTS, (), 'computers, groups and domains (S-037): ["192.0.2.7", "10.0.0.0/8", "eng.example.com"]'
+    )
+    entries: tuple[Entry, ...] = derived(())
+
+
+@frozen
 class PartChoice:
     """A table that names a part: [store], [auth.NAME], [policy.NAME].
 
@@ -115,6 +130,7 @@ class ServerOptions:
         USERS, ("*",),
         'who may log in here (S-104): "*", "@example.org", "bob@example.org"; "!" takes away; the last match holds',
     )
+    access: str = option(TEXT, "", "which [access.NAME] says who may connect (S-034); default: everybody")
     max_connections: int | None = option(or_off(whole(1, _MANY)), None, "simultaneous connections (S-057)")
     max_connections_per_address: int | None = option(or_off(whole(1, _MANY)), None, "of one client address")
     idle_timeout: float | None = option(or_off(DURATION), 1800.0, "an idle connection is closed after this (S-060)")
@@ -150,6 +166,12 @@ class SmtpOptions(ServerOptions):
         f"anonymous: mail without login; {_METHODS} (S-098)",
     )
     relay_users: tuple[str, ...] = option(USERS, ("*",), "who of them may send to other domains (S-137), as in `users`")
+    relay: str = option(
+        TEXT, "", "which [access.NAME] says who may send to other domains without a login (S-138); default: nobody"
+    )
+    reverse_lookup: bool = option(
+        FLAG, False, "look up the client's name; \"unverified\" in Received where HELO is not shown to be true (S-090)"
+    )
     default_domain: str = option(or_empty(HOSTNAME), "", "completes addresses (S-011); default: the first domain")
     idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
     max_message_size: int | None = option(or_off(SIZE), 50 * 2**20, "one message (S-117)")
@@ -206,6 +228,7 @@ class SiteOptions:
     authenticators: tuple[PartChoice, ...] = ()
     certificates: Mapping[str, CertificateTable] = Factory(dict)
     policies: Mapping[str, PartChoice] = Factory(dict)
+    access: Mapping[str, AccessTable] = Factory(dict)
     roles: Mapping[str, RoleTable] = Factory(dict)
     servers: Mapping[str, ServerOptions] = Factory(dict)
     file: Path | None = field(default=None, eq=False)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import attrs
 
+from ...access.entries import Entry
 from ...errors import ConfigError
-from ...parts import Place, did_you_mean, quoted
+from ...parts import Place, did_you_mean, dotted, quoted
 from .options import ServerOptions, SiteOptions, SmtpOptions
 from .values import Binding
 
@@ -23,7 +24,7 @@ def review(options: SiteOptions, place: Place) -> SiteOptions:
     _bindings(options, place)
     for server in options.servers.values():
         _references(options, server, _at(place, server))
-    warnings = list(_site_warnings(options, place))
+    warnings = [*_site_warnings(options, place), *_access_warnings(options, place)]
     for server in options.servers.values():
         warnings += _server_warnings(server, _at(place, server))
         if isinstance(server, SmtpOptions):
@@ -59,6 +60,11 @@ def _references(options: SiteOptions, server: ServerOptions, place: Place) -> No
     if server.certificate not in options.certificates:
         known = did_you_mean(server.certificate, options.certificates) or f"; known: {quoted(options.certificates)}"
         raise place.error(f"there is no table [tls.{server.certificate}]{known}", "certificate")
+    for key in ("access", "relay"):
+        name = getattr(server, key, "")
+        if name and name not in options.access:
+            known = did_you_mean(name, options.access) or f"; known: {quoted(options.access) or 'none'}"
+            raise place.error(f"there is no table [access.{name}]{known}", key)
     if not server.authentication:
         raise place.error("at least one method must be left, or nobody can use the server", "authentication")
     if isinstance(server, SmtpOptions) and server.role == "submission" and "anonymous" in server.authentication:
@@ -80,6 +86,22 @@ def _site_warnings(options: SiteOptions, place: Place) -> Iterator[ConfigError]:
             yield place.error(f"{table.catch_all} is in no local domain", "domain", name, "catch_all")
 
 
+def _access_warnings(options: SiteOptions, place: Place) -> Iterator[ConfigError]:
+    """Entries that are taken otherwise than they look, or that say nothing new."""
+    for name, table in options.access.items():
+        seen: dict[str, Entry] = {}
+        at, key = place.at("access", name), dotted(("access", name, "list"))
+        for entry in table.entries:
+            first = seen.setdefault(entry.normal, entry)
+            text = entry.warning
+            if first is not entry:
+                text = f'"{entry.text}" is "{first.text}" of line {first.line} once more'
+            if text:
+                yield ConfigError(text, file=place.file, line=entry.line or None, key=key)
+        if table.mode == "only" and not table.entries and any(s.access == name for s in options.servers.values()):
+            yield at.error("an empty list of who is granted: nobody can connect", "list")
+
+
 def _server_warnings(server: ServerOptions, place: Place) -> Iterator[ConfigError]:
     """What holds for every protocol."""
     least = IDLE_MINIMUM[server.protocol]
@@ -98,6 +120,9 @@ def _smtp_warnings(options: SiteOptions, server: SmtpOptions, place: Place) -> I
     """What holds for SMTP servers."""
     if server.require_tls and server.role == "relay":
         yield place.error("other mail servers that cannot do TLS cannot deliver here", "require_tls")
+    if server.relay and options.access[server.relay].mode == "except":
+        text = f"everybody whom [access.{server.relay}] does not name may send to all the world: an OPEN RELAY"
+        yield place.error(text, "relay")
     if server.max_session_size is not None and server.max_session_size < (server.max_message_size or 2**63):
         yield place.error("less than one message may have (max_message_size)", "max_session_size")
     if server.default_domain not in options.domains:

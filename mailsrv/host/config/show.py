@@ -44,6 +44,8 @@ def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
         yield from _table(("role", name), role)
     for name, certificate in options.certificates.items():
         yield from _table(("tls", name), certificate)
+    for name, access in options.access.items():
+        yield from _table(("access", name), access)
     for name, choice in options.policies.items():
         yield from _part(("policy", name), choice, IMessagePolicy)
     for server in options.servers.values():

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 #: Whole tables at the top of the file.
-TABLES = frozenset({"service", "access", "routes", "filter", "console", "metrics"})
+TABLES = frozenset({"service", "routes", "filter", "console", "metrics"})
 
-_SERVER = frozenset({"access", "require_strong_tls", "trusted_proxies"})
+_SERVER = frozenset({"require_strong_tls", "trusted_proxies"})
 
 #: Keys inside tables that exist; [smtp.NAME] and the like are one level deeper.
 KEYS: dict[str, frozenset[str]] = {
     "site": frozenset({"workers", "run_as"}),
     "limits": frozenset({"sessions_per_user"}),
-    "smtp": _SERVER | {"relay", "reverse_lookup", "bare_newlines", "sender_filter", "delivery"},
+    "smtp": _SERVER | {"bare_newlines", "sender_filter", "delivery"},
     "imap": _SERVER | {"public_folders", "fast_retrieval", "format"},
     "pop3": _SERVER | {"format"},
 }

@@ -14,13 +14,13 @@ from twisted.logger import Logger
 
 from ...errors import AccessDenied, MailError, Refused, TryLater
 from ...values import Identity
-from . import alias, app_password, auth, ban, domain, part, server, session, status, store, user
+from . import access, alias, app_password, auth, ban, domain, part, server, session, status, store, user
 from .table import OPERATIONS, Operation, find_operation
 
 log = Logger()
 
 #: Importing them filled the table.
-NOUNS = (alias, app_password, auth, ban, domain, part, server, session, status, store, user)
+NOUNS = (access, alias, app_password, auth, ban, domain, part, server, session, status, store, user)
 
 
 #: The code of this process asks: the command that holds the data folder's lock, or an embedding program.  It is not

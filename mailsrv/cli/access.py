@@ -1,0 +1,49 @@
+"""mailsrv access ..., mailsrv relay ...: who may connect, who may relay (floor 7)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .common import DONE, NO, emit, noun, options_of, perform, table, verb
+
+
+def add_parsers(nouns: Any) -> None:
+    """The nouns access and relay."""
+    verbs = noun(nouns, "access", "who may connect")
+    verb(verbs, "list", _list, "the lists, their entries as they are understood, and who uses them")
+    _test_parser(verbs, "access.test", "may that client connect, and which line says so?")
+    verbs = noun(nouns, "relay", "who may send to other domains without a login")
+    _test_parser(verbs, "relay.test", "may that client relay, and which line says so?")
+
+
+def _test_parser(verbs: Any, operation: str, text: str) -> None:
+    parser = verb(verbs, "test", _test, text)
+    parser.description = f"{text}  Exit status 0: allowed, 1: denied (on any of the servers)."
+    parser.add_argument("address", metavar="ADDRESS", help="IPv4 or IPv6 address of the client")
+    parser.add_argument("--server", default="", metavar="PROTOCOL/NAME", help="default: every server")
+    parser.add_argument("--name", default="", metavar="HOST", help="take this for its host name, and look nothing up")
+    parser.set_defaults(operation=operation)
+
+
+def _list(args: argparse.Namespace) -> int:
+    """A paragraph for each list."""
+    found = perform(options_of(args), [("access.list", {})])[0]
+    lines: list[str] = []
+    for one in found:
+        lines += ["", f"{one['name']}: {one['mode']} ({', '.join(one['used']) or 'no server names it'})"]
+        rows = [[str(entry["line"] or "-"), entry["kind"], entry["means"]] for entry in one["entries"]]
+        lines += table(rows, ("LINE", "KIND", "ENTRY"))
+    return emit(args, found, lines[1:] or ["(none)"])
+
+
+def _test(args: argparse.Namespace) -> int:
+    """A line for each server."""
+    given = {"address": args.address, "server": args.server, "host": args.name}
+    found = perform(options_of(args), [(args.operation, given)])[0]
+    rows = [
+        [one["server"], "not decided" if one["failed"] else "allowed" if one["allowed"] else "denied", one["rule"]]
+        for one in found
+    ]
+    emit(args, found, table(rows, ("SERVER", "CLIENT IS", "BY")))
+    return DONE if all(one["allowed"] for one in found) else NO
