@@ -108,6 +108,8 @@ class Session:
         self.identity: Identity | None = None
         self.bad_commands = 0
         self.failed_logins = 0
+        #: Monotonic: when the client last said something of the login under way.
+        self._asked = 0.0
 
     def info(self) -> SessionInfo:
         """This session as administrators see it (S-065)."""
@@ -191,13 +193,21 @@ class Session:
         """
         chosen = self.services.offers.get(mechanism)
         attempt = Attempt(self.services.door, self.context(chosen.channel))
-        return await self._login(attempt, lambda: attempt.run(chosen, initial, ask), enter)
+
+        async def heard(challenge: bytes) -> bytes | None:
+            try:
+                return await ask(challenge)
+            finally:
+                # The delay begins anew: else who lets it pass before the proof could tell how long that took to check.
+                self._asked = self.connection.host.monotonic()
+
+        return await self._login(attempt, lambda: attempt.run(chosen, initial, heard), enter)
 
     async def _login(
         self, attempt: Attempt, work: Callable[[], Awaitable[Identity | None]], enter: Enter | None
     ) -> Identity | None:
         """Do the work of an attempt and keep its outcome."""
-        asked = self.connection.host.monotonic()
+        self._asked = self.connection.host.monotonic()
         guard = self.services.door.guard
         try:
             if guard is not None:
@@ -205,11 +215,11 @@ class Session:
             identity = await work()
         except AuthenticationFailed as error:
             attempt.failed(error)
-            await self._refused(asked, error.why if isinstance(error, NotPermitted) else "")
+            await self._refused(error.why if isinstance(error, NotPermitted) else "")
             raise
         except TryLater as error:
             # Those who are turned away are to be no quicker than those who guessed.
-            await (self._refused(asked) if error.status == GUARDED else self._wait(asked))
+            await (self._refused() if error.status == GUARDED else self._wait())
             raise
         if identity is not None:
             if enter is not None:
@@ -218,8 +228,8 @@ class Session:
             self._logged_in(identity)
         return identity
 
-    async def _refused(self, asked: float, why: str = "") -> None:
-        """Count it, tell the log, and answer no sooner than the delay after the question, whatever was looked up.
+    async def _refused(self, why: str = "") -> None:
+        """Count it, tell the log, and answer no sooner than the delay after the client's words, whatever was looked up.
 
         `why` names who it was: only when that is proven, for what people type as a name may well be a password.
         """
@@ -229,11 +239,11 @@ class Session:
             "login refused on {server} from {peer}{why}",
             server=self.services.name, peer=self.connection.peer.host, why=f" ({why})" if why else "",
         )  # fmt: skip
-        await self._wait(asked)
+        await self._wait()
 
-    async def _wait(self, asked: float) -> None:
-        """Until the delay after the question is over."""
-        wait = asked + self.limits.failed_login_delay - self.connection.host.monotonic()
+    async def _wait(self) -> None:
+        """Until the delay after the client's last words is over."""
+        wait = self._asked + self.limits.failed_login_delay - self.connection.host.monotonic()
         if wait > 0:
             await self.services.sleep(wait)
 

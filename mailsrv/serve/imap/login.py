@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...errors import AuthenticationFailed, TryLater
 from ...values import Credentials, Identity
 from ...wire import imap_requests as r
+from ...wire.imap_print import human
 from ..session import Enter
 from .answer import Bad, No, refusal
 from .extensions import capabilities
@@ -63,7 +64,7 @@ async def _response(session: ImapSession) -> bytes | None:
         session.reply(event)
         raise ConnectionResetError("no response")
     if not event.valid:
-        raise Bad("Not base64")
+        raise AuthenticationFailed("Not base64", "5.5.2")
     return event.octets
 
 
@@ -76,10 +77,11 @@ async def _enter(session: ImapSession, attempt: Callable[[Enter], Awaitable[Iden
     try:
         identity = await attempt(enter)
     except (AuthenticationFailed, TryLater) as error:
+        words = b"BAD " + human(error.text) if error.status == "5.5.2" else refusal(error)
         # A TryLater of the guard counts too; any other leaves the count as it was.
         if session.failed_logins < session.limits.failed_logins:
-            raise
-        session.say(b"%b %b" % (session.tag or b"*", refusal(error)))
+            return words
+        session.say(b"%b %b" % (session.tag or b"*", words))
         session.bye(b"Too many failed logins")
         return b""
     if identity is None:
