@@ -300,8 +300,8 @@ class Site(MultiService):
 
     async def sleep(self, seconds: float) -> None:
         """Let seconds pass."""
-        slept: Deferred[None] = Deferred()
-        self.reactor.callLater(seconds, slept.callback, None)
+        slept: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self.reactor.callLater(seconds, slept.callback, None)
         await slept
 
     def _listen_control(self) -> None:

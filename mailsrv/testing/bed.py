@@ -174,8 +174,8 @@ class Bed:
         self.settle()
 
     async def _sleep(self, seconds: float) -> None:
-        slept: Deferred[None] = Deferred()
-        self.clock.callLater(seconds, slept.callback, None)
+        slept: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self.clock.callLater(seconds, slept.callback, None)
         await slept
 
     async def _aside(self, function: Any, *arguments: Any) -> Any:

@@ -1,0 +1,119 @@
+"""What becomes of a message after the verdicts (floor 4): whose mailboxes get it, and the one answer for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define, evolve, field
+from twisted.logger import Logger
+
+from ..errors import BadMailboxName, MailboxExists, NoSuchMailbox, Refused, Unroutable
+from ..interfaces import IMessageStore, IRouter
+from ..values import ACCEPT, Address, Owner, Recipient, Transaction, Verdict
+
+log = Logger()
+
+#: Where a quarantined message goes when the verdict names no mailbox.
+JUNK = "Junk"
+#: Addresses that one verdict may redirect a message to.
+MAX_TARGETS = 100
+#: Verdicts after which nobody else is asked.
+ENDS = frozenset({"reject", "tempfail", "discard"})
+REFUSES = frozenset({"reject", "tempfail"})
+
+
+@define(eq=False)
+class Share:
+    """A recipient that was accepted, and whose mailboxes get its mail; `moved`: a policy changed them."""
+
+    recipient: Recipient
+    owners: tuple[Owner, ...]
+    moved: bool = False
+
+
+@define(eq=False)
+class Answers:
+    """What the policies say of a whole message: `whole`, and `each` for recipients that are to be treated in another
+    way."""
+
+    whole: Verdict = ACCEPT
+    each: dict[Address, Verdict] = field(factory=dict)
+
+    def of(self, address: Address) -> Verdict:
+        """The verdict for one recipient."""
+        return self.each.get(address, self.whole) if self.whole.action not in ENDS else self.whole
+
+    def refusal(self) -> Verdict | None:
+        """The one answer where there is one for all: who wants the message is not to lose it by it, so it is
+        refused for good only when nobody is refused for now.  None: take it."""
+        if self.whole.action in REFUSES:
+            return self.whole
+        refused = [verdict for verdict in self.each.values() if verdict.action in REFUSES]
+        return next((one for one in refused if one.action == "tempfail"), refused[0] if refused else None)
+
+
+async def admit(router: IRouter, transaction: Transaction, recipient: Recipient, verdict: Verdict) -> Share:
+    """The share of a recipient that policies took, as their verdict wants it.  Raises MailError."""
+    if verdict.action == "redirect":
+        return Share(recipient, await redirected(router, transaction, verdict), True)
+    route = await router.route(recipient.address, transaction)
+    if not route.placements:
+        # Whoever has a router of its own: what nobody gets is never accepted.
+        raise Unroutable()
+    if verdict.action == "quarantine":
+        return Share(recipient, _into(route.placements, verdict), True)
+    return Share(recipient, route.placements)
+
+
+async def redirected(router: IRouter, transaction: Transaction, verdict: Verdict) -> tuple[Owner, ...]:
+    """Who gets what a verdict redirects; policies are not asked again.  Raises MailError."""
+    if not 0 < len(verdict.targets) <= MAX_TARGETS:
+        raise Refused("Redirected to nobody, or to too many", "5.4.6")
+    owners: dict[Owner, None] = {}
+    for target in verdict.targets:
+        route = await router.route(target, transaction)
+        if not route.placements:
+            raise Unroutable()
+        owners.update(dict.fromkeys(route.placements))
+    return tuple(owners)
+
+
+def _into(owners: Sequence[Owner], verdict: Verdict) -> tuple[Owner, ...]:
+    return tuple(evolve(owner, mailbox=verdict.mailbox or JUNK) for owner in owners)
+
+
+async def placed(
+    router: IRouter, transaction: Transaction, shares: Sequence[Share], whole: Verdict, answers: Answers
+) -> list[Share]:
+    """The shares of a message that is taken, after all that policies said of it: `whole` before its content was seen.
+
+    Without those that are dropped or refused.  Raises MailError.
+    """
+    found: list[Share] = []
+    for share in shares:
+        verdict = answers.of(share.recipient.address)
+        if verdict.action in ENDS:
+            continue
+        if verdict.action == "accept":
+            verdict = whole
+        if verdict.action == "redirect":
+            share = Share(share.recipient, await redirected(router, transaction, verdict), True)
+        elif verdict.action == "quarantine":
+            share = Share(share.recipient, _into(share.owners, verdict), True)
+        found.append(share)
+    return found
+
+
+async def make_mailboxes(store: IMessageStore, shares: Sequence[Share]) -> None:
+    """Make the mailboxes that quarantine needs and that are not there.  Raises StoreUnavailable and the like."""
+    for owner in {owner for share in shares if share.moved for owner in share.owners}:
+        account = await store.account(owner.account_id)
+        try:
+            await account.status(owner.mailbox)
+        except NoSuchMailbox:
+            try:
+                await account.create(owner.mailbox)
+            except MailboxExists:
+                pass
+            except BadMailboxName:
+                log.error("quarantine into {mailbox!r} is not possible: it goes to INBOX", mailbox=owner.mailbox)
