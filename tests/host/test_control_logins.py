@@ -96,6 +96,17 @@ def test_what_each_server_offers_and_why_not_the_rest(room: Room) -> None:
     assert pop3["without_tls"] == []
 
 
+def test_an_authenticator_has_the_name_of_its_table(tmp_path: Path) -> None:
+    """There may be two of one part."""
+    loop = Loop()
+    text = '[store]\nuse = "memory"\n[auth]\nuse = ["people"]\n[auth.people]\nuse = "directory"\n'
+    site = Site(loads(text, tmp_path / "mailsrv.toml"), SimpleNamespace(callFromThread=loop.call_from_thread))
+    loop.run(site.open())
+    answer: Any = loop.run(run(site, "auth.list", {}))
+    assert [one["name"] for one in answer["result"]["authenticators"]] == ["people"]
+    loop.run(site.close())
+
+
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_a_login_is_rehearsed_by_every_mechanism(room: Room, mechanism: str) -> None:
     expected = {"login": "me@example.org", "account": 1, "mechanism": mechanism, "server": "imap/default"}

@@ -25,7 +25,7 @@ _TLS = TlsFacts("TLSv1.3", "", bindings=_BINDINGS)
 async def list_auth(site: Any) -> dict[str, Any]:
     """Authenticators in the order they are asked, and what each server offers with and without TLS."""
     given = len(site.given_authenticators)
-    names = ["(given by the program)"] * given + [choice.use for choice in site.options.authenticators]
+    names = ["(given by the program)"] * given + [choice.name for choice in site.options.authenticators]
     authenticators = [
         {
             "name": name,
