@@ -182,9 +182,14 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+#: Characters of a misspelt word that are looked at.
+MAX_GUESSED = 100
+
+
 def did_you_mean(word: Any, names: Iterable[str]) -> str:
     """' (did you mean "x"?)', or nothing."""
-    close = difflib.get_close_matches(str(word), list(names), 1, 0.6)
+    # Looking takes time by the length; a name is not that long.
+    close = difflib.get_close_matches(str(word)[:MAX_GUESSED], list(names), 1, 0.6)
     return f' (did you mean "{close[0]}"?)' if close else ""
 
 

@@ -14,6 +14,8 @@ from ...wire.smtp_syntax import print_address, read_path
 
 #: Longest password in octets: more is no password, and hashing is not free.
 MAX_PASSWORD = 1024
+#: Longest address in characters that is looked at.
+MAX_ADDRESS = 400
 
 
 def admin_of(site: Any) -> Any:
@@ -25,9 +27,9 @@ def admin_of(site: Any) -> Any:
 
 def address_of(text: str) -> Address:
     """A full address.  Raises Refused."""
-    read = read_path(f"<{text.strip()}>")
+    read = read_path(f"<{text.strip()}>") if len(text) <= MAX_ADDRESS else None
     if read is None or read[0] is None or read[1] or not read[0].domain:
-        raise Refused(f"{text!r} is no address; write NAME@DOMAIN")
+        raise Refused(f"{text[:MAX_ADDRESS]!r} is no address; write NAME@DOMAIN")
     return read[0]
 
 
@@ -64,7 +66,7 @@ def checked_password(password: str) -> str:
     """A password that can be hashed and typed.  Raises Refused."""
     if not password:
         raise Refused("the password is empty")
-    if len(password.encode("utf-8")) > MAX_PASSWORD:
+    if len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD:
         raise Refused(f"the password is longer than {MAX_PASSWORD} octets")
     if any(c in password for c in "\0\r\n"):
         raise Refused("the password holds NUL or a line end, which no client can send")

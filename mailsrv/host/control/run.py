@@ -23,6 +23,9 @@ log = Logger()
 NOUNS = (access, alias, app_password, auth, ban, domain, part, server, session, status, store, user)
 
 
+#: Characters of what was asked, and of why not, in the log.
+MAX_LOGGED = 1000
+
 #: The code of this process asks: the command that holds the data folder's lock, or an embedding program.  It is not
 #: checked, and known by being this very object: nothing that comes from outside can be it.
 IN_PROCESS = Identity(0, "this process", mechanism="PROCESS")
@@ -44,18 +47,25 @@ async def run(
         if identity is not IN_PROCESS:
             await _permit(site, found, given, identity, who)
         result = await found.function(site, **given)
-        shown = {key: value for key, value in given.items() if key not in found.secret}
+        shown = _line({key: value for key, value in given.items() if key not in found.secret})
         log.info("operation {operation} {arguments} by {who}: done", operation=name, arguments=shown, who=who)
         return {"result": result}
     except MailError as error:
-        log.info("operation {operation} by {who}: {text}", operation=name, who=who, text=str(error))
+        log.info("operation {operation} by {who}: {text}", operation=_line(name), who=who, text=_line(error))
         return {"error": str(error), "status": error.status}
     except Exception:
         incident = secrets.token_hex(4)
         log.failure(
-            "operation {operation} by {who} failed: incident {incident}", operation=name, who=who, incident=incident
-        )
+            "operation {operation} by {who} failed: incident {incident}",
+            operation=_line(name), who=who, incident=incident,
+        )  # fmt: skip
         return {"error": f"internal error, incident {incident} in the log", "status": "4.3.0"}
+
+
+def _line(said: object) -> str:
+    """What somebody said, as a piece of a line of the log: no control characters, not endless."""
+    text = str(said)
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:MAX_LOGGED]) + "..." * (len(text) > MAX_LOGGED)
 
 
 async def _permit(
@@ -67,7 +77,7 @@ async def _permit(
     if verdict.action == "tempfail":
         raise TryLater(verdict.text or None, verdict.status or None)
     if verdict.action != "accept":
-        what = f"{operation.name} {resource}" if resource else f"{operation.name} on the whole site"
+        what = f"{operation.name} {resource[:MAX_LOGGED]}" if resource else f"{operation.name} on the whole site"
         raise AccessDenied(f"{who} may not {what}: {verdict.rule or verdict.text or 'denied'}")
 
 

@@ -17,7 +17,10 @@ from ...auth.patterns import fold
 from ...errors import Refused
 from ...parts import did_you_mean
 from ..config.values import HOSTNAME
-from .common import address_of
+from .common import MAX_ADDRESS, address_of
+
+#: Characters of a name that is none, as it is told.
+MAX_SHOWN = 100
 
 Function = Callable[..., Coroutine[Any, Any, Any]]
 #: What an operation is done to, from its checked arguments: "" (the site), "domain/NAME", "server/ID", "user/ADDRESS".
@@ -49,8 +52,11 @@ def of_address(arguments: Mapping[str, Any], key: str = "address") -> str:
 
 def of_domain(arguments: Mapping[str, Any], key: str = "domain") -> str:
     """The resource of what is done to a domain; "" without one.  Raises Refused."""
+    name = arguments.get(key, "")
+    if len(name) > MAX_ADDRESS:
+        raise Refused(f'"{name[:MAX_SHOWN]}" is no domain')
     try:
-        return f"domain/{HOSTNAME.read(arguments[key])}" if arguments.get(key) else ""
+        return f"domain/{HOSTNAME.read(name)}" if name else ""
     except ValueError as error:
         raise Refused(str(error)) from None
 
@@ -90,7 +96,7 @@ class Operation:
         """The arguments, all known and of their types.  Raises Refused."""
         for name, value in arguments.items():
             if name not in self.parameters:
-                raise Refused(f'{self.name} has no parameter "{name}"{did_you_mean(name, self.parameters)}')
+                raise Refused(f'{self.name} has no parameter "{name[:MAX_SHOWN]}"{did_you_mean(name, self.parameters)}')
             title, test = _TYPES[self.parameters[name][0]]
             if not test(value):
                 raise Refused(f'{self.name}: "{name}" must be {title}')
@@ -136,4 +142,4 @@ def find_operation(name: str) -> Operation:
     try:
         return OPERATIONS[name]
     except KeyError:
-        raise Refused(f'no operation "{name}"{did_you_mean(name, OPERATIONS)}') from None
+        raise Refused(f'no operation "{name[:MAX_SHOWN]}"{did_you_mean(name, OPERATIONS)}') from None
