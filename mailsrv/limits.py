@@ -23,6 +23,13 @@ class Limits:
     session_octets: int | None = None
     recipients: int | None = 1000
     hops: int = 30
+    #: SMTP: a message must be there within `data_timeout`, or come in at `data_rate` octets a second on the whole
+    #: (RFC 5321 section 4.5.3.2.5 speaks of blocks; who trickles octets keeps to that for ever).
+    data_timeout: float | None = 600.0
+    data_rate: int = 256
+    #: Header block of a message: octets and fields.
+    header_octets: int = 256 * 2**10
+    header_fields: int = 2000
     #: A message body is held in memory up to this size, then in a spool file.
     memory_octets: int = 256 * 2**10
     #: SMTP command line with CRLF (RFC 5321 section 4.5.3.1.4; 4096 leaves room for AUTH and SMTPUTF8),

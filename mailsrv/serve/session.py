@@ -94,6 +94,13 @@ class SmtpServices(Services):
     policies: Sequence[Callable[[], IMessagePolicy]] = ()
     anonymous: bool = True
     default_domain: str = ""
+    #: Who may use VRFY and EXPN: off, authenticated, on.
+    vrfy: str = "off"
+    expn: str = "off"
+    #: What becomes of a lone CR or LF in a message: refuse, normalise.
+    bare_newlines: str = "refuse"
+    #: Whether delivery reports are made: DSN is advertised then, its parameters are kept anyway (decisions 35).
+    dsn: bool = False
 
 
 class Session:

@@ -9,9 +9,9 @@ from ..values import Reply, Verdict
 from ..wire.smtp_syntax import print_reply
 
 
-def reply(code: int, status: str, *lines: str) -> bytes:
+def reply(code: int, status: str, *lines: str, utf8: bool = False) -> bytes:
     """A reply's octets."""
-    return print_reply(Reply(code, status, lines))
+    return print_reply(Reply(code, status, lines), utf8)
 
 
 SENDER_OK = reply(250, "2.1.0", "Sender OK")
@@ -22,7 +22,12 @@ START_INPUT = reply(354, "", "End data with <CRLF>.<CRLF>")
 GOODBYE = reply(221, "2.0.0", "Goodbye")
 START_TLS = reply(220, "2.0.0", "Ready to start TLS")
 CANNOT_VERIFY = reply(252, "2.1.5", "Cannot VRFY; send the message and see")
+CANNOT_VERIFY_NOW = reply(252, "2.1.5", "Cannot VRFY now; send the message and see")
+NEEDS_UTF8_ANSWER = reply(252, "2.6.8", "The answer needs SMTPUTF8; send the message and see")
+NO_ADDRESS = reply(501, "5.1.3", "Bad address syntax")
+NO_LIST = reply(550, "5.1.1", "No list has this name")
 NO_EXPN = reply(502, "5.5.1", "Lists are not expanded here")
+NO_ETRN = reply(502, "5.5.1", "No mail is held here to be fetched")
 HELP = reply(214, "2.0.0", "See RFC 5321; EHLO tells the extensions")
 
 HELLO_FIRST = reply(503, "5.5.1", "Say EHLO or HELO first")
@@ -33,10 +38,19 @@ TLS_ALREADY = reply(503, "5.5.1", "TLS is active already")
 NESTED_MAIL = reply(503, "5.5.1", "Sender already given; RSET first")
 MAIL_FIRST = reply(503, "5.5.1", "MAIL first")
 NO_RECIPIENTS = reply(554, "5.5.1", "No valid recipients")
+NO_RECIPIENTS_FOR_CHUNK = reply(503, "5.5.1", "No valid recipients")
+MESSAGE_BEGUN = reply(503, "5.5.1", "The message has begun; no more recipients")
+CHUNKS_BEGUN = reply(503, "5.5.1", "The message has begun with BDAT; go on so, or RSET")
+CHUNKS_FAILED = reply(503, "5.5.1", "A BDAT of this transaction was refused; RSET first")
+BINARY_NEEDS_BDAT = reply(503, "5.5.1", "BODY=BINARYMIME is sent with BDAT")
+NEEDS_UTF8 = reply(553, "5.6.7", "Addresses with non-ASCII characters need SMTPUTF8")
 TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients; send the rest in another transaction")
 BAD_PARAMETER = reply(555, "5.5.4", "Parameter not recognized")
 BAD_VALUE = reply(501, "5.5.4", "Bad parameter value")
 TOO_BIG = reply(552, "5.3.4", "Message exceeds the size limit")
+TOO_BIG_TO_SKIP = reply(552, "5.3.4", "Message exceeds the size limit by far; closing")
+HEADER_TOO_BIG = reply(552, "5.3.4", "The header of the message is larger than the limit")
+TOO_MANY_FIELDS = reply(554, "5.6.0", "The header of the message has too many fields")
 SESSION_FULL = reply(552, "5.3.4", "Message exceeds what is left of this connection's size limit")
 SESSION_OVER = reply(421, "4.7.0", "This connection has sent as much as it may; connect again")
 LINE_TOO_LONG = reply(550, "5.5.2", "A line of the message is longer than the limit")
@@ -58,6 +72,11 @@ AUTH_LATER = reply(454, "4.7.0", "Temporary authentication failure")
 def challenge(octets: bytes) -> bytes:
     """A challenge of a SASL exchange (RFC 4954 section 4)."""
     return b"334 " + b64encode(octets) + b"\r\n"
+
+
+def chunk_taken(size: int) -> bytes:
+    """One BDAT of several (RFC 3030 section 2)."""
+    return b"250 2.0.0 %d octets received\r\n" % size
 
 
 def accepted(delivery_id: str) -> bytes:

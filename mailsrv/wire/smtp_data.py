@@ -1,33 +1,82 @@
-"""The body of DATA (floor 1): where it ends, dots undone, and what is wrong with it (RFC 5321 section 4.5.2).
+"""The body of DATA and BDAT (floor 1): where it ends, dots undone, and what is wrong with it.
 
-Only CRLF.CRLF ends a message, whatever a body holds besides: a lone CR or LF is counted, never an end of line.
+RFC 5321 section 4.5.2: only CRLF.CRLF ends the message of a DATA, whatever a body holds besides: a lone CR or LF is
+never an end of line there.  RFC 3030: a BDAT counts its octets, and dots mean nothing.
 """
 
 from __future__ import annotations
 
+import re
+
 _END, _DOT = b"\r\n.\r\n", b"\r\n."
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
-class BodyReader:
-    """Takes octets as they come; each call gives body octets ready to keep.
+class TextRules:
+    """What a message of text must keep to.
 
-    After the end: `rest` are the octets behind the terminator.  `size` counts the octets given out,
-    `bare` tells of a CR or LF alone, `nul` of a NUL, `eight_bit` of octets above 127, `long_line` of a line
-    longer than the limit (which counts its CRLF).
+    `size` counts the octets given out, `bare` tells of a CR or LF alone (with `normalise` they become CRLF instead),
+    `nul` of a NUL, `eight_bit` of octets above 127, `long_line` of a line longer than the limit (which counts its
+    CRLF).
     """
 
-    __slots__ = (
-        "_current", "_first", "_limit", "_tail", "bare", "eight_bit", "ended", "long_line", "nul", "rest", "size",
-    )  # fmt: skip
+    __slots__ = ("_current", "_limit", "_normalise", "bare", "eight_bit", "long_line", "nul", "size")
 
-    def __init__(self, line_limit: int) -> None:
+    def __init__(self, line_limit: int, normalise: bool = False) -> None:
+        self._limit = line_limit
+        self._normalise = normalise
+        self._current = 0
+        self.size = 0
+        self.bare = self.nul = self.eight_bit = self.long_line = False
+
+    def check(self, piece: bytes) -> bytes:
+        """Examine the next octets, of which no CR is the last unless it is alone; they are given as they are kept."""
+        lf = piece.count(b"\n")
+        if not (lf == piece.count(b"\r") == piece.count(b"\r\n")):
+            if self._normalise:
+                piece = _BARE.sub(b"\r\n", piece)
+            else:
+                self.bare = True
+        if b"\0" in piece:
+            self.nul = True
+        if not self.eight_bit and not piece.isascii():
+            self.eight_bit = True
+        size = len(piece)
+        self.size += size
+        if size > self._limit - self._current or self._current:
+            self._measure_lines(piece)
+        else:
+            # No line in it can be too long: all that matters is how long the last one is so far.
+            self._current = size - piece.rfind(b"\n") - 1
+        return piece
+
+    def _measure_lines(self, piece: bytes) -> None:
+        """Find a line over the limit by leaps: within each stretch of `limit` octets there must be an LF."""
+        limit, size = self._limit, len(piece)
+        at = -self._current
+        while size - at > limit and not self.long_line:
+            end = piece.rfind(b"\n", max(at, 0), at + limit) if at + limit > 0 else -1
+            self.long_line = end < 0
+            at = end + 1
+        if not self.long_line:
+            end = piece.rfind(b"\n", max(at, 0))
+            self._current = size - (end + 1) if end >= 0 else size - at
+
+
+class BodyReader(TextRules):
+    """The message of a DATA: takes octets as they come; each call gives body octets ready to keep.
+
+    After the end (`ended`): `rest` are the octets behind the terminator.
+    """
+
+    __slots__ = ("_first", "_tail", "ended", "rest")
+
+    def __init__(self, line_limit: int, normalise: bool = False) -> None:
+        super().__init__(line_limit, normalise)
         # The line before the body ended with CRLF, so that a lone dot as the first line is an empty body.
         self._tail = b"\r\n"
         self._first = True
-        self._limit = line_limit
-        self._current = 0
-        self.size = 0
-        self.ended = self.bare = self.nul = self.eight_bit = self.long_line = False
+        self.ended = False
         self.rest = b""
 
     def take(self, octets: bytes) -> bytes:
@@ -58,28 +107,40 @@ class BodyReader:
         if self._first:
             self._first = False
             piece = piece[2:]
-        self._examine(piece)
-        self.size += len(piece)
-        return piece
+        return self.check(piece)
 
-    def _examine(self, piece: bytes) -> None:
-        lf = piece.count(b"\n")
-        if not (lf == piece.count(b"\r") == piece.count(b"\r\n")):
-            self.bare = True
-        if b"\0" in piece:
-            self.nul = True
-        if not self.eight_bit and not piece.isascii():
-            self.eight_bit = True
-        self._measure_lines(piece)
 
-    def _measure_lines(self, piece: bytes) -> None:
-        """Find a line over the limit by leaps: within each stretch of `limit` octets there must be an LF."""
-        limit, size = self._limit, len(piece)
-        at = -self._current
-        while size - at > limit and not self.long_line:
-            end = piece.rfind(b"\n", max(at, 0), at + limit) if at + limit > 0 else -1
-            self.long_line = end < 0
-            at = end + 1
-        if not self.long_line:
-            end = piece.rfind(b"\n", max(at, 0))
-            self._current = size - (end + 1) if end >= 0 else size - at
+class ChunkReader(TextRules):
+    """The message of several BDATs, which are text like that of DATA; chunks may end anywhere, in a CRLF too."""
+
+    __slots__ = ("_ends", "_held")
+
+    def __init__(self, line_limit: int, normalise: bool = False) -> None:
+        super().__init__(line_limit, normalise)
+        self._held = False
+        self._ends = False
+
+    def take(self, octets: bytes) -> bytes:
+        """The octets that are certain now."""
+        if self._held:
+            octets = b"\r" + octets
+        # A CR at the end may be half of a CRLF.
+        self._held = octets.endswith(b"\r")
+        if self._held:
+            octets = octets[:-1]
+        if not octets:
+            return b""
+        self._ends = octets.endswith(b"\n")
+        return self.check(octets)
+
+    def finish(self) -> bytes:
+        """What is left at the end of the message: a last line without CRLF gets one, as all that read it expect."""
+        left = b""
+        if self._held:
+            self._held = False
+            self._ends = self._normalise
+            left = self.check(b"\r")
+        if self.size and not self._ends:
+            self._ends = True
+            left += self.check(b"\r\n")
+        return left

@@ -6,6 +6,7 @@ Reads return None or raise nothing: what cannot be read is None, the engine says
 from __future__ import annotations
 
 import re
+from unicodedata import normalize
 
 from ..values import Address, Reply
 
@@ -14,13 +15,17 @@ MAX_LOCAL, MAX_DOMAIN = 64, 255
 #: Parameters of one command that are looked at.
 MAX_PARAMETERS = 20
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]"
+#: Beyond ASCII: no control, no space that cannot be seen, no end of line.
+_UTF8 = r"\xa1-\u2027\u202a-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_UTF8}-]"
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
-_QUOTED = re.compile(r'"(?:[ !#-\[\]-~\x80-\U0010ffff]|\\[ -~])*"')
-_LABEL = r"[A-Za-z0-9\x80-\U0010ffff](?:[A-Za-z0-9_\x80-\U0010ffff-]{0,61}[A-Za-z0-9\x80-\U0010ffff])?"
+_QUOTED = re.compile(rf'"(?:[ !#-\[\]-~{_UTF8}]|\\[ -~])*"')
+_ALNUM = rf"A-Za-z0-9{_UTF8}"
+_LABEL = rf"[{_ALNUM}](?:[{_ALNUM}_-]{{0,61}}[{_ALNUM}])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _LITERAL = re.compile(r"\[[A-Za-z0-9:.-]{1,60}\]")
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?")
+_PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~{_UTF8}]+))?")
+_UNFIT, _UNFIT_UTF8 = re.compile(r"[^ -~]"), re.compile(rf"[^ -~{_UTF8}]")
 _PLAIN_PATH = re.compile(r"<([A-Za-z0-9._+=-]{1,64})@([A-Za-z0-9.-]{1,255})>")
 
 
@@ -28,12 +33,14 @@ def read_domain(text: str) -> str | None:
     """A domain or address literal in canonical form: lower case, U-labels, no final dot."""
     if _LITERAL.fullmatch(text):
         return text.lower()
-    if len(text) > MAX_DOMAIN or not _DOMAIN.fullmatch(text):
+    if len(text.encode("utf-8")) > MAX_DOMAIN or not _DOMAIN.fullmatch(text):
         return None
     text = text.rstrip(".").lower()
-    if "xn--" in text:
+    if not text.isascii():
+        text = normalize("NFC", text)
+    elif "xn--" in text:
         try:
-            text = text.encode("ascii").decode("idna").lower()
+            text = normalize("NFC", text.encode("ascii").decode("idna").lower())
         except UnicodeError:
             return None
     return text
@@ -108,11 +115,12 @@ def print_address(address: Address) -> str:
     return f"{local}@{address.domain}" if address.domain else local
 
 
-def print_reply(reply: Reply) -> bytes:
-    """A reply with its enhanced status on every line (RFC 2034).  Text that is no printable ASCII is replaced:
-    nothing that a client sent can end a line here."""
+def print_reply(reply: Reply, utf8: bool = False) -> bytes:
+    """A reply with its enhanced status on every line (RFC 2034).  Text that is no printable ASCII is replaced (with
+    `utf8` other characters stay, RFC 6531 section 3.7.4.2): nothing that a client sent can end a line here."""
     status = reply.status + " " if reply.status else ""
-    lines = [re.sub(r"[^ -~]", "?", line) for line in reply.lines] or [""]
+    unfit = _UNFIT_UTF8 if utf8 else _UNFIT
+    lines = [unfit.sub("?", line) for line in reply.lines] or [""]
     out = [f"{reply.code}-{status}{line}\r\n" for line in lines[:-1]]
     out.append(f"{reply.code} {status}{lines[-1]}\r\n")
-    return "".join(out).encode("ascii")
+    return "".join(out).encode("utf-8")

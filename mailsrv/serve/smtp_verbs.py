@@ -1,0 +1,164 @@
+"""SMTP's commands without syntax of their own, and the answer to EHLO (floor 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MailError
+from ..values import Address, Forward, Transaction
+from ..wire import smtp_server as wire
+from ..wire.smtp_syntax import print_address, read_path
+from . import smtp_replies as say
+from .smtp_rules import refuse_data
+
+if TYPE_CHECKING:
+    from .smtp import SmtpSession
+
+#: Members of a list that EXPN tells.
+_MAX_MEMBERS = 1000
+
+
+def extensions(session: SmtpSession) -> list[str]:
+    """What EHLO and LHLO tell: extensions that work here and now."""
+    services, limits, secure = session.smtp, session.limits, session.connection.secure
+    lines = [
+        "PIPELINING",
+        f"SIZE {limits.message_octets}" if limits.message_octets is not None else "SIZE",
+        "8BITMIME",
+        "ENHANCEDSTATUSCODES",
+        "CHUNKING",
+        "SMTPUTF8",
+    ]
+    if limits.recipients is not None:
+        lines.append(f"LIMITS RCPTMAX={limits.recipients}")
+    if services.dsn:
+        lines.append("DSN")
+    lines += [verb for verb, policy in (("VRFY", services.vrfy), ("EXPN", services.expn)) if _allowed(session, policy)]
+    if services.tls_available and not secure:
+        lines.append("STARTTLS")
+    mechanisms = [] if session.identity else session.offered_mechanisms()
+    if mechanisms and not (services.require_tls and not secure):
+        lines.append("AUTH " + " ".join(mechanisms))
+    return lines
+
+
+def _allowed(session: SmtpSession, policy: str) -> bool:
+    """Whether a command of the policy off, authenticated or on is for this client."""
+    if session.services.require_tls and not session.connection.secure:
+        return False
+    known = session.identity is not None and not session.identity.anonymous
+    return policy == "on" or (policy == "authenticated" and known)
+
+
+async def _data(session: SmtpSession, event: wire.Plain) -> None:
+    refusal = refuse_data(session)
+    if refusal is None:
+        await session.begin_message().data()
+        return
+    session.complain(refusal)
+    if session.engine.pipelined:
+        # The client did not wait for 354: what follows is a message, and must not be read as commands.
+        session.connection.close()
+
+
+async def _rset(session: SmtpSession, event: wire.Plain) -> None:
+    session.reset()
+    session.say(say.RESET_OK)
+
+
+async def _noop(session: SmtpSession, event: wire.Plain) -> None:
+    session.say(say.RESET_OK)
+
+
+async def _quit(session: SmtpSession, event: wire.Plain) -> None:
+    session.say(say.GOODBYE)
+    session.connection.close()
+
+
+def _asked(session: SmtpSession, argument: str) -> tuple[Address | None, bool]:
+    """The address that VRFY or EXPN asks for, and whether the answer may be UTF-8 (RFC 6531 section 3.7.4.2)."""
+    text, utf8 = argument, False
+    if argument.upper().endswith(" SMTPUTF8"):
+        text, utf8 = argument[:-9].rstrip(), True
+    read = read_path(text if text.startswith("<") else f"<{text}>")
+    if read is None or read[0] is None or read[1] or not (utf8 or text.isascii()):
+        return None, utf8
+    address = read[0]
+    return (address if address.domain else Address(address.local, session.smtp.default_domain)), utf8
+
+
+async def _vrfy(session: SmtpSession, event: wire.Plain) -> None:
+    if not _allowed(session, session.smtp.vrfy):
+        session.say(say.CANNOT_VERIFY)
+        return
+    address, utf8 = _asked(session, event.argument)
+    if address is None:
+        session.complain(say.NO_ADDRESS)
+        return
+    # The router decides for somebody from outside: what it would take is what is verified.
+    about = Transaction(session.services.name, session.connection.peer, session.helo, identity=session.identity)
+    try:
+        await session.smtp.router.route(address, about)
+    except MailError as error:
+        # Each guess counts as a mistake, so that nobody tries all names there are on one connection.
+        session.complain(say.CANNOT_VERIFY_NOW if not error.permanent else say.of_error(error))
+        return
+    session.say(_members([address], utf8))
+
+
+async def _expn(session: SmtpSession, event: wire.Plain) -> None:
+    if not _allowed(session, session.smtp.expn):
+        session.complain(say.NO_EXPN)
+        return
+    address, utf8 = _asked(session, event.argument)
+    try:
+        found = None if address is None else await session.services.store.directory.resolve(address)
+    except MailError as error:
+        session.say(say.of_error(error))
+        return
+    if not isinstance(found, Forward):
+        session.complain(say.NO_ADDRESS if address is None else say.NO_LIST)
+    else:
+        session.say(_members(list(found.targets), utf8))
+
+
+def _members(addresses: list[Address], utf8: bool) -> bytes:
+    lines = [f"<{print_address(address)}>" for address in addresses[:_MAX_MEMBERS]]
+    if not utf8 and not all(line.isascii() for line in lines):
+        return say.NEEDS_UTF8_ANSWER
+    return say.reply(250, "2.1.5", *lines, utf8=utf8)
+
+
+async def _etrn(session: SmtpSession, event: wire.Plain) -> None:
+    session.complain(say.NO_ETRN)
+
+
+async def _help(session: SmtpSession, event: wire.Plain) -> None:
+    session.say(say.HELP)
+
+
+async def _starttls(session: SmtpSession, event: wire.Plain) -> None:
+    if session.connection.secure or not session.services.tls_available:
+        session.engine.resume()
+        session.complain(say.TLS_ALREADY if session.connection.secure else say.NO_TLS)
+        return
+    session.say(say.START_TLS)
+    # RFC 3207 section 4.2: everything learnt in clear is forgotten, a login too.
+    session.reset()
+    session.helo, session.extended, session.identity = "", False, None
+    session.connection.start_tls()
+
+
+#: What is done for a Plain event.
+PLAIN: dict[str, Callable[[SmtpSession, wire.Plain], Any]] = {
+    "DATA": _data,
+    "RSET": _rset,
+    "NOOP": _noop,
+    "QUIT": _quit,
+    "VRFY": _vrfy,
+    "EXPN": _expn,
+    "ETRN": _etrn,
+    "HELP": _help,
+    "STARTTLS": _starttls,
+}
