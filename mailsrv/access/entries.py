@@ -70,6 +70,7 @@ def _domain(text: str) -> str:
         name = text.removesuffix(".").lower().encode("idna").decode("ascii")
     except UnicodeError:
         name = ""
-    if not name or len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+    labels = name.split(".")
+    if len(name) > 253 or labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError(f'"{text}" is no address, network or domain, such as 192.0.2.7, 10.0.0.0/8 or eng.example.com')
     return name

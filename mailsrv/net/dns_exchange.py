@@ -103,7 +103,11 @@ class _Datagram(DatagramProtocol):
                 self._answered.callback(answer)
 
     def connectionRefused(self) -> None:
-        """Twisted: nobody listens there."""
+        """Twisted: nobody listens there (reactors on select and poll)."""
+        _fail(self._answered, "connection refused")
+
+    def stopProtocol(self) -> None:
+        """Twisted: the socket is closed; by the reactor on epoll, when nobody listens there."""
         _fail(self._answered, "connection refused")
 
 

@@ -74,8 +74,11 @@ def read_answer(octets: bytes, number: int, name: bytes, kind: str) -> Answer | 
         message.fromStr(octets)
     except (EOFError, ValueError, struct.error, IndexError, OverflowError):
         return None
-    asked = message.queries
+    asked, (answers, authority) = message.queries, struct.unpack_from("!2H", octets, 6)
     if not message.answer or len(asked) != 1:
+        return None
+    # Of octets that end too soon twisted.names gives what it could read.
+    if not message.trunc and (len(message.answers), len(message.authority)) != (answers, authority):
         return None
     if (asked[0].type, asked[0].cls) != (TYPES[kind], dns.IN) or asked[0].name.name.lower() != name:
         return None

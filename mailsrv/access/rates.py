@@ -1,0 +1,135 @@
+"""How much mail one client, user or sender may bring in a time (floor 4).
+
+Each limit is a bucket that holds its number and fills up evenly over the interval (the generic cell rate algorithm:
+one instant is kept for each name), so a burst up to the limit passes and then the rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from ..parts import DURATION, option, or_off, whole
+from ..values import ACCEPT, Peer, Recipient, Transaction, Verdict
+from .networks import number_of
+from .policy import Policy
+
+_MANY = or_off(whole(1, 1_000_000_000))
+
+
+@frozen
+class Options:
+    """Options of the part `rates`."""
+
+    interval: float = option(DURATION, 3600.0, "the time that the other numbers are for")
+    connections_per_address: int | None = option(_MANY, None, "connections of one client address")
+    messages_per_address: int | None = option(_MANY, None, "messages from one client address without login")
+    recipients_per_address: int | None = option(_MANY, None, "recipients from one client address without login")
+    messages_per_user: int | None = option(_MANY, None, "messages of one login")
+    recipients_per_user: int | None = option(_MANY, None, "recipients of one login")
+    messages_per_sender: int | None = option(_MANY, None, "messages with one reverse path")
+    recipients_per_sender: int | None = option(_MANY, None, "recipients of one reverse path")
+    names: int = option(whole(100, 10_000_000), 100_000, "addresses, logins and senders remembered for each number")
+
+
+class Bucket:
+    """One limit for many names: `limit` in `interval` seconds each, of at most `most` names at a time."""
+
+    def __init__(self, limit: int, interval: float, most: int) -> None:
+        self._step = interval / limit
+        self._interval = interval
+        self._most = most
+        #: When the bucket of a name is full again; in the order in which names were last seen.
+        self._full_at: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, name: str, now: float) -> bool:
+        """Take one for that name, if there is one."""
+        full_at = max(self._full_at.pop(name, 0.0), now) + self._step
+        allowed = full_at <= now + self._interval + self._step * 1e-9
+        if not self._full_at.get(name) and len(self._full_at) >= self._most:
+            # The name that was not seen for longest is forgotten: it is nearest to full.
+            del self._full_at[next(iter(self._full_at))]
+        self._full_at[name] = full_at if allowed else full_at - self._step
+        return allowed
+
+
+class Rates:
+    """The buckets of one server, shared by its connections."""
+
+    def __init__(self, options: Options, now: Callable[[], float]) -> None:
+        self._now = now
+        self._buckets = {
+            (what, whose): Bucket(limit, options.interval, options.names)
+            for what in ("connections", "messages", "recipients")
+            for whose in ("address", "user", "sender")
+            if (limit := getattr(options, f"{what}_per_{whose}", None)) is not None
+        }
+
+    def for_connection(self) -> RateLimit:
+        """The policy of one connection."""
+        return RateLimit(self)
+
+    def over(self, what: str, names: dict[str, str]) -> str:
+        """Take one of everything; the first limit ("messages_per_user") that is used up, or ""."""
+        now = self._now()
+        for whose, name in names.items():
+            bucket = self._buckets.get((what, whose))
+            if bucket is not None and name and not bucket.take(name, now):
+                return f"{what}_per_{whose}"
+        return ""
+
+    # For the part's contract: asked of the objects of connections alone.
+    on_sender = on_recipient = on_content = Policy.on_sender
+
+
+class RateLimit(Policy):
+    """One connection's view."""
+
+    def __init__(self, rates: Rates) -> None:
+        self._rates = rates
+
+    async def on_connect(self, peer: Peer, client_name: str) -> Verdict:
+        """Connections are counted."""
+        return self._verdict(self._rates.over("connections", {"address": _network(peer.host)}), "4.7.0")
+
+    async def on_sender(self, transaction: Transaction) -> Verdict:
+        """Messages are counted at MAIL: attempts count too."""
+        return self._verdict(self._rates.over("messages", _names(transaction)))
+
+    async def on_recipient(self, transaction: Transaction, recipient: Recipient) -> Verdict:
+        """Recipients are counted at RCPT."""
+        return self._verdict(self._rates.over("recipients", _names(transaction)))
+
+    def _verdict(self, rule: str, status: str = "4.7.1") -> Verdict:
+        if not rule:
+            return ACCEPT
+        return Verdict("tempfail", "Too much mail for this time, try again later", status, rule=rule)
+
+
+def _names(transaction: Transaction) -> dict[str, str]:
+    """Whom a transaction counts for.  A user's machines are many and may be shared: the login counts instead."""
+    identity, path = transaction.identity, transaction.reverse_path
+    known = identity is not None and not identity.anonymous
+    return {
+        "address": "" if known else _network(transaction.peer.host),
+        "user": (str(identity.account_id) if identity.account_id else identity.authcid) if known and identity else "",
+        "sender": f"{path.local.casefold()}@{path.domain}" if path is not None else "",
+    }
+
+
+def _network(host: str) -> str:
+    """An IPv4 address, or the /64 of an IPv6 one, which is one customer's; "" for a UNIX socket."""
+    number = number_of(host)
+    if number is None:
+        return ""
+    return host if number[0] == 4 else f"{number[1] >> 64:x}/64"
+
+
+def build(options: Options, site: Any) -> Rates:
+    """The part; `site` has `monotonic`."""
+    return Rates(options, site.monotonic)
