@@ -52,10 +52,12 @@ class _Lookups:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._cache: dict[Hashable, Any] = {}
+        self._nobody: set[str] = set()
 
     def changed(self) -> None:
         """A change of the directory was committed."""
         self._cache.clear()
+        self._nobody.clear()
 
     def _cached(self, key: Hashable, read: Callable[[], Any]) -> Any:
         """What is known, or read now and kept."""
@@ -128,13 +130,20 @@ class _Lookups:
         """What a login by a full address is checked against.
 
         The cache is emptied before a change is answered, so what was replaced is never given after that.  Logins
-        that there are not stay out of it: guessing must not push out those that there are."""
+        that there are not have a table of their own, as guessing must not push out those that there are; known they
+        must be too, else who asks for one twice could tell by the time that nobody has it."""
+        if login in self._nobody:
+            return None
         key = ("credentials", login)
         found: StoredCredentials | None = self._cache.get(key)
         if found is None:
             found = self._credentials(login)
             if found is not None:
                 self._keep(key, found)
+            else:
+                if len(self._nobody) >= CACHE_ENTRIES:
+                    self._nobody.clear()
+                self._nobody.add(login)
         return found
 
     def _credentials(self, login: str) -> StoredCredentials | None:
