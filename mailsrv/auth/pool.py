@@ -32,8 +32,8 @@ class Job:
 class Pool:
     """Daemon threads that start with the first job, so that nothing runs before `twistd` has forked.
 
-    At most `threads` jobs run at once, `waiting` wait, and `share` of them for one source.  All methods are called in
-    the reactor's thread.
+    At most `threads` jobs run at once, `waiting` wait, and `share` of them for one source.  When there is no room left,
+    a source with fewer jobs takes the last place of the one with most.  All methods are called in the reactor's thread.
     """
 
     def __init__(self, call_from_thread: Call, threads: int, waiting: int, share: int = 200) -> None:
@@ -48,12 +48,17 @@ class Pool:
         self.closed = False
 
     def submit(self, job: Job, done: Call, source: str = "") -> None:
-        """Have the job worked on, then `done(job, outcome)` called in the reactor's thread.  Raises TryLater."""
-        if self.closed or len(self._open) >= self._room or len(self._sources.get(source, ())) >= self._share:
+        """Have the job worked on, then `done(job, outcome)` called in the reactor's thread; the outcome is None when it
+        could not be.  Raises TryLater."""
+        own = len(self._sources.get(source, ()))
+        if self.closed or own >= self._share:
             raise TryLater()
+        lost = self._lose(own) if len(self._open) >= self._room else None
         self._open.add(job)
         self._sources.setdefault(source, deque()).append((job, done))
         self._next()
+        if lost is not None:
+            lost[1](lost[0], None)
 
     def close(self) -> list[Job]:
         """Let the threads end after what they are at; gives the jobs whose outcome nobody will hear."""
@@ -65,6 +70,15 @@ class Pool:
             self._jobs.put(None)
         lost, self._open = list(self._open), set()
         return lost
+
+    def _lose(self, own: int) -> tuple[Job, Call]:
+        """Take a job away from the source with most, if those are more than `own` and one.  Raises TryLater."""
+        jobs = max(self._sources.values(), key=len, default=())
+        if not isinstance(jobs, deque) or len(jobs) <= own + 1:
+            raise TryLater()
+        job, done = jobs.pop()
+        self._open.discard(job)
+        return job, done
 
     def _next(self) -> None:
         """Give the threads what they have room for."""
