@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from ..errors import AuthenticationFailed, ConfigError, Refused
+from ..errors import AuthenticationFailed, ConfigError, Refused, TryLater
 from ..interfaces import IAccountAdmin
 from ..values import Address, Credentials, DomainFacts, Identity, StoredCredentials
 
@@ -54,6 +54,7 @@ class Accounts:
 
         `known(address)` says whether somebody has that name, in lower case, without subaddress; whoever it is gets
         the account now.  False without `create`: then who has an account is for the directory alone to say.
+        Raises TryLater.
         """
         facts = await self.local(address) if self._create else None
         if facts is None:
@@ -61,9 +62,17 @@ class Accounts:
         local = address.local.lower()
         for name in dict.fromkeys((local, local.partition(facts.subaddress)[0] if facts.subaddress else local)):
             named = Address(name, facts.name)
-            if name and await known(named):
+            if name and await self._asked(known, named):
                 return await self._make(named)
         return False
+
+    async def _asked(self, known: Callable[[Address], Awaitable[bool]], address: Address) -> bool:
+        """What `known` says.  What makes no sense where it looks is no fault of who sends mail, so it may come again:
+        TryLater instead of AuthenticationFailed."""
+        try:
+            return await known(address)
+        except AuthenticationFailed as error:
+            raise TryLater() from error
 
     async def _make(self, address: Address) -> bool:
         """Make the account.  False when the name cannot be an account's."""

@@ -22,7 +22,7 @@ from .names import login_address
 log = Logger()
 
 #: Octets of a file and of a line; up to `SMALL` octets are read in the reactor's thread.
-MAX_FILE, MAX_LINE, SMALL = 64 * 2**20, 4096, 64 * 2**10
+MAX_FILE, MAX_LINE, SMALL = 64 * 2**20, 4096, 8 * 2**10
 #: So many users are forgotten in the reactor's thread.
 FEW = 10_000
 #: Whether the file has changed is looked up after so many seconds.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from mailsrv.auth.accounts import Accounts
 from mailsrv.auth.anonymous import AnonymousAuthenticator
 from mailsrv.auth.attempt import Attempt, Door
 from mailsrv.auth.authorizer import AccountsAuthorizer, ServerRules
@@ -298,3 +299,17 @@ def test_a_connection_of_an_authenticator_that_breaks_is_not_the_clients(make: A
     room.door.authenticators = [SimpleNamespace(schemes=frozenset({"password"}), authenticate=broken)]
     with pytest.raises(TryLater):
         room.login("victim", "victim's")
+
+
+# ---------------------------------------------------------------- mail for those who are known elsewhere
+
+
+def test_what_makes_no_sense_in_a_database_is_no_refusal_of_mail(make: Any) -> None:
+    """RCPT was answered with "Authentication credentials invalid", for good."""
+    room = make()
+
+    async def known(address: Address) -> bool:
+        raise AuthenticationFailed()
+
+    with pytest.raises(TryLater):
+        room.loop.run(Accounts(room.directory, True).seen(Address("new", "example.org"), known))
