@@ -140,31 +140,30 @@ class ClientCheck:
     """Looks up the client of one connection, beside the conversation: begun at HELO, waited for when the message is
     accepted.  Another HELO name is another question; the name system remembers the rest."""
 
-    def __init__(self, names: ReverseNames, host: str, clock: Any) -> None:
-        self._names, self._host, self._clock = names, host, clock
-        self._helo = ""
+    def __init__(self, names: ReverseNames, clock: Any) -> None:
+        self._names, self._clock = names, clock
+        self._asked = ("", "")
         self._once: Once | None = None
 
-    def begin(self, helo: str) -> None:
-        """Ask, unless this was asked already."""
-        if self._once is not None:
-            if self._helo == helo:
-                return
-            self._once.cancel()
-        self._helo = helo
-        self._once = Once(look_up(self._names, self._host, helo), Client(), DEADLINE, self._clock)
+    def begin(self, host: str, helo: str) -> None:
+        """Ask about that address and name, unless this was asked already.  A UNIX socket has no names."""
+        if not host or (self._once is not None and self._asked == (host, helo)):
+            return
+        self.close()
+        self._asked = (host, helo)
+        self._once = Once(look_up(self._names, host, helo), Client(), DEADLINE, self._clock)
 
     @property
     def known(self) -> Client | None:
-        """What is known so far; None: not yet."""
+        """What is known so far; None: not yet, or nobody asked."""
         return self._once.value if self._once is not None and self._once.done else None
 
-    async def result(self) -> Client:
-        """What was found, within `DEADLINE` seconds of the question."""
-        client: Client = Client() if self._once is None else await self._once.result()
+    async def result(self) -> Client | None:
+        """What was found, within `DEADLINE` seconds of the question; None: nobody asked."""
+        client: Client | None = None if self._once is None else await self._once.result()
         return client
 
     def close(self) -> None:
-        """The connection is gone."""
+        """Nobody wants to know any more."""
         if self._once is not None:
             self._once.cancel()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from ..access.filter import AccessFilter
 from ..access.lists import AccessList
 from ..access.relay import RelayList
-from ..access.reverse import ReverseNames
+from ..access.reverse import ClientCheck, ReverseNames
 from ..net.dns_exchange import NetworkExchange, SystemServers
 from ..net.resolver import Resolver
 from .config.options import ServerOptions, SmtpOptions
@@ -43,6 +43,10 @@ class Access:
     def filter_of(self, server: ServerOptions, count: Callable[[str], None]) -> AccessFilter | None:
         """Who may connect to that server; None: everybody (S-034)."""
         return AccessFilter(server.id, self.list_of(server.access), self.names, count) if server.access else None
+
+    def check_of(self, server: SmtpOptions) -> Callable[[], ClientCheck] | None:
+        """What looks up the client of a connection to that server; None: nobody does (S-090)."""
+        return partial(ClientCheck, self.names, self._site.reactor) if server.reverse_lookup else None
 
     @cached_property
     def relay_lists(self) -> dict[str, RelayList]:

@@ -35,6 +35,7 @@ from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
 from ..values import DomainFacts
 from .access import Access
+from .arrivals import Ceiling
 from .config.derive import domain_facts, limits_of, policies_of, site_limits
 from .config.edit import write_atomically
 from .config.options import ServerOptions, SiteOptions, SmtpOptions
@@ -76,6 +77,7 @@ class Site(MultiService):
         self.config_path = options.file
         self.clock, self.monotonic = clock, monotonic
         self.servers: dict[str, VirtualServer] = {}
+        self.ceiling = Ceiling.of_process()
         self.logins: Any = None
         self.authorizer: Any = None
         self.guard: Any = None
@@ -229,7 +231,9 @@ class Site(MultiService):
             self.reactor,
             monotonic=self.monotonic,
             numbers=lambda: next(self._numbers),
-            bindings=server.listen,  # type: ignore[attr-defined]
+            bindings=[binding.below(self.base) for binding in server.listen],  # type: ignore[attr-defined]
+            proxies=server.trusted_proxies,
+            ceiling=self.ceiling,
             tls_context=certificate.context if certificate else None,
             automatic=server.startup == "automatic",
         )
@@ -252,6 +256,7 @@ class Site(MultiService):
                     ],
                     anonymous=self.logins.anonymous(server),
                     default_domain=server.default_domain or self.first_domain(),
+                    reverse=self.access.check_of(server),
                 )
             else:
                 services = Services(**common)

@@ -32,16 +32,19 @@ def received_field(
     zone: int,
     tls: TlsFacts | None = None,
     authenticated: bool = False,
+    verified: bool | None = None,
 ) -> bytes:
     """The folded Received field of one acceptance, with its CRLF.
 
     `peer_host` is IP text or "" (a UNIX socket), `protocol` SMTP, ESMTP, LMTP, UTF8SMTP or UTF8LMTP: the S and A of
     RFC 3848 are added here.  `recipient` is given when there is only one (RFC 5321 section 7.2).
+    `verified` False: HELO is not shown to be true (S-093).
     """
     utf8 = protocol.upper().startswith("UTF8")
     literal = _literal(peer_host)
     known = _word(peer_name, utf8) + " " if peer_name else ""
-    lines = [f"Received: from {_word(helo, utf8) or literal} ({known}{literal})"]
+    unverified = " unverified" if verified is False else ""
+    lines = [f"Received: from {_word(helo, utf8) or literal} ({known}{literal}{unverified})"]
     used = f"\tby {_word(by, utf8)} with {with_protocol(protocol, tls is not None, authenticated)}"
     if tls is not None:
         lines.append(used)

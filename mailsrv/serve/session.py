@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
+from ..access.reverse import ClientCheck
 from ..auth.attempt import Ask, Attempt, Door
 from ..auth.offers import Offers
 from ..errors import AuthenticationFailed, NotPermitted, TryLater
@@ -16,7 +17,7 @@ from ..limits import Limits
 from ..net.connection import Connection
 from ..net.spool import Spool
 from ..transfer.intake import Intake
-from ..values import AuthContext, Credentials, Identity
+from ..values import AuthContext, Credentials, Identity, Verdict
 from .allowances import Allowances
 
 log = Logger()
@@ -94,6 +95,8 @@ class SmtpServices(Services):
     policies: Sequence[Callable[[], IMessagePolicy]] = ()
     anonymous: bool = True
     default_domain: str = ""
+    #: Makes what looks up the client of a connection (S-090); None: nobody does.
+    reverse: Callable[[], ClientCheck] | None = None
     #: Who may use VRFY and EXPN: off, authenticated, on.
     vrfy: str = "off"
     expn: str = "off"
@@ -129,6 +132,10 @@ class Session:
             since=self.since,
             secure=self.connection.secure,
         )
+
+    def arriving(self) -> Coroutine[Any, Any, Verdict] | None:
+        """Whom to ask before the greeting, besides the access list: nobody."""
+        return None
 
     # ------------------------------------------------------------ limits
 

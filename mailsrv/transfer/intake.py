@@ -75,7 +75,8 @@ class Intake:
             received_field(
                 helo=transaction.helo,
                 peer_host=transaction.peer.host,
-                peer_name=None,
+                peer_name=transaction.client_name or None,
+                verified=transaction.verified,
                 by=hostname,
                 protocol=transaction.protocol,
                 delivery_id=delivery_id,
