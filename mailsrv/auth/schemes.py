@@ -96,6 +96,16 @@ def known(scheme: str) -> bool:
     return scheme in _CHECKS or scheme in _ARGON2
 
 
+def checkable(encoded: str) -> bool:
+    """Whether the beginning of an encoded password is of a kind that can be checked here."""
+    scheme, _, text = split(encoded)
+    if len(encoded) > MAX_ENCODED or not text or not known(scheme):
+        return False
+    if argon2_text(encoded) or scheme not in _AS_CRYPT:
+        return True
+    return text.startswith((*_CRYPT, *_BCRYPT)) or _DES.fullmatch(text) is not None
+
+
 def check(encoded: str, secret: bytes) -> bool:
     """Whether the octets are the password.  Raises Unusable for an unknown, damaged or excessive text."""
     if len(encoded) > MAX_ENCODED:

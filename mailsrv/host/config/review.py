@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import attrs
@@ -10,12 +11,10 @@ from ...access.entries import Entry
 from ...errors import ConfigError
 from ...parts import Place, did_you_mean, dotted, quoted
 from .options import ServerOptions, SiteOptions, SmtpOptions
-from .values import Binding
+from .values import MAX_SOCKET_PATH
 
 #: Below these the RFCs' clients are cut off (RFC 9051 section 5.4, RFC 1939 section 3, RFC 5321 section 4.5.3.2.7).
 IDLE_MINIMUM = {"imap": 1800.0, "pop3": 600.0, "smtp": 300.0}
-#: sun_path of a UNIX socket, less its final NUL.
-MAX_SOCKET_PATH = 107
 
 
 def review(options: SiteOptions, place: Place) -> SiteOptions:
@@ -46,13 +45,17 @@ def _control(options: SiteOptions, place: Place) -> None:
 
 def _bindings(options: SiteOptions, place: Place) -> None:
     """Two servers with one binding."""
-    taken: dict[tuple[str, int], str] = {}
+    taken: dict[tuple[str, int, str], str] = {}
     for server in options.servers.values():
         for binding in server.listen:
-            other = taken.setdefault((binding.host, binding.port), server.id)
-            if binding.port and other != server.id:
-                where = f"{Binding(binding.host, binding.port)} is a binding of {other} already"
-                raise _at(place, server).error(f"{where}; give one of them another address or port", "listen")
+            at = _at(place, server)
+            if options.file is not None and len(os.fsencode(binding.below(options.base).path)) > MAX_SOCKET_PATH:
+                text = f"{options.base / binding.path} is longer than the path of a socket may be"
+                raise at.error(f"{text} ({MAX_SOCKET_PATH} octets): choose a shorter one", "listen")
+            other = taken.setdefault((binding.host, binding.port, binding.path), server.id)
+            if (binding.port or binding.path) and other != server.id:
+                where = f"{attrs.evolve(binding, tls=False)} is a binding of {other} already"
+                raise at.error(f"{where}; give one of them another address or port", "listen")
 
 
 def _references(options: SiteOptions, server: ServerOptions, place: Place) -> None:
@@ -77,6 +80,13 @@ def _site_warnings(options: SiteOptions, place: Place) -> Iterator[ConfigError]:
         yield place.error(
             'the authenticator "any" lets in EVERY name with one password: for test beds only', "auth", "use"
         )
+    uses = {choice.use for choice in options.authenticators}
+    kept = {kind for choice in options.authenticators for kind in getattr(choice.options, "keep", ())}
+    if "ntlm" not in kept and not uses & {"any", "passwd", "winbind"}:
+        for server in options.servers.values():
+            if "ntlm" in server.authentication:  # type: ignore[attr-defined]
+                text = "nobody can log in by NTLM: no NT hashes are kept; set auth.directory.keep = [\"ntlm\"]"
+                yield place.at(*server.id.split("/")).error(text, "authentication")
     if options.site.control_group and not options.site.control:
         text = "the data folder is closed to the group: set site.control to a path that it can reach"
         yield place.error(text, "site", "control_group")

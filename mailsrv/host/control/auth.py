@@ -94,7 +94,9 @@ async def _reason(site: Any, context: AuthContext, login: str, mechanism: Any, e
         return f"{login!r} can be nobody's login name"
     stored = await site.directory.credentials(str(address))
     if stored is None:
-        return f"nobody knows {address}: no account of the directory has this name"
+        others = [choice.name for choice in site.options.authenticators if choice.use != "directory"]
+        known = f", and {' and '.join(others)} did not let in a user of this name" if others else ""
+        return f"no account of the directory has the name {address}{known}"
     if not stored.enabled:
         return f"{stored.login} is disabled; `mailsrv user enable {stored.login}` undoes it"
     if isinstance(error, NotPermitted):
@@ -104,4 +106,4 @@ async def _reason(site: Any, context: AuthContext, login: str, mechanism: Any, e
             f"wrong password, or {stored.login} has no {mechanism.secret} secrets: they are made when the password is "
             f"set or next used with PLAIN, if auth.directory.keep and the account want them"
         )
-    return f"wrong password for {stored.login}"
+    return f"wrong {'token' if mechanism.scheme == 'token' else 'password'} for {stored.login}"
