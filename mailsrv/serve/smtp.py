@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import Logger
-
-from ..errors import MailError, TryLater, Unroutable
-from ..interfaces import IContent, IMessagePolicy
-from ..values import ACCEPT, Owner, Recipient, Transaction, Verdict
+from ..errors import MailError
+from ..interfaces import IContent
+from ..values import ACCEPT, Recipient, Transaction
 from ..wire import smtp_server as wire
 from ..wire.smtp_syntax import print_reply
 from . import smtp_replies as say
@@ -22,8 +20,7 @@ from .smtp_login import authenticate
 from .smtp_message import MessageInput, deliver
 from .smtp_rules import refuse_chunk, refuse_mail, refuse_rcpt
 from .smtp_verbs import PLAIN, extensions
-
-log = Logger()
+from .smtp_verdicts import REFUSES, Share, admit
 
 
 class SmtpSession(SmtpBase):
@@ -47,7 +44,13 @@ class SmtpSession(SmtpBase):
     async def on_hello(self, event: wire.Hello) -> None:
         """EHLO, HELO and LHLO reset the transaction (RFC 5321 section 4.1.4)."""
         self.reset()
+        self.helo = ""
+        refusal = await self.judge.refusal("on_helo", event.name, self.connection.peer, self.client_name)
+        if refusal is not None:
+            self.complain(refusal)
+            return
         self.helo, self.extended = event.name, event.extended
+        self.look_up()
         self.say(say.reply(250, "", self.services.hostname, *(extensions(self) if event.extended else ())))
 
     async def on_plain(self, event: wire.Plain) -> None:
@@ -60,6 +63,7 @@ class SmtpSession(SmtpBase):
         if refusal is not None:
             self.complain(refusal)
             return
+        self.recall()
         path = event.path
         if path is not None and not path.domain:
             path = type(path)(path.local, self.smtp.default_domain)
@@ -72,18 +76,19 @@ class SmtpSession(SmtpBase):
             reverse_path=path,
             parameters=event.parameters,
             origin="local" if self.identity is not None and not self.identity.anonymous else "outside",
+            client_name=self.client_name,
+            verified=self.verified,
         )
         try:
-            verdict = await self.judge("on_sender", transaction)
+            verdict = await self.judge.sender(transaction)
         except MailError as error:
             verdict, refusal = ACCEPT, say.of_error(error)
-        if verdict.action in ("reject", "tempfail"):
+        if verdict.action in REFUSES:
             refusal = say.of_verdict(verdict)
         if refusal is not None:
             self.reset()
             self.complain(refusal)
             return
-        self.discarding = verdict.action == "discard"
         self.chunks_failed = 0
         self.transaction = transaction
         self.say(say.SENDER_OK)
@@ -114,30 +119,28 @@ class SmtpSession(SmtpBase):
 
     async def take_recipient(self, transaction: Transaction, recipient: Recipient) -> bytes | None:
         """Find the owners; the refusal, or None.  Raises MailError."""
-        verdict = await self.judge("on_recipient", transaction, recipient)
+        verdict = await self.judge.ask("on_recipient", transaction, recipient)
         if verdict.action == "discard":
-            self.share(recipient, ())
+            self.shares.append(Share(recipient, ()))
             return None
-        if verdict.action != "accept":
+        if verdict.action in REFUSES:
             return say.of_verdict(verdict)
-        route = await self.smtp.router.route(recipient.address, transaction)
-        if not route.placements:
-            # Whoever has a router of its own: what nobody gets is never accepted.
-            raise Unroutable()
+        self.shares.append(await admit(self.smtp.router, transaction, recipient, verdict))
         transaction.recipients.append(recipient)
-        self.share(recipient, route.placements)
         return None
-
-    def share(self, recipient: Recipient, owners: tuple[Owner, ...]) -> None:
-        """A recipient was accepted and means these owners (nobody: it is dropped)."""
-        for owner in owners:
-            self.owners[owner] = None
 
     # ------------------------------------------------------------ the message
 
     async def on_chunk(self, event: wire.Chunk) -> None:
         """BDAT (RFC 3030): the octets of a chunk that is refused are dropped by the engine."""
         refusal = refuse_chunk(self)
+        if refusal is None and self.message is None:
+            policy = await self.judge.refusal("on_data", self.transaction)
+            if policy is not None:
+                taken = self.taken
+                self.reset()
+                self.refuse_chunks(policy, event.last, taken)
+                return
         if refusal is None:
             await (self.message or self.begin_message()).chunk(event)
         elif self.chunks_failed:
@@ -171,30 +174,6 @@ class SmtpSession(SmtpBase):
         if "SMTPUTF8" in event.parameters:
             return f"UTF8{self.word}"
         return f"E{self.word}" if self.extended and self.word == "SMTP" else self.word
-
-    def rules(self) -> list[IMessagePolicy]:
-        """The policies of this connection, made when first needed."""
-        if self.policies is None:
-            self.policies = [make() for make in self.smtp.policies]
-        return self.policies
-
-    async def judge(self, question: str, *about: Any) -> Verdict:
-        """Ask the policies in order: the first verdict that is not accept, or ACCEPT.
-
-        Header fields they give are kept for the message.  Raises MailError.
-        """
-        try:
-            for policy in self.rules():
-                verdict: Verdict = await getattr(policy, question)(*about)
-                if verdict.action != "accept":
-                    return verdict
-                if verdict.fields:
-                    self.fields.extend(verdict.fields)
-        except ConnectionError as error:
-            # It is a policy's own connection that broke; the pump would take it for the client's.
-            log.failure("a policy of {server} failed", server=self.services.name)
-            raise TryLater() from error
-        return ACCEPT
 
 
 _HANDLERS: dict[type, Callable[[SmtpSession, Any], Any]] = {

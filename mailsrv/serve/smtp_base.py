@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from ..interfaces import IMessagePolicy
+from ..access.reverse import ClientCheck
 from ..net.connection import Connection
-from ..values import Owner, Transaction
+from ..values import Transaction, Verdict
 from ..wire import smtp_commands
 from ..wire.smtp_server import SmtpServerEngine
 from . import smtp_replies as say
 from .session import Session, SmtpServices
 from .smtp_message import MessageInput
+from .smtp_policies import Judge
+from .smtp_verdicts import Share
 
 
 class SmtpBase(Session):
@@ -34,14 +36,21 @@ class SmtpBase(Session):
         self.message: MessageInput | None = None
         self.taken = 0
         self.chunks_failed = 0
-        #: Who gets the message, each once; header fields that policies put above it; whether a policy
-        #: accepts and drops the whole message.
-        self.owners: dict[Owner, None] = {}
-        self.fields: list[bytes] = []
-        self.discarding = False
+        #: The recipients that were accepted, with those whose mailboxes get the message.
+        self.shares: list[Share] = []
         self.octets_taken = 0
         self.bare_messages = 0
-        self.policies: list[IMessagePolicy] | None = None
+        self.judge = Judge(services.policies, services.sleep, f"on {services.name} from {connection.peer.host}")
+        #: The peer's name by reverse DNS, and whether it is that of HELO, as in Transaction.
+        self.client_name = ""
+        self.verified: bool | None = None
+        self.client: ClientCheck | None = None
+
+    def arriving(self) -> Coroutine[Any, Any, Verdict] | None:
+        """See Session: policies that look at connections."""
+        if not self.judge.asked("on_connect"):
+            return None
+        return self.judge.ask("on_connect", self.connection.peer, self.client_name)
 
     def greet(self) -> None:
         """220 with the server's FQDN (S-086)."""
@@ -78,6 +87,21 @@ class SmtpBase(Session):
     def closed(self) -> None:
         """Let go of a message that was coming in."""
         self.reset()
+        self.judge.close()
+        if self.client is not None:
+            self.client.close()
+
+    def look_up(self) -> None:
+        """Begin to ask who the client is, if that is wanted here (S-090)."""
+        if self.smtp.reverse is not None:
+            if self.client is None:
+                self.client = self.smtp.reverse()
+            self.client.begin(self.connection.peer.host, self.helo)
+
+    def recall(self) -> None:
+        """What is known of the client by now."""
+        if self.client is not None and self.client.known is not None:
+            self.client_name, self.verified = self.client.known.name, self.client.known.verified
 
     def fail(self, incident: str) -> None:
         """An internal error, temporary for the client."""
@@ -104,10 +128,9 @@ class SmtpBase(Session):
     def reset(self) -> None:
         """No transaction is under way."""
         self.transaction = None
-        self.owners = {}
-        self.fields = []
+        self.shares = []
+        self.judge.clear()
         self.taken = self.chunks_failed = 0
-        self.discarding = False
         if self.message is not None:
             self.message.discard()
             self.message = None

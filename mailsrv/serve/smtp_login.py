@@ -13,6 +13,7 @@ from . import smtp_replies as say
 from .session import GUARDED
 
 if TYPE_CHECKING:
+    from ..values import Identity
     from .smtp import SmtpSession
 
 
@@ -32,9 +33,12 @@ async def authenticate(session: SmtpSession, event: wire.Auth) -> None:
             raise AuthenticationFailed("Not base64", "5.5.2")
         return response.octets
 
+    async def enter(identity: Identity) -> None:
+        await session.judge.login(identity, session.connection.peer)
+
     session.engine.start_auth()
     try:
-        identity = await session.login(event.mechanism, event.initial, ask)
+        identity = await session.login(event.mechanism, event.initial, ask, enter)
         session.say(say.AUTH_OK if identity is not None else say.AUTH_ABORTED)
     except AuthenticationFailed as error:
         session.say(say.AUTH_NOT_BASE64 if error.status == "5.5.2" else say.reply(535, error.status, error.text))

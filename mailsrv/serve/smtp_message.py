@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MailError, StoreFull
 from ..interfaces import IContent
 from ..message.trace import count_received, header_end
+from ..values import ACCEPT, Verdict
 from ..wire import smtp_server as wire
 from ..wire.smtp_data import ChunkReader, TextRules
 from . import smtp_replies as say
 from .smtp_rules import refuse_size
+from .smtp_verdicts import Answers, make_mailboxes, placed
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
@@ -72,6 +74,8 @@ class MessageInput:
                 else:
                     refusal = self._refuse(self._reader)
                     going_on = refusal is None
+                    if not going_on:
+                        session.octets_taken += self._reader.size
         finally:
             if not going_on:
                 count = session.taken
@@ -182,29 +186,41 @@ class MessageInput:
             session.connection.close()
 
 
-async def judge_content(session: SmtpSession, content: IContent) -> bytes | None:
-    """What the policies say of the whole message: a refusal, DISCARDED, or None.  Raises MailError."""
-    if session.discarding or not session.owners:
-        return say.DISCARDED
-    verdict = await session.judge("on_content", session.transaction, content)
-    if verdict.action == "accept":
-        return None
-    return say.DISCARDED if verdict.action == "discard" else say.of_verdict(verdict, 554)
-
-
-async def hand_over(session: SmtpSession, content: IContent, owners: Any) -> bytes:
-    """Through the durable door: the reply that means it is durable.  Raises MailError."""
-    transaction = session.transaction
+async def judge_content(session: SmtpSession, content: IContent) -> Answers:
+    """What the policies say of the whole message, recipient by recipient.  Raises MailError."""
+    judge, transaction = session.judge, session.transaction
     assert transaction is not None
-    delivery_id = await session.smtp.intake.accept(
-        transaction,
-        content,
-        owners,
-        hostname=session.services.hostname,
-        tls=session.connection.tls_facts(),
-        fields=session.fields,
+    if judge.whole.action == "discard":
+        return Answers(judge.whole)
+    if not any(share.owners for share in session.shares):
+        return Answers(Verdict("discard"))
+    return await judge.content(transaction, content)
+
+
+async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -> bytes:
+    """Through the durable door, for all recipients that are not refused or dropped: the reply that means it is
+    durable, or DISCARDED when nobody is left.  Raises MailError."""
+    transaction, judge, smtp = session.transaction, session.judge, session.smtp
+    assert transaction is not None
+    shares = session.shares
+    if answers.each or answers.whole is not ACCEPT or judge.notes:
+        shares = await placed(smtp.router, transaction, shares, judge.whole, answers)
+        await make_mailboxes(smtp.store, shares)
+    owners = [owner for share in shares for owner in share.owners]
+    if not owners:
+        smtp.count("messages discarded")
+        judge.done()
+        return say.DISCARDED
+    if session.client is not None:
+        # Whoever it is, the message is taken (S-093).
+        client = await session.client.result()
+        if client is not None:
+            transaction.client_name, transaction.verified = client.name, client.verified
+    delivery_id = await smtp.intake.accept(
+        transaction, content, owners, hostname=smtp.hostname, tls=session.connection.tls_facts(), fields=judge.fields
     )
-    session.services.count("messages")
+    judge.done()
+    smtp.count("messages")
     # Who sends mail that is wanted may go on, for all the dead addresses of a long list.
     session.bad_commands = 0
     return say.accepted(delivery_id)
@@ -216,15 +232,13 @@ async def deliver(session: SmtpSession, content: IContent, refusal: bytes | None
         session.complain(refusal)
         return
     try:
-        said = await judge_content(session, content)
-        if said is None:
-            session.say(await hand_over(session, content, session.owners))
-        elif said is say.DISCARDED:
-            session.services.count("messages discarded")
-            session.say(said)
+        answers = await judge_content(session, content)
+        refused = answers.refusal()
+        if refused is None:
+            session.say(await hand_over(session, content, answers))
         else:
             session.services.count("messages refused")
-            session.complain(said)
+            session.complain(say.of_verdict(refused, 554))
     except MailError as error:
         session.services.count("messages refused")
         session.say(say.of_error(error, 554))

@@ -17,10 +17,11 @@ from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..errors import MailError
+from ..access.policy import Policy
+from ..errors import MailError, Refused, TryLater
 from ..interfaces import IMessagePolicy
 from ..message.rewrite import is_field
-from ..values import ACCEPT, Transaction, Verdict
+from ..values import ACCEPT, Identity, Peer, Transaction, Verdict
 from . import smtp_replies as say
 from .smtp_verdicts import ENDS, REFUSES, Answers
 
@@ -67,7 +68,9 @@ class Judge:
     there is one to be aborted.
     """
 
-    __slots__ = ("_about", "_makers", "_rules", "_sleep", "fields", "notes", "open", "removed", "whole")
+    __slots__ = (
+        "_about", "_ending", "_makers", "_methods", "_rules", "_sleep", "fields", "notes", "open", "removed", "whole",
+    )  # fmt: skip
 
     def __init__(
         self, makers: Sequence[Callable[[], IMessagePolicy]], sleep: Callable[[float], Awaitable[None]], about: str
@@ -77,11 +80,18 @@ class Judge:
         #: For the log: "on smtp/default from 192.0.2.1".
         self._about = about
         self._rules: list[_Rule] | None = None
+        self._methods: dict[str, list[tuple[_Rule, Any]]] = {}
+        #: Policies that are still being told of an end.
+        self._ending: Deferred[None] | None = None
         self.open = False
         self.clear()
 
     def clear(self) -> None:
-        """No transaction is under way."""
+        """No transaction is under way.  Policies are told of one that ends without a message; they are waited for
+        before they are asked again."""
+        if self.open:
+            self.open = False
+            self._inform("on_abort")
         self.fields: list[bytes] = []
         self.removed: set[bytes] = set()
         self.notes: list[Verdict] = []
@@ -96,8 +106,10 @@ class Judge:
         refused is told to the log.  Raises MailError.
         """
         kept = ACCEPT
-        for rule in self.rules():
-            verdict = await self._one(rule, moment, about)
+        if self._ending is not None:
+            await self._ended()
+        for rule, method in self.asked(moment):
+            verdict = await self._one(rule, method, moment, about)
             if verdict is ACCEPT:
                 continue
             verdict = self._note(rule, verdict)
@@ -118,29 +130,33 @@ class Judge:
         return verdict
 
     async def refusal(self, moment: str, *about: Any) -> bytes | None:
-        """The reply that refuses at on_connect (instead of the greeting; then close), on_helo or on_data, or None.
+        """The reply that refuses at on_helo or on_data, or None.
 
         DATA (or the first BDAT): what is not refused goes into `whole`.
         """
+        if moment not in self._methods and not self.asked(moment):
+            return None
         try:
             verdict = await self.ask(moment, *about)
         except MailError as error:
-            return say.of_error(error, 554 if moment != "on_helo" else 550)
+            return say.of_error(error, 554 if moment == "on_data" else 550)
         if moment == "on_data":
             self._hold(verdict)
             return say.of_verdict(verdict, 554) if verdict.action in REFUSES else None
-        if verdict.action == "accept":
-            return None
-        if moment == "on_helo":
-            return say.of_verdict(verdict)
-        # RFC 5321 section 3.1: 554 in place of the greeting; 421 for now.
-        return say.of_verdict(verdict, 554) if verdict.action != "tempfail" else _go_away(verdict)
+        return None if verdict.action == "accept" else say.of_verdict(verdict)
+
+    async def login(self, identity: Identity, peer: Peer) -> None:
+        """Somebody has logged in.  Raises Refused or TryLater to take it back."""
+        verdict = await self.ask("on_authenticated", identity, peer)
+        if verdict.action != "accept":
+            text, refused = verdict.text or None, verdict.action != "tempfail"
+            raise Refused(text, verdict.status or "5.7.1") if refused else TryLater(text, verdict.status or "4.7.1")
 
     async def content(self, transaction: Transaction, content: Any) -> Answers:
         """The whole message: one answer, or one for each recipient.  Raises MailError."""
         answers = Answers()
-        for rule in self.rules():
-            answer = await self._one(rule, "on_content", (transaction, content))
+        for rule, method in self.asked("on_content"):
+            answer = await self._one(rule, method, "on_content", (transaction, content))
             if answer is ACCEPT:
                 continue
             if isinstance(answer, Mapping):
@@ -164,26 +180,31 @@ class Judge:
         """The message was taken: there is nothing to abort."""
         self.open = False
 
-    async def abort(self) -> None:
-        """The transaction, if there is one, ends without a message."""
-        if self.open:
-            self.open = False
-            await self._inform("on_abort")
-
     def close(self) -> None:
-        """The connection is gone; policies that want to know are told, and nobody waits for them."""
+        """The connection is gone: policies are told of it, and nobody waits for them."""
+        self.clear()
         if self._rules:
-            Deferred.fromCoroutine(self._close()).addErrback(
-                lambda failure: log.failure("a policy failed at the end of a connection", failure=failure)
-            )
+            self._inform("on_close")
 
-    async def _close(self) -> None:
-        await self.abort()
-        await self._inform("on_close")
+    def _inform(self, moment: str) -> None:
+        if self.asked(moment):
+            work = Deferred.fromCoroutine(self._tell_all(moment, self._ending))
+            work.addErrback(lambda failure: log.failure("a policy failed at {moment}", failure=failure, moment=moment))
+            self._ending = None if work.called else work
 
-    async def _inform(self, moment: str) -> None:
-        for rule in self._rules or ():
-            await self._one(rule, moment, ())
+    async def _tell_all(self, moment: str, before: Deferred[None] | None) -> None:
+        if before is not None:
+            await before
+        for rule, method in self.asked(moment):
+            try:
+                await self._one(rule, method, moment, ())
+            except MailError as error:
+                log.info("policy {name} at {moment}: {reason}", name=rule.name, moment=moment, reason=error.text)
+
+    async def _ended(self) -> None:
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            await ending
 
     # ------------------------------------------------------------ one policy
 
@@ -193,11 +214,20 @@ class Judge:
             self._rules = [_rule(make) for make in self._makers]
         return self._rules
 
-    async def _one(self, rule: _Rule, moment: str, about: tuple[Any, ...]) -> Any:
+    def asked(self, moment: str) -> list[tuple[_Rule, Any]]:
+        """Those that have something to say at that moment: with a method of that name that is not `Policy`'s own."""
+        found = self._methods.get(moment)
+        if found is None:
+            plain = getattr(Policy, moment)
+            found = self._methods[moment] = [
+                (rule, getattr(rule.policy, moment))
+                for rule in self.rules()
+                if getattr(type(rule.policy), moment, None) is not plain and hasattr(rule.policy, moment)
+            ]
+        return found
+
+    async def _one(self, rule: _Rule, method: Any, moment: str, about: tuple[Any, ...]) -> Any:
         """One policy's answer.  Raises MailError."""
-        method = getattr(rule.policy, moment, None)
-        if method is None:
-            return ACCEPT
         try:
             work = method(*about)
             if isinstance(work, Deferred):
@@ -272,13 +302,13 @@ async def _within(work: Deferred[Any], seconds: float, sleep: Callable[[float], 
         elif isinstance(result, Failure) and not result.check(CancelledError):
             log.failure("a policy failed after its time", failure=result)
 
-    def late(result: Any) -> None:
+    def late(result: None) -> None:
         if not answer.called:
             answer.errback(_Late())
             work.cancel()
 
     work.addBoth(answered)
-    timer.addBoth(late)
+    timer.addCallbacks(late, lambda cancelled: None)
     try:
         return await answer
     finally:
@@ -299,12 +329,6 @@ def _rule(make: Callable[[], IMessagePolicy]) -> _Rule:
         getattr(policy, "timeout", TIMEOUT) if timeout is None else timeout,
         (getattr(make, "on_failure", "") or getattr(policy, "on_failure", "tempfail")) == "open",
     )
-
-
-def _go_away(verdict: Verdict) -> bytes:
-    """A temporary refusal of the whole connection (RFC 5321 section 3.8)."""
-    status = verdict.status if verdict.status.startswith("4.") else "4.7.1"
-    return say.reply(421, status, verdict.text or "Try again later")
 
 
 def _failed(rule: _Rule, why: str) -> Verdict:

@@ -54,8 +54,11 @@ def _allowed(session: SmtpSession, policy: str) -> bool:
 async def _data(session: SmtpSession, event: wire.Plain) -> None:
     refusal = refuse_data(session)
     if refusal is None:
-        await session.begin_message().data()
-        return
+        refusal = await session.judge.refusal("on_data", session.transaction)
+        if refusal is None:
+            await session.begin_message().data()
+            return
+        session.reset()
     session.complain(refusal)
     if session.engine.pipelined:
         # The client did not wait for 354: what follows is a message, and must not be read as commands.
