@@ -71,10 +71,12 @@ def main(arguments: list[str]) -> None:
     python = sys.executable
     step("lint", python, "-m", "ruff", "check", ".")
     step("types", python, "-m", "mypy")
-    step("unit tests", python, "-m", "pytest", "-q", "-m", "not live and not slow", *arguments)
+    # Side by side on all cores, at most four.
+    cores = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "worksteal")
+    step("unit tests", python, "-m", "pytest", "-q", "-m", "not live and not slow", *cores, *arguments)
     pure = ("tests/wire", "tests/message", "tests/serve", "tests/test_conversations.py")
     measured = ("--cov=mailsrv.wire", "--cov=mailsrv.message", "--cov-branch")
-    step("branch coverage of wire and message", python, "-m", "pytest", "-q", "--no-header", *pure, *measured,
+    step("branch coverage of wire and message", python, "-m", "pytest", "-q", "--no-header", *pure, *measured, *cores,
          "--cov-report=term:skip-covered", "--cov-fail-under=95")  # fmt: skip
     packages = missing_packages()
     if packages and os.geteuid() == 0 and shutil.which("apt-get"):
