@@ -10,6 +10,8 @@ from hmac import digest
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import DeferredLock
+
 from ..auth.attempt import Door
 from ..auth.directory import DirectoryAuthenticator
 from ..auth.guard import Guard
@@ -34,6 +36,8 @@ class Logins:
     def __init__(self, site: Any) -> None:
         options = site.options
         self._site = site
+        #: Held by what reads permissions of an account and writes them changed: two at once would lose one.
+        self.changing = DeferredLock()
         self.domains = login_domains(options)
         self.guard = Guard(guard_settings(options), monotonic=site.monotonic, wall=site.clock, random=os.urandom)
         choice = options.authorizer

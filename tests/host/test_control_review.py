@@ -20,8 +20,6 @@ CONFIG = """
 [site]
 hostname = "mx.example.org"
 domains = ["example.org"]
-[store]
-use = "memory"
 """
 #: A user of the machine that has no role.
 STRANGER = unix_identity(2**31 - 2)
@@ -86,3 +84,12 @@ def test_no_line_of_the_log_can_be_forged(room: Room) -> None:
 def test_a_password_that_is_no_text_is_refused_and_no_incident(room: Room) -> None:
     answer = room.ask("user.add", {"address": "me@example.org", "password": "\ud800"}, unix_identity(0))
     assert answer["error"] == "A password must be Unicode text"
+
+
+def test_two_denials_at_once_are_both_kept(room: Room) -> None:
+    """Each reads what is denied already; the store takes its time to write."""
+    who, owner = {"address": "me@example.org"}, unix_identity(0)
+    assert "result" in room.ask("user.add", {**who, "password": "secret"}, owner)
+    room.loop.gather([run(room.site, "user.deny", {**who, "what": [what]}, owner) for what in ("pop3", "imap", "smtp")])
+    stored = room.loop.run(room.site.directory.credentials("me@example.org"))
+    assert stored.denied == {"pop3", "imap", "smtp"}

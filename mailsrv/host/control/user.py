@@ -180,10 +180,14 @@ def _servers(site: Any, what: list[str]) -> set[str]:
 async def _permit(
     site: Any, address: str, change: Callable[[frozenset[str]], AbstractSet[str]]
 ) -> dict[str, Any]:
-    """Change what is denied."""
-    facts = await account_of(site, address)
-    denied = frozenset(change(facts.denied))
-    await admin_of(site).set_denied(facts.account_id, denied)
+    """Change what is denied, one after the other: a `user.deny` must not undo another that is under way."""
+    await site.logins.changing.acquire()
+    try:
+        facts = await account_of(site, address)
+        denied = frozenset(change(facts.denied))
+        await admin_of(site).set_denied(facts.account_id, denied)
+    finally:
+        site.logins.changing.release()
     return _facts(evolve(facts, denied=denied))
 
 
