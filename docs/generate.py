@@ -113,7 +113,6 @@ VALUES_LATER = (
     ('domain."example.org".kind', '"shared"'),
     ('domain."example.org".kind', '"relay"'),
     ("smtp.NAME.role", '"lmtp"'),
-    ("smtp.NAME.listen", '["unix:PATH"]'),
 )
 
 

@@ -30,7 +30,8 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from ..errors import Refused, TryLater
-from .guard_tables import MAX_BANS, MAX_PER_ADDRESS, Ban, Bans, Familiar, Guesses, Rates, subject_of
+from ..net.addresses import subject_of
+from .guard_tables import MAX_BANS, MAX_PER_ADDRESS, Ban, Bans, Familiar, Guesses, Rates
 
 log = Logger()
 

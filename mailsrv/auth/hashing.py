@@ -26,8 +26,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ..errors import MailError, Refused, TryLater
+from ..net.addresses import subject_of
 from . import schemes
-from .guard_tables import subject_of
 from .pool import Call, Job, Pool
 
 log = Logger()

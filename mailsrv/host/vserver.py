@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import ILoggingContext
 from twisted.internet.protocol import Protocol, ServerFactory
@@ -17,10 +18,12 @@ from zope.interface import implementer
 from ..errors import ConfigError, LimitReached
 from ..limits import Limits
 from ..net.connection import Connection
-from ..net.listen import listen
+from ..net.front import Front
+from ..net.listen import listen, listen_unix
 from ..net.roles import ConnectionSession
 from ..serve.session import Services, SessionInfo
 from ..values import Peer
+from .arrivals import Arrivals, Ceiling
 from .config.values import Binding
 
 log = Logger()
@@ -29,25 +32,6 @@ log = Logger()
 TICK = 1.0
 #: Seconds a stopping server waits for a client to take its last words, and for commands under way.
 FAREWELL, GRACE = 0.5, 5.0
-
-#: Words for a client that is turned away at the connection limit (X-10).
-_FULL = {
-    "smtp": b"421 4.3.2 Too many connections, try again later\r\n",
-    "imap": b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
-    "pop3": b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
-}
-
-
-class TurnedAway(Protocol):
-    """Says why and closes; reads nothing."""
-
-    def __init__(self, words: bytes) -> None:
-        self._words = words
-
-    def connectionMade(self) -> None:
-        """Twisted: the transport is there."""
-        self.transport.write(self._words)
-        self.transport.loseConnection()
 
 
 @implementer(ILoggingContext)
@@ -72,7 +56,7 @@ class _Factory(ServerFactory):
 class _Leaving:
     """The connections that one stop waits for; `gone` fires when there is none left."""
 
-    connections: set[Connection]
+    connections: set[Connection | Front]
     gone: Deferred[None] = field(factory=Deferred)
     calls: list[Any] = field(factory=list)
 
@@ -119,6 +103,8 @@ class VirtualServer(Service):
         bindings: Sequence[Binding] = (),
         tls_context: Callable[[], Any] | None = None,
         automatic: bool = True,
+        proxies: Iterable[str] = (),
+        ceiling: Ceiling | None = None,
     ) -> None:
         self.name = name
         self.setName(name)
@@ -132,8 +118,7 @@ class VirtualServer(Service):
         self._make_session, self._reactor, self._numbers = make_session, reactor, numbers
         self._tls_context = tls_context
         self._ports: list[Any] = []
-        self._connections: set[Connection] = set()
-        self._addresses: Counter[str] = Counter()
+        self.arrivals = Arrivals(self, limits, ceiling or Ceiling(), proxies)
         self._tick: Any = None
         self._leaving: list[_Leaving] = []
 
@@ -141,7 +126,7 @@ class VirtualServer(Service):
 
     def equip(self, services: Services) -> None:
         """What its sessions work with; once, before the start."""
-        self.services = services
+        self.services = self.arrivals.services = services
 
     def bind(self) -> None:
         """Take every binding but accept nothing yet; one that cannot be had leaves the server stopped, with the
@@ -150,7 +135,11 @@ class VirtualServer(Service):
             if self._tls_context is not None:
                 self._tls_context()
             for binding in self.bindings:
-                self._ports += listen(self._reactor, binding.host, binding.port, _Factory(self, binding.tls))
+                factory = _Factory(self, binding.tls)
+                if binding.path:
+                    self._ports.append(listen_unix(self._reactor, binding.path, factory))
+                else:
+                    self._ports += listen(self._reactor, binding.host, binding.port, factory)
         except ConfigError as error:
             self.reason = f"{error.file}: {error.text}" if error.file else error.text
             log.error("{server} is stopped: {reason}", server=self.name, reason=self.reason)
@@ -190,7 +179,7 @@ class VirtualServer(Service):
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
-        leaving = _Leaving(set(self._connections))
+        leaving = _Leaving(set(self.arrivals.present))
         self._leaving.append(leaving)
         for connection in list(leaving.connections):
             connection.finish("shutdown")
@@ -225,20 +214,8 @@ class VirtualServer(Service):
     # ------------------------------------------------------------ connections
 
     def accept(self, peer: Peer, tls: bool) -> Protocol | None:
-        """A protocol for somebody who connected; within the limits (S-058, S-059)."""
-        limits, services = self.limits, self.services
-        services.count("connections")
-        full = limits.connections is not None and len(self._connections) >= limits.connections
-        crowded = (
-            limits.connections_per_address is not None and self._addresses[peer.host] >= limits.connections_per_address
-        )
-        if full or crowded:
-            services.count("turned away")
-            return None if tls else TurnedAway(_FULL[services.protocol])
-        connection = Connection(self, peer, tls)
-        self._connections.add(connection)
-        self._addresses[peer.host] += 1
-        return connection
+        """A protocol for somebody who connected; None: close."""
+        return self.arrivals.accept(peer, tls)
 
     def session(self, connection: Connection) -> ConnectionSession:
         """A session for a new connection."""
@@ -250,17 +227,17 @@ class VirtualServer(Service):
             raise LimitReached("no certificate")
         return self._tls_context()
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: Connection | Front) -> None:
         """The connection is gone."""
-        self._connections.discard(connection)
-        host = connection.peer.host
-        self._addresses[host] -= 1
-        if not self._addresses[host]:
-            del self._addresses[host]
+        self.arrivals.left(connection)
         for leaving in list(self._leaving):
             leaving.connections.discard(connection)
             if not leaving.connections:
                 self._left_all(leaving)
+
+    async def replace(self, connection: Connection, peer: Peer) -> bytes:
+        """See Host."""
+        return await self.arrivals.replace(connection, peer)
 
     def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
         """After the reactor has looked at the others."""
@@ -270,20 +247,23 @@ class VirtualServer(Service):
         # First, so that one broken session does not end the looking at all others.
         self._tick = self._reactor.callLater(TICK, self._look)
         now = self.monotonic()
-        for connection in list(self._connections):
+        for connection in list(self.arrivals.present):
             connection.check(now)
 
     # ------------------------------------------------------------ for administration
 
     def sessions(self) -> list[SessionInfo]:
         """Who is connected (S-065)."""
-        return [connection.session.info() for connection in self._connections]  # type: ignore[attr-defined]
+        return [one.session.info() for one in self.arrivals.present if isinstance(one, Connection)]  # type: ignore[attr-defined]
 
     def addresses(self) -> list[str]:
-        """What it really listens on, as "host:port" with "/tls"; empty when it does not run."""
-        out = []
-        for port in self._ports:
-            host = port.getHost()
-            tls = "/tls" if getattr(port.factory, "_tls", False) else ""
-            out.append(f"[{host.host}]:{host.port}{tls}" if ":" in host.host else f"{host.host}:{host.port}{tls}")
-        return out
+        """What it really listens on, as "host:port" with "/tls", or "unix:PATH"; empty when it does not run."""
+        return [_where(port) for port in self._ports]
+
+
+def _where(port: Any) -> str:
+    """One of Twisted's ports."""
+    at = port.getHost()
+    if isinstance(at, UNIXAddress):
+        return f"unix:{os.fsdecode(at.name or b'')}"
+    return str(Binding(at.host, at.port, getattr(port.factory, "_tls", False)))

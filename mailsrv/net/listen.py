@@ -1,10 +1,11 @@
-"""Listening sockets (floor 2a): one binding becomes one or two ports of the reactor."""
+"""Listening sockets (floor 2a): one binding becomes one or two ports of the reactor, or a UNIX socket."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
+import stat
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -13,6 +14,8 @@ from ..errors import ConfigError
 
 #: Connections the kernel keeps until they are accepted.
 BACKLOG = 1024
+#: Who may connect to a UNIX socket.
+UNIX_MODE = 0o660
 
 
 def listen(reactor: Any, host: str, port: int, factory: Any) -> list[Any]:
@@ -53,6 +56,54 @@ def _all_ipv6(reactor: Any, port: int, factory: Any) -> list[Any]:
             raise
         made.listen(BACKLOG)
         return [reactor.adoptStreamPort(made.fileno(), socket.AF_INET6, factory)]
+
+
+def listen_unix(reactor: Any, path: str, factory: Any) -> Any:
+    """Listen on a UNIX socket for the user and the group of this process (0660).
+
+    A socket at that path to which nobody listens is left over, and replaced.  Twisted removes ours when the port is
+    closed.  Gives the port.  Raises ConfigError with the reason and the way out.
+    """
+    try:
+        _make_way(path)
+        # The mode is set between bind and listen, so there is no moment in which others can connect.
+        return reactor.listenUNIX(path, factory, backlog=BACKLOG, mode=UNIX_MODE)
+    except (CannotListenError, OSError) as error:
+        raise ConfigError(_reason_unix(error, path)) from error
+
+
+def _make_way(path: str) -> None:
+    """Remove a socket that nobody listens to.  Raises OSError for what stays."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "there is a file that is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # somebody listens who has much to do
+    raise OSError(errno.EADDRINUSE, "taken")
+
+
+def _reason_unix(error: Exception, path: str) -> str:
+    """Why a UNIX socket cannot be had, with the way out."""
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    number = getattr(cause, "errno", None)
+    where = f"unix:{path}"
+    if number == errno.EADDRINUSE:
+        return f"cannot listen on {where}: another process listens there; stop it or choose another path"
+    if number == errno.EEXIST:
+        return f"cannot listen on {where}: there is a file that is no socket; choose another path"
+    if number == errno.ENOENT:
+        return f"cannot listen on {where}: there is no such folder; make it, or choose another path"
+    return f"cannot listen on {where}: {os.strerror(number) if number else cause}"
 
 
 def _reason(error: Exception, host: str, port: int) -> str:

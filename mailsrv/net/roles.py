@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..values import Peer, Verdict
 from ..wire.engine import Engine
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ class ConnectionSession(Protocol):
     """What a connection asks of a session (`serve/session.py`)."""
 
     engine: Engine
+
+    def arriving(self) -> Coroutine[Any, Any, Verdict] | None:
+        """Whom to ask before the greeting (and before TLS from the start); None: nobody.  A verdict that does not
+        accept, or a MailError, ends the connection."""
 
     def greet(self) -> None:
         """The connection is there: write the greeting."""
@@ -49,6 +54,9 @@ class Host(Protocol):
 
     def left(self, connection: Connection) -> None:
         """The connection is gone."""
+
+    async def replace(self, connection: Connection, peer: Peer) -> bytes:
+        """Another client is at the far end; last words, or b"" when it is admitted."""
 
     def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call after the reactor has looked at the others."""

@@ -7,8 +7,12 @@ directly, and only what it does not take goes the usual way.  Measured in docs/p
 
 from __future__ import annotations
 
+import sys
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import Any
 
+from twisted.internet import tcp
 from twisted.internet.tcp import Server
 
 
@@ -39,3 +43,16 @@ def without_delay(transport: Any) -> None:
     """
     if type(transport) is Server:
         transport.setTcpNoDelay(True)
+
+
+def unsent(transport: Any) -> int:
+    """Octets of output that the peer has not taken: those that wait here, and those in the kernel (on Linux what the
+    peer has not acknowledged)."""
+    if not isinstance(transport, tcp.Connection):
+        return getattr(transport, "unsent", 0)
+    held = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    try:
+        queued = ioctl(transport.fileno(), TIOCOUTQ, bytes(4))
+    except OSError:
+        return held
+    return held + int.from_bytes(queued, sys.byteorder)

@@ -7,8 +7,6 @@ from typing import Any
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from ..net.connection import Connection
-
 
 class _Handle:
     """What a session asks of a TLS connection."""
@@ -49,7 +47,7 @@ class MemoryTransport:
         self.reading = True
         self._held: list[bytes] = []
         self._producer: Any = None
-        self._connection: Connection | None = None
+        self.protocol: Any = None
 
     # ------------------------------------------------------------ for the server
 
@@ -82,8 +80,8 @@ class MemoryTransport:
     def startTLS(self, context: Any) -> None:
         """The server begins TLS."""
         self.tls = True
-        if self._connection is not None:
-            self._connection.handshakeCompleted()
+        if self.protocol is not None:
+            self.protocol.handshakeCompleted()
 
     def getHandle(self) -> _Handle:
         """Facts of TLS."""
@@ -100,36 +98,41 @@ class MemoryTransport:
 
     # ------------------------------------------------------------ for the test
 
-    def attach(self, connection: Connection) -> None:
-        """Connect."""
-        self._connection = connection
-        connection.makeConnection(self)  # type: ignore[arg-type]
+    def attach(self, protocol: Any) -> None:
+        """Connect; `protocol` is what a server accepted with."""
+        self.protocol = protocol
+        protocol.makeConnection(self)
 
     def send(self, octets: bytes) -> None:
         """The client says something, in one read."""
         if not self.reading:
             self._held.append(octets)
-        elif not self.closed and self._connection is not None:
-            self._connection.dataReceived(octets)
+        elif not self.closed and self.protocol is not None:
+            self.protocol.dataReceived(octets)
 
-    def take(self) -> bytes:
-        """All that the server said and nobody read yet."""
-        out = bytes(self.output)
-        self.output.clear()
-        if self._producer is not None:
+    def take(self, most: int | None = None) -> bytes:
+        """What the server said and nobody read yet; all of it, or some octets."""
+        out = bytes(self.output[:most])
+        del self.output[:most]
+        if self._producer is not None and len(self.output) <= self.window:
             self._producer.resumeProducing()
         return out
 
+    @property
+    def unsent(self) -> int:
+        """Octets that the client's window has no room for."""
+        return max(0, len(self.output) - self.window)
+
     def half_close(self) -> None:
         """The client sends no more but still reads."""
-        if self._connection is not None and not self.closed:
-            self._connection.readConnectionLost()
+        if hasattr(self.protocol, "readConnectionLost") and not self.closed:
+            self.protocol.readConnectionLost()
 
     def drop(self) -> None:
         """The client vanishes."""
         self._end()
 
     def _end(self) -> None:
-        if not self.closed and self._connection is not None:
+        if not self.closed and self.protocol is not None:
             self.closed = True
-            self._connection.connectionLost(Failure(ConnectionDone()))
+            self.protocol.connectionLost(Failure(ConnectionDone()))

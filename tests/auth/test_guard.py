@@ -18,8 +18,9 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mailsrv.auth import guard_tables
 from mailsrv.auth.guard import Guard, GuardSettings
-from mailsrv.auth.guard_tables import FAMILIAR_PER_ACCOUNT, PACE, PLACES, Bans, Familiar, Guesses, Rates, subject_of
+from mailsrv.auth.guard_tables import FAMILIAR_PER_ACCOUNT, PACE, PLACES, Bans, Familiar, Guesses, Rates
 from mailsrv.errors import Refused, TryLater
+from mailsrv.net.addresses import subject_of
 
 #: 2026-11-24 04:00:00 UTC.
 START = 1_795_492_800.0

@@ -138,7 +138,7 @@ def test_every_mistake_names_file_line_and_key(text: str, line: int, key: str, s
 
 @pytest.mark.parametrize("listen", [
     "25", "*", "*:", "*:x", "*:65536", "*:25/ssl", "localhost:25", "::1:25", "[::1]", "[127.0.0.1]:25", "[::1:25",
-    "unix:/run/x", "tcp:25:interface=::", ":25", "*:²5", "1.2.3:25", "*:25/tls/tls", "",
+    "unix:", "unix:" + "x" * 108, "tcp:25:interface=::", ":25", "*:²5", "1.2.3:25", "*:25/tls/tls", "",
 ])
 def test_what_is_no_binding_is_refused(listen: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -149,7 +149,7 @@ def test_what_is_no_binding_is_refused(listen: str) -> None:
 @pytest.mark.parametrize(("text", "one"), [
     ("*:25", Binding("*", 25)), ("127.0.0.1:0", Binding("127.0.0.1", 0)), ("*:993/tls", Binding("*", 993, True)),
     ("[::1]:143", Binding("::1", 143)), ("[0:0::1]:143/tls", Binding("::1", 143, True)),
-    ("[::ffff:10.0.0.1]:25", Binding("10.0.0.1", 25)),
+    ("[::ffff:10.0.0.1]:25", Binding("10.0.0.1", 25)), ("unix:run/lmtp", Binding("", 0, False, "run/lmtp")),
 ])
 def test_bindings(text: str, one: Binding) -> None:
     assert binding(text) == one

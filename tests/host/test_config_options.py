@@ -41,6 +41,7 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "login_without_tls": (True, "", None),
     "ntlm_v1": (True, "", None),
     "ntlm_ok": (True, "", None),
+    "trusted_proxies": (["192.0.2.0/24"], "", None),
     "authentication": (["basic", "ntlm"], "", None),
     "role": ("submission", "", None),
     "default_domain": ("other.example.org", "", None),

@@ -118,7 +118,7 @@ def test_a_session_that_breaks_at_the_tick_ends_alone() -> None:
     def raises(connected: float, active: float) -> None:
         raise ZeroDivisionError
 
-    for connection in bed.server("smtp")._connections:
+    for connection in bed.server("smtp").arrivals.present:
         if connection.transport is broken:
             connection.session.limit = raises  # type: ignore[method-assign]
     bed.settle(20)

@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, globalLogPublisher
 
-from mailsrv.net.connection import TURNS, Connection
+from mailsrv.net.connection import Connection
+from mailsrv.net.pump import TURNS
 from mailsrv.testing.transport import MemoryTransport
 from mailsrv.values import Peer
 from mailsrv.wire.engine import NEED_DATA
@@ -259,6 +260,10 @@ def test_idle_is_dismissed_but_a_command_under_way_is_not() -> None:
     connection.check(host.now)
     assert not transport.closed
     session.waits[0].callback(None)
+    # Who waited for the answer was not idle: the time counts from it.
+    connection.check(host.now)
+    assert not transport.closed
+    host.now = 22
     connection.check(host.now)
     assert transport.closed and transport.take().endswith(b"bye idle;")
 

@@ -35,8 +35,8 @@ def say(bed: Bed, client: MemoryTransport, line: bytes) -> bytes:
 
 
 def session_of(client: MemoryTransport) -> Any:
-    assert client._connection is not None
-    return client._connection.session
+    assert client.protocol is not None
+    return client.protocol.session
 
 
 def hook(client: MemoryTransport, **hooks: Callable[..., Any]) -> Hooked:
@@ -317,7 +317,7 @@ def test_last_words_are_not_said_inside_a_literal() -> None:
     client.send(b"a FETCH 1 BODY.PEEK[]\r\n")
     bed.settle()
     assert session_of(client).streaming
-    client._connection.dismiss("shutdown")  # type: ignore[union-attr]
+    client.protocol.dismiss("shutdown")
     assert client.closed and b"BYE" not in client.take()
 
 
@@ -328,7 +328,7 @@ def test_last_words_are_not_said_inside_a_literal() -> None:
 def test_last_words_tell_why(why: str, words: bytes) -> None:
     bed = Bed()
     client = login(bed)
-    client._connection.dismiss(why)  # type: ignore[union-attr]
+    client.protocol.dismiss(why)
     assert client.take() == b"* BYE " + words + b"\r\n" and client.closed
 
 

@@ -44,7 +44,7 @@ def connect(bed: Bed, window: int = 1 << 30) -> MemoryTransport:
 
 def connection_of(client: MemoryTransport) -> Any:
     """The server's end."""
-    return client._connection
+    return client.protocol
 
 
 def say(bed: Bed, client: MemoryTransport, octets: bytes) -> bytes:

@@ -136,6 +136,9 @@ class ServerOptions:
     idle_timeout: float | None = option(or_off(DURATION), 1800.0, "an idle connection is closed after this (S-060)")
     login_timeout: float | None = option(or_off(DURATION), 60.0, "so is one without a login, where login is required")
     failed_login_delay: float | None = option(or_off(DURATION), 2.0, "a refused login is answered after this")
+    trusted_proxies: tuple[str, ...] = option(
+        NETWORKS, (), "proxies: a connection from there begins with a PROXY header (v1 or v2), or is closed"
+    )
 
     @property
     def protocol(self) -> str:
@@ -158,7 +161,7 @@ class SmtpOptions(ServerOptions):
     listen: tuple[Binding, ...] = option(
         BINDINGS,
         Factory(lambda self: _bindings(*(("*:25",) if self.role == "relay" else ("*:587", "*:465/tls"))), True),
-        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
+        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); or unix:PATH',
     )
     authentication: frozenset[str] = option(
         subset("anonymous", "basic", "ntlm", "sasl"),
@@ -189,7 +192,7 @@ class ImapOptions(ServerOptions):
 
     listen: tuple[Binding, ...] = option(
         BINDINGS, _bindings("*:143", "*:993/tls"),
-        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
+        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); or unix:PATH',
     )
     authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
 
@@ -200,7 +203,7 @@ class Pop3Options(ServerOptions):
 
     listen: tuple[Binding, ...] = option(
         BINDINGS, _bindings("*:110", "*:995/tls"),
-        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030)',
+        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); or unix:PATH',
     )
     authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
     ntlm_ok: bool = option(FLAG, False, "answer AUTH NTLM with +OK, as Microsoft's clients want it; curl cannot then")

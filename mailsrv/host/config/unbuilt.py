@@ -5,7 +5,7 @@ from __future__ import annotations
 #: Whole tables at the top of the file.
 TABLES = frozenset({"service", "routes", "filter", "console", "metrics"})
 
-_SERVER = frozenset({"require_strong_tls", "trusted_proxies"})
+_SERVER = frozenset({"require_strong_tls"})
 
 #: Keys inside tables that exist; [smtp.NAME] and the like are one level deeper.
 KEYS: dict[str, frozenset[str]] = {

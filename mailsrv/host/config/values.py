@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ...parts import TEXT, TEXTS, Kind, did_you_mean, quoted
 
@@ -14,29 +16,48 @@ _LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
+#: sun_path of a UNIX socket, less its final NUL.
+MAX_SOCKET_PATH = 107
+
+
 @frozen(order=True)
 class Binding:
     """One address and port a server listens on.  `host` is an IP address or "*" (All Unassigned, S-030);
-    `port` 0: the system chooses; `tls`: TLS from the first octet."""
+    `port` 0: the system chooses; `tls`: TLS from the first octet.  Or a UNIX socket: `path`, and no host."""
 
     host: str
     port: int
     tls: bool = False
+    path: str = ""
 
     def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}" + ("/tls" if self.tls else "")
 
     @property
     def loopback(self) -> bool:
         """True when nobody outside this machine can connect."""
-        return self.host != "*" and ipaddress.ip_address(self.host).is_loopback
+        return bool(self.path) or (self.host != "*" and ipaddress.ip_address(self.host).is_loopback)
+
+    def clashes(self, other: Binding) -> bool:
+        """Whether they cannot both be had."""
+        same = (self.host, self.port, self.path) == (other.host, other.port, other.path)
+        return same and bool(self.port or self.path)
+
+    def below(self, folder: Path) -> Binding:
+        """The same, with a path that does not depend on where the process runs."""
+        return evolve(self, path=str(folder / self.path)) if self.path else self
 
 
 def binding(text: str) -> Binding:
-    """From ``ADDRESS:PORT[/tls]``; an IPv6 address stands in brackets.  Raises ValueError."""
+    """From ``ADDRESS:PORT[/tls]`` (an IPv6 address stands in brackets), or ``unix:PATH``.  Raises ValueError."""
     if text.startswith("unix:"):
-        raise ValueError(f"{text!r}: UNIX sockets are not in this version; use ADDRESS:PORT")
+        path = text.removeprefix("unix:")
+        if not path or "\0" in path or len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            raise ValueError(f'{text!r}: after "unix:" stands a path of at most {MAX_SOCKET_PATH} octets')
+        return Binding("", 0, False, path)
     place, slash, suffix = text.partition("/")
     if slash and suffix != "tls":
         raise ValueError(f'{text!r}: after "/" only "tls" may stand')
@@ -66,13 +87,13 @@ def _read_bindings(value: Any) -> tuple[Binding, ...]:
     found: list[Binding] = []
     for text in TEXTS.read(value):
         one = binding(text)
-        if any((one.host, one.port) == (other.host, other.port) and one.port for other in found):
-            raise ValueError(f'"{one.host}:{one.port}" is listed twice')
+        if any(one.clashes(other) for other in found):
+            raise ValueError(f'"{evolve(one, tls=False)}" is listed twice')
         found.append(one)
     return tuple(found)
 
 
-BINDINGS = Kind("list of ADDRESS:PORT[/tls]", _read_bindings)
+BINDINGS = Kind("list of ADDRESS:PORT[/tls] | unix:PATH", _read_bindings)
 
 
 def _read_host_name(value: Any) -> str:

@@ -1,0 +1,266 @@
+"""Who is connected to a virtual server, and who may be (floor 6; S-034, S-040, S-057..S-059, X-10).
+
+What lies between accept and greeting, in this order: the limit of all connections, a proxy's header (from listed
+proxies only), the limit of one address, the access list, policies of the connection.  Without a proxy, a list or
+policies, or when they answer at once, nothing waits and no object is made for it.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+from collections.abc import Coroutine, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+
+from ..access.networks import Matcher, number_of, parse_network
+from ..errors import MailError
+from ..limits import Limits
+from ..net.addresses import subject_of
+from ..net.connection import Connection
+from ..net.front import Front, Outcome
+from ..serve.session import Services
+from ..values import Peer, Verdict
+from ..wire.proxy import BadHeader
+from .refusals import last_words, verdict_of, words_of
+
+if TYPE_CHECKING:
+    from .vserver import VirtualServer
+
+log = Logger()
+
+#: Seconds for a proxy's header, which it sends at once; and for all that is asked about a client.
+HEADER, ASKING = 10.0, 30.0
+#: Open files that are left for everything but clients (decisions 28).
+FILES_KEPT = 200
+
+#: What `ConnectionSession.arriving` gives.
+Question = Coroutine[Any, Any, Verdict] | None
+
+_FULL = "Too many connections, try again later"
+
+
+class Ceiling:
+    """How many connections all servers of a process may have; one object for all of them.  `most` None: any number."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+        self.taken = 0
+        self._told = False
+
+    @classmethod
+    def of_process(cls) -> Ceiling:
+        """By the limit of open files."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return cls(None if soft == resource.RLIM_INFINITY else max(soft - FILES_KEPT, 1))
+
+    def reached(self) -> bool:
+        """Whether there is no room; the log hears of it once, and again when it had fallen by a tenth."""
+        most = self.most
+        if most is None:
+            return False
+        if self.taken < most:
+            if self._told and self.taken < most * 0.9:
+                self._told = False
+            return False
+        if not self._told:
+            self._told = True
+            log.error(
+                "{most} connections are open, clients are turned away: raise the limit of open files (LimitNOFILE=)",
+                most=most,
+            )
+        return True
+
+
+class TurnedAway(Protocol):
+    """Says why and closes; reads nothing."""
+
+    def __init__(self, words: bytes) -> None:
+        self._words = words
+
+    def connectionMade(self) -> None:
+        """Twisted: the transport is there."""
+        if self._words:
+            self.transport.write(self._words)
+        self.transport.loseConnection()
+
+
+class Arrivals:
+    """The connections of one server.  `proxies` are networks whose clients must begin with a PROXY header."""
+
+    services: Services
+
+    def __init__(self, server: VirtualServer, limits: Limits, ceiling: Ceiling, proxies: Iterable[str] = ()) -> None:
+        self._server = server
+        self._most, self._most_of_one = limits.connections, limits.connections_per_address
+        self._ceiling = ceiling
+        networks = [(parse_network(text)[0], 0) for text in proxies]
+        self._proxies = Matcher(networks) if networks else None
+        self.present: set[Connection | Front] = set()
+        self._addresses: Counter[str] = Counter()
+
+    def accept(self, peer: Peer, tls: bool) -> Protocol | None:
+        """A protocol for somebody who connected; None: close."""
+        services = self.services
+        services.count("connections")
+        proxied = self._proxies is not None and self._is_proxy(peer)
+        if self._full() or (not proxied and self._crowded(peer)):
+            services.count("turned away")
+            return None if tls else TurnedAway(last_words(services.protocol, _FULL))
+        connection = asked = None
+        if not proxied and services.access is None:
+            connection = Connection(self._server, peer, tls)
+            asked = connection.session.arriving()
+            if asked is None:
+                self._enter(connection)
+                return connection
+        front = Front(peer, self._server.monotonic, self._server.left, partial(self._broken, tls))
+        outcome = front.start(self._arrive(front, tls, proxied, connection, asked))
+        if outcome is None:
+            self._enter(front)
+            return front
+        if isinstance(outcome, Connection):
+            return outcome
+        return None if tls else TurnedAway(outcome)
+
+    def left(self, one: Connection | Front) -> None:
+        """The connection is gone."""
+        self.present.discard(one)
+        self._ceiling.taken -= 1
+        if self._most_of_one is not None:
+            self._subtract(one.peer)
+
+    async def replace(self, connection: Connection, peer: Peer) -> bytes:
+        """See Host."""
+        protocol = self.services.protocol
+        if self._crowded(peer):
+            self.services.count("turned away")
+            return last_words(protocol, _FULL)
+        self._move(connection, peer)
+        refused = await self._admit(peer)
+        if refused is None:
+            refused = await self._judge(connection, connection.session.arriving())
+        return b"" if refused is None else words_of(protocol, refused)
+
+    # ------------------------------------------------------------ counting
+
+    def _full(self) -> bool:
+        return (self._most is not None and len(self.present) >= self._most) or self._ceiling.reached()
+
+    def _crowded(self, peer: Peer) -> bool:
+        """Clients of one UNIX socket are all of this machine, and not counted against each other."""
+        most = self._most_of_one
+        return most is not None and bool(peer.host) and self._addresses[subject_of(peer.host)] >= most
+
+    def _enter(self, one: Connection | Front) -> None:
+        self.present.add(one)
+        self._ceiling.taken += 1
+        if self._most_of_one is not None:
+            self._addresses[subject_of(one.peer.host)] += 1
+
+    def _subtract(self, peer: Peer) -> None:
+        subject = subject_of(peer.host)
+        self._addresses[subject] -= 1
+        if not self._addresses[subject]:
+            del self._addresses[subject]
+
+    def _move(self, one: Connection | Front, peer: Peer) -> None:
+        if self._most_of_one is not None:
+            self._subtract(one.peer)
+            self._addresses[subject_of(peer.host)] += 1
+        one.peer = peer
+
+    # ------------------------------------------------------------ asking
+
+    def _is_proxy(self, peer: Peer) -> bool:
+        found = number_of(peer.host)
+        return found is not None and self._proxies is not None and self._proxies.find(*found) >= 0
+
+    def _broken(self, tls: bool, incident: str) -> bytes:
+        words = last_words(self.services.protocol, f"Internal error, incident {incident}", "4.3.0")
+        return b"" if tls else words
+
+    async def _arrive(
+        self, front: Front, tls: bool, proxied: bool, connection: Connection | None, asked: Question
+    ) -> Outcome:
+        """What there is to wait for, or might be.  With TLS from the start nothing is said: a handshake for somebody
+        who is not wanted would be wasted.
+
+        `connection` is given when nothing but the policies of `asked` is left.
+        """
+        protocol = self.services.protocol
+        if proxied:
+            front.wait(HEADER, b"")
+            words = await self._unmask(front)
+            if words is not None:
+                return b"" if tls else words
+        front.wait(ASKING, b"" if tls else last_words(protocol, "Try again later"))
+        if connection is None:
+            refused = await self._admit(front.peer)
+            if refused is not None:
+                return b"" if tls else words_of(protocol, refused)
+            connection = Connection(self._server, front.peer, tls)
+            asked = connection.session.arriving()
+        admitted = False
+        try:
+            refused = await self._judge(connection, asked)
+            admitted = refused is None
+        finally:
+            if not admitted:
+                connection.session.closed()
+        if refused is not None:
+            return b"" if tls else words_of(protocol, refused)
+        self._enter(connection)
+        return connection
+
+    async def _unmask(self, front: Front) -> bytes | None:
+        """Put the client in the place of its proxy; last words when it may not go on."""
+        try:
+            header = await front.header()
+        except BadHeader:
+            self.services.count("bad proxy headers")
+            log.warn("{proxy} sent no PROXY header to {server}", proxy=front.peer.host, server=self._server.name)
+            return b""
+        if header.known:
+            peer = Peer(header.host, header.port, header.local_host, header.local_port)
+            if self._crowded(peer):
+                self.services.count("turned away")
+                return last_words(self.services.protocol, _FULL)
+            self._move(front, peer)
+        return None
+
+    async def _admit(self, peer: Peer) -> Verdict | None:
+        """What the access list says, if it refuses."""
+        access = self.services.access
+        if access is None:
+            return None
+        try:
+            verdict = await access.admit(peer)
+        except MailError as error:
+            verdict = verdict_of(error)
+        return self._noted(verdict, peer, "denied by access")
+
+    async def _judge(self, connection: Connection, asked: Question) -> Verdict | None:
+        """What the session's policies say, if they refuse."""
+        if asked is None:
+            return None
+        try:
+            verdict = await asked
+        except MailError as error:
+            verdict = verdict_of(error)
+        return self._noted(verdict, connection.peer, "denied by policy")
+
+    def _noted(self, verdict: Verdict, peer: Peer, what: str) -> Verdict | None:
+        """None for a verdict that accepts; others are counted and told the log."""
+        if verdict.action == "accept":
+            return None
+        if verdict.action != "tempfail":
+            self.services.count(what)
+        log.info(
+            "{peer} is not let in by {server}: {action} {part} {rule}",
+            peer=peer.host, server=self._server.name, action=verdict.action, part=verdict.part, rule=verdict.rule,
+        )  # fmt: skip
+        return verdict
