@@ -50,7 +50,7 @@ def _add_login_parsers(verbs: Any) -> None:
     parser.add_argument("action", choices=("add", "list", "remove"))
     parser.add_argument("address", metavar="NAME@DOMAIN")
     parser.add_argument("name", nargs="?", default="", metavar="PROGRAM", help='what it is for, "Phone"')
-    parser.add_argument("--for", dest="scopes", default="", metavar="PROTOCOLS", help='"imap,smtp"; default: all')
+    parser.add_argument("--for", dest="scopes", metavar="PROTOCOLS", help='"imap,smtp"; default: all')
     parser = verb(verbs, "keep", _keep, "which secrets are kept for mechanisms that show no password")
     parser.add_argument("address", metavar="NAME@DOMAIN")
     hint = '"scram-sha-256,ntlm", "none", or "default": as auth.directory says'
@@ -159,7 +159,10 @@ def _app_password(args: argparse.Namespace) -> int:
     if args.name:
         call["name"] = args.name
     if args.action == "add":
-        call["scopes"] = [word.strip() for word in args.scopes.split(",") if word.strip()]
+        call["scopes"] = scopes = [word.strip() for word in (args.scopes or "").split(",") if word.strip()]
+        if args.scopes is not None and not scopes:
+            # An empty variable of a script must not make the password good for everything.
+            raise UsageError("--for names no protocol; leave it out for all")
     found = perform(options_of(args), [(f"app_password.{args.action}", call)])[0]
     if args.action == "list":
         rows = [
