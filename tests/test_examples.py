@@ -114,7 +114,7 @@ def test_embed(tmp_path: Path) -> None:
             assert answer.read().startswith(b"accepted as ")
         (message,) = maildrop(ports["pop3/default"], *ANNA)
         assert b"One teapot is on its way." in message
-        assert message.startswith(b"Return-Path: <shop@example.test>\r\nReceived: from ")
+        assert message.startswith(b"Return-Path: <shop@example.test>\r\nDelivered-To: anna@example.test\r\nReceived: ")
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(url, b"to=nobody@example.test&item=x", timeout=20)
         assert refused.value.code == 422 and refused.value.read() == b"No such user here\n"

@@ -1,4 +1,4 @@
-"""Trace fields (floor 1): Received and Return-Path (RFC 5321 section 4.4), and the hop count (S-080)."""
+"""Trace fields (floor 1): Received, Return-Path (RFC 5321 section 4.4), Delivered-To, and the hop count (S-080)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from ..values import Address, TlsFacts
 from .dates import rfc5322
 from .header import header_end
 
-__all__ = ["count_received", "header_end", "received_field", "return_path_field"]
+__all__ = [
+    "count_received", "delivered_to_field", "header_end", "received_field", "return_path_field", "verdict_field",
+]  # fmt: skip
 
 #: A client's words are cut to this many characters in a trace field (RFC 5321 section 4.5.3.1.2).
 _MAX_WORD = 255
 #: What may stand in a domain, address literal or keyword; all else becomes "?".
 _FOREIGN = re.compile(r"[^A-Za-z0-9.\-_:\[\]\x80-\U0010ffff]")
 _FOREIGN_ASCII = re.compile(r"[^A-Za-z0-9.\-_:\[\]]")
+#: What a name of somebody who logged in may hold in a comment; and what names of parts and rules may.
+_FOREIGN_USER = re.compile(r"[^A-Za-z0-9.\-_@+\x80-\U0010ffff]")
+_FOREIGN_RULE = re.compile(r"[^ -~]")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]++"
 _ATOMS = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*+\Z")
@@ -33,22 +38,29 @@ def received_field(
     tls: TlsFacts | None = None,
     authenticated: bool = False,
     verified: bool | None = None,
+    user: str = "",
+    hidden: bool = False,
 ) -> bytes:
     """The folded Received field of one acceptance, with its CRLF.
 
     `peer_host` is IP text or "" (a UNIX socket), `protocol` SMTP, ESMTP, LMTP, UTF8SMTP or UTF8LMTP: the S and A of
     RFC 3848 are added here.  `recipient` is given when there is only one (RFC 5321 section 7.2).
-    `verified` False: HELO is not shown to be true (S-093).
+    `verified` False: HELO is not shown to be true (S-093).  `user` is who logged in, "" to say nothing of it; `hidden`:
+    nothing is said of the client, as in mail that begins here.
     """
     utf8 = protocol.upper().startswith("UTF8")
     literal = _literal(peer_host)
     known = _word(peer_name, utf8) + " " if peer_name else ""
     unverified = " unverified" if verified is False else ""
-    lines = [f"Received: from {_word(helo, utf8) or literal} ({known}{literal}{unverified})"]
-    used = f"\tby {_word(by, utf8)} with {with_protocol(protocol, tls is not None, authenticated)}"
+    lines = [] if hidden else [f"Received: from {_word(helo, utf8) or literal} ({known}{literal}{unverified})"]
+    used = "Received: " if hidden else "\t"
+    used += f"by {_word(by, utf8)} with {with_protocol(protocol, tls is not None, authenticated)}"
     if tls is not None:
         lines.append(used)
         used = f"\t(version={_word(tls.version, False)} cipher={_word(tls.cipher, False)})"
+    if user:
+        lines.append(used)
+        used = f"\t(authenticated as {_user(user, utf8)})"
     lines.append(used)
     used = f"\tid {_word(delivery_id, False)}"
     path = _path(recipient, utf8) if recipient is not None else ""
@@ -73,6 +85,19 @@ def return_path_field(path: Address | None) -> bytes:
     return b"Return-Path: " + (written or "<>").encode("utf-8", "replace") + b"\r\n"
 
 
+def delivered_to_field(address: Address) -> bytes:
+    """Delivered-To with its CRLF: the one recipient that this copy is for; b"" for what cannot be written."""
+    written = _path(address, True)
+    return f"Delivered-To: {written[1:-1]}\r\n".encode("utf-8", "replace") if written else b""
+
+
+def verdict_field(action: str, part: str, rule: str) -> bytes:
+    """X-Mailsrv-Verdict with its CRLF: which policy moved the message, and why."""
+    why = f" ({rule})" if rule else ""
+    text = _FOREIGN_RULE.sub("?", f"{action} by {part}{why}")
+    return f"X-Mailsrv-Verdict: {text[:_MAX_WORD]}\r\n".encode("ascii")
+
+
 def count_received(header: bytes) -> int:
     """Received fields in the header block at the beginning of `header` (the rest is not counted)."""
     block = b"\n" + header[: header_end(header)].lower()
@@ -94,6 +119,12 @@ def _word(text: str, utf8: bool) -> str:
     cut = text[:_MAX_WORD]
     # Without UTF-8 nothing is left that could be a control character.
     return _CONTROL.sub("?", _FOREIGN.sub("?", cut)) if utf8 else _FOREIGN_ASCII.sub("?", cut)
+
+
+def _user(name: str, utf8: bool) -> str:
+    """A login name for a comment."""
+    cut = _CONTROL.sub("?", _FOREIGN_USER.sub("?", name[:_MAX_WORD]))
+    return cut if utf8 else cut.encode("ascii", "replace").decode("ascii")
 
 
 def _literal(host: str) -> str:

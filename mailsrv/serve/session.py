@@ -17,6 +17,7 @@ from ..limits import Limits
 from ..net.connection import Connection
 from ..net.spool import Spool
 from ..transfer.intake import Intake
+from ..transfer.submission import PLAIN, Submission
 from ..values import AuthContext, Credentials, Identity, Verdict
 from .allowances import Allowances
 
@@ -95,6 +96,8 @@ class SmtpServices(Services):
     policies: Sequence[Callable[[], IMessagePolicy]] = ()
     anonymous: bool = True
     default_domain: str = ""
+    #: What is done to mail of those who logged in (RFC 6409).
+    submission: Submission = PLAIN
     #: Makes what looks up the client of a connection (S-090); None: nobody does.
     reverse: Callable[[], ClientCheck] | None = None
     #: Who may use VRFY and EXPN: off, authenticated, on.

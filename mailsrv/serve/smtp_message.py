@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MailError, StoreFull
 from ..interfaces import IContent
 from ..message.trace import count_received, header_end
+from ..transfer.loops import comes_back
 from ..values import ACCEPT, Verdict
 from ..wire import smtp_server as wire
 from ..wire.smtp_data import ChunkReader, TextRules
 from . import smtp_replies as say
 from .smtp_rules import refuse_size
-from .smtp_verdicts import Answers, make_mailboxes, placed
+from .smtp_verdicts import Answers, make_mailboxes, moved_field, placed
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
@@ -172,7 +173,11 @@ class MessageInput:
             if lines > limits.header_fields:
                 return say.TOO_MANY_FIELDS
         # There are never more hops than lines.
-        return say.TOO_MANY_HOPS if lines > limits.hops and count_received(head) > limits.hops else None
+        if lines > limits.hops and count_received(head) > limits.hops:
+            return say.TOO_MANY_HOPS
+        transaction = self._session.transaction
+        assert transaction is not None
+        return say.MAIL_LOOP if comes_back(head[:end], transaction.recipients) is not None else None
 
     def _close_if_over(self) -> None:
         """S-121 with X-13: the session's size limit closes after the reply; so do repeated bare newlines."""
@@ -202,10 +207,11 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
     durable, or DISCARDED when nobody is left.  Raises MailError."""
     transaction, judge, smtp = session.transaction, session.judge, session.smtp
     assert transaction is not None
-    shares = session.shares
+    shares, moved = session.shares, b""
     if answers.each or answers.whole is not ACCEPT or judge.notes:
         shares = await placed(smtp.router, transaction, shares, judge.whole, answers)
         await make_mailboxes(smtp.store, shares)
+        moved = moved_field(shares)
     owners = [owner for share in shares for owner in share.owners]
     if not owners:
         smtp.count("messages discarded")
@@ -217,7 +223,16 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         if client is not None:
             transaction.client_name, transaction.verified = client.name, client.verified
     delivery_id = await smtp.intake.accept(
-        transaction, content, owners, hostname=smtp.hostname, tls=session.connection.tls_facts(), fields=judge.fields
+        transaction,
+        content,
+        owners,
+        hostname=smtp.hostname,
+        tls=session.connection.tls_facts(),
+        fields=[*judge.fields, moved] if moved else judge.fields,
+        removed={*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed,
+        submission=smtp.submission,
+        moved=any(share.verdict.action == "redirect" for share in shares),
+        note=judge.note(),
     )
     judge.done()
     smtp.count("messages")

@@ -27,6 +27,8 @@ from .smtp_verdicts import ENDS, REFUSES, Answers
 
 log = Logger()
 
+#: Verdicts told in the line about one message.
+MAX_NOTES = 20
 #: Seconds that a policy may take for one answer, unless it has a `timeout` of its own.
 TIMEOUT = 30.0
 #: What goes wrong between a policy and its helpers; all else is a bug, and the connection's to handle.
@@ -160,7 +162,10 @@ class Judge:
             if answer is ACCEPT:
                 continue
             if isinstance(answer, Mapping):
+                there = {recipient.address for recipient in transaction.recipients}
                 for address, verdict in answer.items():
+                    if address not in there:
+                        continue
                     verdict = self._note(rule, verdict)
                     if answers.each.get(address, ACCEPT).action not in ENDS and verdict.action != "accept":
                         answers.each[address] = verdict
@@ -175,6 +180,13 @@ class Judge:
         if refusal is not None:
             self._tell("on_content", refusal, (transaction,))
         return answers
+
+    def note(self) -> str:
+        """Who took the message but had something to say about it, for the log."""
+        if not self.notes:
+            return ""
+        told = dict.fromkeys(f"{verdict.action} by {by(verdict)}" for verdict in self.notes)
+        return "; " + ", ".join(list(told)[:MAX_NOTES])
 
     def done(self) -> None:
         """The message was taken: there is nothing to abort."""
@@ -337,8 +349,9 @@ def _failed(rule: _Rule, why: str) -> Verdict:
 
 
 def by(verdict: Verdict) -> str:
-    """Who decided, for log and trace."""
-    return f"{verdict.part} ({verdict.rule})" if verdict.rule else verdict.part
+    """Who decided, for the log."""
+    text = f"{verdict.part} ({verdict.rule})" if verdict.rule else verdict.part
+    return text if text.isprintable() else ascii(text)
 
 
 def _subject(moment: str, about: tuple[Any, ...]) -> str:

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from ..errors import BadMailboxName, MailboxExists, NoSuchMailbox, Refused, Unroutable
 from ..interfaces import IMessageStore, IRouter
+from ..message.trace import verdict_field
 from ..values import ACCEPT, Address, Owner, Recipient, Transaction, Verdict
 
 log = Logger()
@@ -24,11 +25,12 @@ REFUSES = frozenset({"reject", "tempfail"})
 
 @define(eq=False)
 class Share:
-    """A recipient that was accepted, and whose mailboxes get its mail; `moved`: a policy changed them."""
+    """A recipient that was accepted, and whose mailboxes get its mail; `verdict` is quarantine or redirect when a
+    policy changed them."""
 
     recipient: Recipient
     owners: tuple[Owner, ...]
-    moved: bool = False
+    verdict: Verdict = ACCEPT
 
 
 @define(eq=False)
@@ -55,13 +57,13 @@ class Answers:
 async def admit(router: IRouter, transaction: Transaction, recipient: Recipient, verdict: Verdict) -> Share:
     """The share of a recipient that policies took, as their verdict wants it.  Raises MailError."""
     if verdict.action == "redirect":
-        return Share(recipient, await redirected(router, transaction, verdict), True)
+        return Share(recipient, await redirected(router, transaction, verdict), verdict)
     route = await router.route(recipient.address, transaction)
     if not route.placements:
         # Whoever has a router of its own: what nobody gets is never accepted.
         raise Unroutable()
     if verdict.action == "quarantine":
-        return Share(recipient, _into(route.placements, verdict), True)
+        return Share(recipient, _into(route.placements, verdict), verdict)
     return Share(recipient, route.placements)
 
 
@@ -97,16 +99,16 @@ async def placed(
         if verdict.action == "accept":
             verdict = whole
         if verdict.action == "redirect":
-            share = Share(share.recipient, await redirected(router, transaction, verdict), True)
+            share = Share(share.recipient, await redirected(router, transaction, verdict), verdict)
         elif verdict.action == "quarantine":
-            share = Share(share.recipient, _into(share.owners, verdict), True)
+            share = Share(share.recipient, _into(share.owners, verdict), verdict)
         found.append(share)
     return found
 
 
 async def make_mailboxes(store: IMessageStore, shares: Sequence[Share]) -> None:
     """Make the mailboxes that quarantine needs and that are not there.  Raises StoreUnavailable and the like."""
-    for owner in {owner for share in shares if share.moved for owner in share.owners}:
+    for owner in {owner for share in shares if share.verdict.action == "quarantine" for owner in share.owners}:
         account = await store.account(owner.account_id)
         try:
             await account.status(owner.mailbox)
@@ -117,3 +119,12 @@ async def make_mailboxes(store: IMessageStore, shares: Sequence[Share]) -> None:
                 pass
             except BadMailboxName:
                 log.error("quarantine into {mailbox!r} is not possible: it goes to INBOX", mailbox=owner.mailbox)
+
+
+def moved_field(shares: Sequence[Share]) -> bytes:
+    """The header field that tells why a copy is where it is, b"" when not all of them were moved by one verdict: what
+    happened to one recipient is nothing to the others."""
+    verdict = shares[0].verdict if shares else ACCEPT
+    if verdict.action == "accept" or any(share.verdict is not verdict for share in shares):
+        return b""
+    return verdict_field(verdict.action, verdict.part, verdict.rule)

@@ -6,15 +6,16 @@ is durable: only then may anybody say 250.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from twisted.logger import Logger
 
 from ..interfaces import IContent, IMessageStore
-from ..message.content import prefixed
-from ..message.trace import received_field, return_path_field
+from ..message.rewrite import rewritten
+from ..message.trace import delivered_to_field, received_field, return_path_field
 from ..values import Envelope, NewDelivery, Owner, Placement, TlsFacts, Transaction
 from .ids import IdMaker
+from .submission import PLAIN, Submission, missing_fields, submitted
 
 log = Logger()
 
@@ -37,19 +38,28 @@ class Intake:
         hostname: str,
         tls: TlsFacts | None = None,
         fields: Sequence[bytes] = (),
+        removed: Collection[bytes] = (),
+        submission: Submission = PLAIN,
+        moved: bool = False,
+        note: str = "",
     ) -> str:
         """Deliver to `owners` (each once); gives the id of the message.
 
-        `fields` are whole header fields from policies.  Raises StoreFull, StoreUnavailable.
+        `fields` are whole header fields from policies, `removed` names of fields (lower case) that they take out.
+        `submission` is how the server treats mail of its users; `moved`: the owners are not who the recipients mean.
+        `note` goes into the line of the log.  Raises StoreFull, StoreUnavailable.
         """
         delivery_id, now = self._ids.next(), self._now()
-        trace = self._trace(transaction, delivery_id, now, hostname, tls)
         places = {(owner.account_id, owner.mailbox): Placement(owner.account_id, owner.mailbox) for owner in owners}
+        alone = len(places) == 1 and not moved
+        prefix = self._trace(transaction, delivery_id, now, hostname, tls, submission, alone) + b"".join(fields)
+        if submission.complete and submitted(transaction):
+            prefix += await missing_fields(content, now, self._zone, delivery_id, hostname)
         await self._store.deliver(
             NewDelivery(
                 id=delivery_id,
                 envelope=Envelope(transaction.reverse_path, tuple(transaction.recipients), transaction.parameters),
-                content=prefixed(b"".join((*trace, *fields)), content),
+                content=await rewritten(content, prefix, removed),
                 placements=tuple(places.values()),
                 received_at=now,
                 zone=self._zone,
@@ -60,19 +70,29 @@ class Intake:
         log.info(
             "{text}",
             text=f"message {delivery_id} accepted on {transaction.server} from {transaction.peer.host}: "
-            f"{content.size} octets for {len(places)} mailboxes",
+            f"{content.size} octets for {len(places)} mailboxes{note}",
             id=delivery_id,
         )
         return delivery_id
 
     def _trace(
-        self, transaction: Transaction, delivery_id: str, now: float, hostname: str, tls: TlsFacts | None
-    ) -> tuple[bytes, bytes]:
-        """Return-Path and Received (RFC 5321 section 4.4)."""
-        recipients = transaction.recipients
+        self,
+        transaction: Transaction,
+        delivery_id: str,
+        now: float,
+        hostname: str,
+        tls: TlsFacts | None,
+        submission: Submission,
+        alone: bool,
+    ) -> bytes:
+        """Return-Path, Received (RFC 5321 section 4.4), and Delivered-To in a copy that is one mailbox's `alone`."""
+        recipients, identity = transaction.recipients, transaction.identity
+        # Naming one of several would tell a blind recipient's address to the others.
+        only = recipients[0].address if len(recipients) == 1 else None
         return (
-            return_path_field(transaction.reverse_path),
-            received_field(
+            return_path_field(transaction.reverse_path)
+            + (delivered_to_field(only) if alone and only is not None else b"")
+            + received_field(
                 helo=transaction.helo,
                 peer_host=transaction.peer.host,
                 peer_name=transaction.client_name or None,
@@ -80,11 +100,12 @@ class Intake:
                 by=hostname,
                 protocol=transaction.protocol,
                 delivery_id=delivery_id,
-                # Naming one of several would tell a blind recipient's address to the others.
-                recipient=recipients[0].address if len(recipients) == 1 else None,
+                recipient=only,
                 epoch=now,
                 zone=self._zone,
                 tls=tls,
-                authenticated=transaction.identity is not None,
-            ),
+                authenticated=identity is not None,
+                user=identity.authcid if identity is not None and submission.show_user else "",
+                hidden=submission.hide_client and submitted(transaction),
+            )
         )
