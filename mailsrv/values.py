@@ -27,6 +27,13 @@ from .identity import (
     TlsFacts as TlsFacts,
     Verify as Verify,
 )
+from .queueing import (
+    Due as Due,
+    Hop as Hop,
+    NewQueued as NewQueued,
+    Outcome as Outcome,
+    Queued as Queued,
+)
 # isort: on
 from .numbers import UidSet
 
@@ -219,9 +226,11 @@ class Placement:
 
 @frozen
 class NewDelivery:
-    """What goes through the one durable door: content once, a placement per local recipient.
+    """What goes through the one durable door: content once, a placement per local recipient, a queue row per
+    destination elsewhere (for a store that is an IQueue).
 
-    `id` is the accepting id (decisions 31); `received_at` UTC epoch seconds, `zone` minutes east of UTC.
+    `origin` as in Transaction; `id` is the accepting id (decisions 31); `received_at` UTC epoch seconds, `zone`
+    minutes east of UTC.
     """
 
     id: str
@@ -231,6 +240,8 @@ class NewDelivery:
     received_at: float
     zone: int = 0
     server: str = ""
+    queued: tuple[NewQueued, ...] = ()
+    origin: str = "outside"
 
 
 @frozen

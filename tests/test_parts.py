@@ -118,7 +118,9 @@ def test_the_drop_in_imports_nothing_but_contracts() -> None:
         "print([m for m in sys.modules if m.startswith('mailsrv.')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    allowed = ("interfaces", "parts", "errors", "values", "identity", "numbers", "query")
+    allowed = (
+        "interfaces", "interfaces_transfer", "parts", "errors", "values", "identity", "queueing", "numbers", "query",
+    )
     assert set(eval(done.stdout)) == {f"mailsrv.{name}" for name in allowed}
 
 

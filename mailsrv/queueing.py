@@ -1,0 +1,87 @@
+"""Values of the queue (floor 0): mail that waits to go on to other servers.  `values` re-exports them.
+
+One row of a queue is one message for one destination (the domain of its recipients, or the name of a route): its
+recipients are tried together, each is settled by itself.  A route is decided at each attempt and never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from .values import Address, Recipient
+
+
+@frozen
+class NewQueued:
+    """A row to be made with a delivery.  `recipients` are of one destination."""
+
+    destination: str
+    recipients: tuple[Recipient, ...]
+    held: bool = False
+
+
+@frozen
+class Queued:
+    """A row as it is.  Instants are UTC epoch seconds; sizes octets.
+
+    `id` is the row's, never reused; `delivery` the message's id; `server` the SMTP virtual server that accepted it;
+    `origin` as in Transaction; `attempts` made so far, `due` the next; `noticed`: the delay notification was sent;
+    `reply` is the last thing that was said about it; `token` names the lease it is held by, "" for none.
+    """
+
+    id: int
+    delivery: str
+    destination: str
+    reverse_path: Address | None
+    recipients: tuple[Recipient, ...]
+    server: str = ""
+    origin: str = "outside"
+    parameters: Mapping[str, str] = field(factory=dict)
+    size: int = 0
+    received_at: float = 0.0
+    attempts: int = 0
+    due: float = 0.0
+    held: bool = False
+    noticed: bool = False
+    reply: str = ""
+    token: str = ""
+
+
+@frozen
+class Due:
+    """Rows of one destination that are due: how many, and since when the oldest."""
+
+    destination: str
+    count: int
+    oldest: float
+
+
+@frozen
+class Outcome:
+    """What became of one recipient in one attempt.  `action` is delivered, relayed (delivered to a server that does
+    not report, RFC 3461 section 4.1), failed, or delayed; `status` an RFC 3463 status, `reply` the peer's words,
+    `host` who said them (RFC 3464)."""
+
+    recipient: Recipient
+    action: str
+    status: str = ""
+    reply: str = ""
+    host: str = ""
+
+
+@frozen
+class Hop:
+    """One server to try: `host` for certificates and reports, `addresses` to connect to in order.
+
+    `tls` is off, opportunistic, require or verify; `protocol` smtp or lmtp.
+    """
+
+    host: str
+    addresses: tuple[str, ...]
+    port: int = 25
+    tls: str = "opportunistic"
+    protocol: str = "smtp"
