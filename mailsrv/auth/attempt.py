@@ -109,7 +109,11 @@ class Attempt:
             shown = (credentials.password or credentials.token).encode("utf-8", "surrogatepass")
             self._checked = shown or credentials.response or credentials.certificate
             await self._approach(tried)
-            found = await self._ask(credentials)
+            try:
+                found = await self._ask(credentials)
+            finally:
+                # There may have been a queue: who is banned meanwhile does not learn what came out.
+                self._admit()
         self._proven = "" if found.anonymous else fold(found.authcid)
         identity = await self._act_as(found) if found.authzid else found
         verdict = await self._door.authorizer.permits(identity, "server.use", self._door.server)
@@ -118,6 +122,11 @@ class Attempt:
         if verdict.action != "accept":
             raise _denied(identity, verdict.rule or "not permitted", verdict.text)
         return identity
+
+    def _admit(self) -> None:
+        """Raises TryLater for an address that is banned."""
+        if self._door.guard is not None:
+            self._door.guard.admit(self._context.peer.host)
 
     async def _approach(self, username: str) -> None:
         """Note who is tried, and let the guard slow it down.  Raises AuthenticationFailed, TryLater."""
@@ -226,9 +235,9 @@ class Attempt:
             octets = None
         if octets is None and self._refusal is not None:
             raise self._refusal
-        if octets is not None and self._door.guard is not None:
+        if octets is not None:
             # Once more: a client may have begun any number of exchanges before the ban.
-            self._door.guard.admit(self._context.peer.host)
+            self._admit()
         return octets
 
     async def _grant(self, exchange: Any, wish: NeedSecrets | Verify) -> Callable[[], Any]:

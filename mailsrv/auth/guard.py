@@ -14,8 +14,8 @@ What counts:
   log in to it between guesses at others.  And in a window no more is forgiven than leads to a ban: else who shares
   an address with the owner (NAT) could guess for ever, since the owner's programs log in all the time.
 * Names that nobody has count like others, so nothing tells them apart.
-* Guesses that are under way when a ban begins are still answered (`max_connections_per_address` bounds them); those
-  that wait for their turn are not.
+* Guesses that are under way when a ban begins get no answer but that; so it does not matter how many connections
+  somebody has.
 
 All is in memory, bounded (`guard_tables`), and gone with a restart.
 """

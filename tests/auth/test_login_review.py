@@ -192,6 +192,25 @@ def test_a_proof_is_not_looked_at_when_its_address_was_banned_meanwhile(make: An
     assert len(tasks) == 20 and (len(answered), len(late)) == (5, 15)
 
 
+def test_a_burst_of_guesses_has_no_more_answers_than_one_after_the_other(make: Any) -> None:
+    """All are admitted before the first has failed, and stand in the queue of the pool."""
+    room, heard = make(per_account=None), []
+
+    async def guess(number: int) -> None:
+        attempt = room.attempt()
+        room.guard.admit("192.0.2.1")
+        try:
+            await attempt.check(Credentials("password", "victim", "victim's" if number == 19 else str(number)))
+        except AuthenticationFailed as error:
+            attempt.failed(error)
+            heard.append("wrong")
+        except TryLater:
+            heard.append("later")
+
+    room.loop.gather([guess(number) for number in range(20)])
+    assert heard == ["wrong"] * 5 + ["later"] * 15
+
+
 def test_a_login_without_a_password_asks_no_authenticator(make: Any) -> None:
     """RFC 4513 section 5.1.2: many a directory takes an empty password for an anonymous bind, and says yes.
 
