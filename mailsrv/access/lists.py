@@ -42,6 +42,14 @@ class AccessList:
         for entry in self.entries:
             if entry.domain:
                 self._domains.setdefault(entry.domain, entry)
+        # Decisions are made once: most of the time of one is its words.
+        self._unlisted = Decision(mode == "except", f"{self._title}: not listed")
+        self._decided: dict[int, Decision] = {}
+
+    def adopt(self, other: AccessList) -> None:
+        """Be that list from now on; whoever holds this one need not know."""
+        for slot in ("mode", "entries", "_matcher", "_domains", "_unlisted", "_decided"):
+            setattr(self, slot, getattr(other, slot))
 
     @property
     def asks_names(self) -> bool:
@@ -55,10 +63,13 @@ class AccessList:
         if found is not None:
             at = self._matcher.find(*found)
             if at >= 0:
-                return self._listed(self.entries[at])
+                decision = self._decided.get(at)
+                if decision is None:
+                    decision = self._decided[at] = self._listed(self.entries[at])
+                return decision
             if self._domains:
                 return None
-        return self._unlisted()
+        return self._unlisted
 
     async def decide(self, host: str, names: ReverseNames) -> Decision:
         """What the list says of that client."""
@@ -73,7 +84,7 @@ class AccessList:
     def by_name(self, name: str) -> Decision:
         """What the domains say of a client of that (confirmed) name."""
         entry = self._entry_of(name)
-        return self._unlisted() if entry is None else self._listed(entry, name)
+        return self._unlisted if entry is None else self._listed(entry, name)
 
     async def _by_name(self, host: str, names: ReverseNames) -> Decision:
         """Raises TryLater."""
@@ -89,7 +100,7 @@ class AccessList:
                 failure = error
         if failure is not None:
             raise failure
-        return self._unlisted()
+        return self._unlisted
 
     def _entry_of(self, name: str) -> Entry | None:
         """The entry of the longest domain that holds the name."""
@@ -108,6 +119,3 @@ class AccessList:
         place = f" at {self.file}:{entry.line}" if entry.line and self.file else ""
         known = f" holds {name}" if name else ""
         return Decision(self.mode == "only", f'{self._title}: "{entry.text}"{place}{known}', entry)
-
-    def _unlisted(self) -> Decision:
-        return Decision(self.mode == "except", f"{self._title}: not listed")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any
+
+from twisted.internet.defer import DeferredLock
 
 from ..access.filter import AccessFilter
 from ..access.lists import AccessList
@@ -12,7 +14,7 @@ from ..access.relay import RelayList
 from ..access.reverse import ClientCheck, ReverseNames
 from ..net.dns_exchange import NetworkExchange, SystemServers
 from ..net.resolver import Resolver
-from .config.options import ServerOptions, SmtpOptions
+from .config.options import AccessTable, ServerOptions, SiteOptions, SmtpOptions
 
 
 class Access:
@@ -21,6 +23,13 @@ class Access:
     def __init__(self, site: Any) -> None:
         self._site = site
         self._lists: dict[str, AccessList] = {}
+        self._changing = DeferredLock()
+        self._tables: dict[str, AccessTable] = {}
+
+    @property
+    def tables(self) -> Mapping[str, AccessTable]:
+        """The tables [access.NAME] as they are in effect."""
+        return {**self._site.options.access, **self._tables}
 
     @cached_property
     def resolver(self) -> Any:
@@ -36,9 +45,25 @@ class Access:
     def list_of(self, name: str) -> AccessList:
         """The list [access.NAME], built once."""
         if name not in self._lists:
-            table = self._site.options.access[name]
-            self._lists[name] = AccessList(name, table.mode, table.entries, str(self._site.options.file or ""))
+            self._lists[name] = self._made(name, self.tables[name])
         return self._lists[name]
+
+    def _made(self, name: str, table: AccessTable) -> AccessList:
+        return AccessList(name, table.mode, table.entries, str(self._site.options.file or ""))
+
+    async def change(self, name: str, change: Callable[[], SiteOptions]) -> AccessTable:
+        """Let `change` edit the file, away from the reactor, and take up that list as it stands there then: it holds
+        for clients that come from now on.  One at a time.  Raises MailError."""
+        await self._changing.acquire()
+        try:
+            options = await self._site.aside(change)
+            table: AccessTable = options.access[name]
+            self._tables[name] = table
+            if name in self._lists:
+                self._lists[name].adopt(await self._site.aside(self._made, name, table))
+            return table
+        finally:
+            self._changing.release()
 
     def filter_of(self, server: ServerOptions, count: Callable[[str], None]) -> AccessFilter | None:
         """Who may connect to that server; None: everybody (S-034)."""

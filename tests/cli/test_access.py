@@ -28,8 +28,13 @@ class Site:
 
     def __init__(self, options: Any) -> None:
         self.options = options
+        self.config_path = options.file
         self.access = Access(self)
         self.access.resolver = NameTable()
+
+    async def aside(self, function: Any, *arguments: Any) -> Any:
+        """Here and now."""
+        return function(*arguments)
 
 
 @pytest.fixture
@@ -94,3 +99,15 @@ def test_a_whole_command_in_a_process_of_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mailsrv", "access", "test", "10.0.0.1", "--name", "a.example.com"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False, text=True)
     assert ended.returncode == NO and "not listed" in ended.stdout, ended.stderr
+
+
+def test_entries_and_mode_are_changed(said: Callable[..., str]) -> None:
+    assert said("access", "add", "office", "10/8") == (
+        'added 10.0.0.0/8, office (only)\nwarning: "10/8" is taken as 10.0.0.0/8\n'
+    )
+    said("access", "test", "10.0.0.1", "--server", "imap/a")
+    assert said("relay", "remove", "office", "10.0.0.0/8") == "removed 10.0.0.0/8, office (only)\n"
+    assert "is except now (relay of smtp/in, access of imap/a)\nwarning: " in said("access", "except", "office")
+    said("access", "test", "10.0.0.1", "--server", "imap/a", "--name", "x.org")
+    assert said("access", "only", "office") == "office is only now (relay of smtp/in, access of imap/a)\n"
+    said("access", "remove", "office", "10.0.0.0/8", status=NO)

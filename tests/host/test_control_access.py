@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from mailsrv.errors import TryLater
 from mailsrv.host.access import Access
@@ -13,13 +14,14 @@ from mailsrv.host.config.load import load
 from mailsrv.host.control.run import run
 from mailsrv.testing.dns import NameTable
 from mailsrv.testing.loop import Loop
+from mailsrv.values import Peer
 
 CONFIG = """\
 [access.office]
 mode = "only"
 list = [
     "192.168.5/255.255.0.0",  # all of us
-    "eng.example.com",
+    "eng.example.com",  # builders
     "2001:db8::/32",
 ]
 [access.bad]
@@ -46,9 +48,14 @@ class Site:
         file = folder / "mailsrv.toml"
         file.write_text(CONFIG)
         self.options = load(file)
+        self.config_path: Path | None = file
         self.access = Access(self)
         self.names = NameTable()
         self.access.resolver = self.names
+
+    async def aside(self, function: Any, *arguments: Any) -> Any:
+        """Here and now."""
+        return function(*arguments)
 
     def ask(self, operation: str, **arguments: Any) -> Any:
         """The result, or the words of the refusal."""
@@ -149,3 +156,84 @@ def test_S_034_a_server_without_a_list_has_no_filter_and_a_site_without_lists_no
     plain = Access(made)
     assert [plain.filter_of(server, print) for server in made.options.servers.values()] == [None, None]
     assert plain.relay_lists == {} and not {"resolver", "names"} & set(vars(plain))
+
+
+def test_S_038_entries_are_added_and_removed_in_the_file_and_in_effect(site: Site) -> None:
+    """Comments stay; the lines that are told are those of the file as it is then."""
+    inside = site.access.filter_of(site.options.servers["imap/inside"], print)
+    assert inside is not None
+
+    def admitted(host: str) -> str:
+        action: str = Loop().run(inside.admit(Peer(host))).action
+        return action
+
+    assert admitted("203.0.113.7") == "reject"
+    done = site.ask("access.add", name="office", entry="203.0.113.7/24")
+    assert done == {
+        "name": "office", "mode": "only", "entry": "203.0.113.0/24",
+        "warning": '"203.0.113.7/24" is taken as 203.0.113.0/24',
+    }
+    assert admitted("203.0.113.7") == "accept"
+    assert decided(site.ask("access.test", address="203.0.113.7", server="imap/inside")) == {"imap/inside": (True, 7)}
+    # As it is written in the file, or in another way.
+    site.ask("access.remove", name="office", entry="192.168.0.0/16")
+    assert admitted("192.168.5.50") == "reject"
+    assert decided(site.ask("access.test", address="203.0.113.7", server="imap/inside")) == {"imap/inside": (True, 6)}
+    file = site.options.file
+    assert file is not None and file.read_text() == CONFIG.replace(
+        '    "192.168.5/255.255.0.0",  # all of us\n', ""
+    ).replace('    "2001:db8::/32",\n', '    "2001:db8::/32",\n    "203.0.113.7/24",\n')
+
+
+def test_a_list_without_entries_gets_its_first(site: Site) -> None:
+    site.ask("access.add", name="spare", entry="ENG.example.com")
+    lists = {one["name"]: one for one in site.ask("access.list")}
+    assert [entry["means"] for entry in lists["spare"]["entries"]] == ["eng.example.com"]
+
+
+def test_S_035_S_036_the_mode_is_changed_in_effect(site: Site) -> None:
+    """Both servers that name the list follow it."""
+    before = decided(site.ask("relay.test", address="192.168.5.50"))["smtp/in"]
+    done = site.ask("access.mode", name="office", mode="except")
+    assert done["used"] == ["relay of smtp/in", "access of imap/inside"] and "OPEN RELAY" in done["warning"]
+    assert (before, decided(site.ask("relay.test", address="192.168.5.50"))["smtp/in"]) == ((True, 4), (False, 4))
+    assert decided(site.ask("access.test", address="10.0.0.1", server="imap/inside", host="x.org"))["imap/inside"][0]
+
+
+@pytest.mark.parametrize(("operation", "arguments", "said"), [
+    ("access.add", {"name": "offce", "entry": "10.0.0.1"}, 'did you mean "office"?'),
+    ("access.add", {"name": "office", "entry": "10.0.0.256"}, "is no IP address"),
+    ("access.add", {"name": "office", "entry": "::ffff:192.168.0.0/112"}, "in line 4 is that entry already"),
+    ("access.remove", {"name": "office", "entry": "10.0.0.1"}, "[access.office] has no entry 10.0.0.1"),
+    ("access.mode", {"name": "office", "mode": "nobody"}, 'must be one of "only", "except"'),
+])
+def test_changes_that_cannot_be_leave_the_file_as_it_is(
+    site: Site, operation: str, arguments: dict[str, str], said: str
+) -> None:
+    assert said in site.ask(operation, **arguments)
+    assert site.options.file is not None and site.options.file.read_text() == CONFIG
+
+
+def test_a_site_without_a_file_has_the_lists_of_its_program(site: Site) -> None:
+    site.config_path = None
+    assert "has no configuration file" in site.ask("access.add", name="office", entry="10.0.0.1")
+
+
+def test_changes_at_once_are_made_one_after_the_other(site: Site) -> None:
+    waiting: list[Deferred[None]] = []
+
+    async def aside(function: Any, *arguments: Any) -> Any:
+        waiting.append(Deferred())
+        await waiting[-1]
+        return function(*arguments)
+
+    site.aside = aside  # type: ignore[method-assign]
+    done = [
+        Deferred.fromCoroutine(run(site, "access.add", {"name": "office", "entry": entry}))
+        for entry in ("10.0.0.1", "10.0.0.2")
+    ]
+    assert len(waiting) == 1
+    for at in range(2):
+        waiting[at].callback(None)
+    assert [one.called for one in done] == [True, True]
+    assert [entry.text for entry in site.access.tables["office"].entries][-2:] == ["10.0.0.1", "10.0.0.2"]

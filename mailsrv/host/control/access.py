@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from ...access.entries import Entry, parse_entry
 from ...access.lists import AccessList, Decision
 from ...access.networks import canonical
 from ...errors import Refused
-from ...parts import did_you_mean
-from ..config.options import ServerOptions, SmtpOptions
+from ...parts import did_you_mean, quoted
+from ..config.edit import edit, set_value
+from ..config.load import load
+from ..config.options import ServerOptions, SiteOptions, SmtpOptions
 from ..config.values import HOSTNAME
 from .table import operation
 
@@ -36,8 +40,85 @@ async def list_lists(site: Any) -> list[dict[str, Any]]:
                 for entry in table.entries
             ],
         }
-        for name, table in site.options.access.items()
+        for name, table in site.access.tables.items()
     ]
+
+
+def _file(site: Any, name: str) -> Path:
+    """The configuration file, which has that list.  Raises Refused."""
+    if site.config_path is None:
+        raise Refused("this site has no configuration file; its lists are its program's")
+    if name not in site.access.tables:
+        known = did_you_mean(name, site.access.tables) or f"; known: {quoted(site.access.tables) or 'none'}"
+        raise Refused(f"there is no table [access.{name}]{known}")
+    return Path(site.config_path)
+
+
+def _entry(text: str) -> Entry:
+    """Raises Refused."""
+    try:
+        return parse_entry(text)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def _add(path: Path, name: str, entry: Entry) -> SiteOptions:
+    """Write it at the end of the list.  Raises Refused, ConfigError."""
+    for other in load(path).access[name].entries:
+        if other.normal == entry.normal:
+            raise Refused(f'"{other.text}" in line {other.line} is that entry already')
+
+    def change(document: Any) -> None:
+        """In place, so that comments inside the list stay."""
+        table = document["access"][name]
+        if "list" in table:
+            table["list"].append(entry.text)
+        else:
+            table["list"] = [entry.text]
+
+    return edit(path, change)
+
+
+def _remove(path: Path, name: str, entry: Entry) -> SiteOptions:
+    """Take it out of the list, however it is written there.  Raises Refused, ConfigError."""
+    entries = load(path).access[name].entries
+    found = [at for at, other in enumerate(entries) if other.normal == entry.normal]
+    if not found:
+        raise Refused(f'[access.{name}] has no entry {entry.normal}')
+
+    def change(document: Any) -> None:
+        """In place, from the end."""
+        for at in reversed(found):
+            del document["access"][name]["list"][at]
+
+    return edit(path, change)
+
+
+@operation("access.add")
+async def add(site: Any, name: str, entry: str) -> dict[str, Any]:
+    """Add an entry to a list, in the file and in effect; for clients that come from now on."""
+    path, wanted = _file(site, name), _entry(entry)
+    table = await site.access.change(name, lambda: _add(path, name, wanted))
+    return {"name": name, "mode": table.mode, "entry": wanted.normal, "warning": wanted.warning}
+
+
+@operation("access.remove")
+async def remove(site: Any, name: str, entry: str) -> dict[str, Any]:
+    """Take an entry out of a list, in the file and in effect; for clients that come from now on."""
+    path, wanted = _file(site, name), _entry(entry)
+    table = await site.access.change(name, lambda: _remove(path, name, wanted))
+    return {"name": name, "mode": table.mode, "entry": wanted.normal}
+
+
+@operation("access.mode")
+async def set_mode(site: Any, name: str, mode: str) -> dict[str, Any]:
+    """What a list says: only (its entries are granted) or except (its entries are denied)."""
+    path = _file(site, name)
+    await site.access.change(name, lambda: set_value(path, ("access", name, "mode"), mode))
+    used = _users(site, name)
+    relays = mode == "except" and any(one.startswith("relay ") for one in used)
+    warning = "everybody whom it does not name may relay: an OPEN RELAY" if relays else ""
+    return {"name": name, "mode": mode, "used": used, "warning": warning}
 
 
 def _servers(site: Any, name: str, kinds: tuple[type, ...]) -> list[Any]:
