@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, fields
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.reflect import namedAny
@@ -22,7 +22,7 @@ from ..auth.patterns import Patterns
 from ..auth.secrets import MAKERS
 from ..errors import AuthenticationFailed
 from ..host.vserver import VirtualServer
-from ..interfaces import IAuthenticator, ISecrets
+from ..interfaces import IAccessFilter, IAuthenticator, ISecrets
 from ..limits import Limits
 from ..message.content import MemoryContent
 from ..serve.session import Services, SmtpServices
@@ -42,9 +42,12 @@ from ..values import (
     Placement,
     Secrets,
     StoredCredentials,
+    Verdict,
 )
 from ..wire.ntlm import Ntlm
 from ..wire.sasl import mechanisms
+from .dns import NameTable
+from .lists import apply_lists
 from .loop import Loop
 from .transport import MemoryTransport
 
@@ -54,9 +57,29 @@ DOMAIN = "example.org"
 PASSWORD = "secret"
 _SESSIONS = {
     "smtp": "mailsrv.serve.smtp.SmtpSession",
+    "lmtp": "mailsrv.serve.lmtp.LmtpSession",
     "imap": "mailsrv.serve.imap.session.ImapSession",
     "pop3": "mailsrv.serve.pop3.Pop3Session",
 }
+#: What is nothing to the other protocols.
+_SMTP_ONLY = {one.name for one in fields(SmtpServices)} - {one.name for one in fields(Services)}
+
+
+@implementer(IAccessFilter)
+class Answers:
+    """Says the same of every client, at once or when `hold` is called back."""
+
+    def __init__(self, action: str) -> None:
+        self.verdict = Verdict(action, part="access", rule="all")
+        self.hold: Deferred[None] | None = None
+        self.asked: list[Peer] = []
+
+    async def admit(self, peer: Peer) -> Verdict:
+        """See IAccessFilter."""
+        self.asked.append(peer)
+        if self.hold is not None:
+            await self.hold
+        return self.verdict
 
 
 @implementer(IAuthenticator, ISecrets)
@@ -102,7 +125,8 @@ class Bed:
 
     Accounts me@example.org and you@example.org, password "secret".  `settings` are attributes of `Services`
     and `authentication` (the methods), `authenticators` (or the `kinds` of secrets of the one there is),
-    `authorizer`, `login_without_tls`, `guard`;
+    `authorizer`, `login_without_tls`, `guard`; `access` may be the word of a verdict, and `trusted_proxies` is a text;
+    lists as in `mailsrv.testing.lists`, with the names of `names`;
     `limits` of `Limits`; both hold for all servers of the bed and may be given before the first `connect`.
     """
 
@@ -110,6 +134,7 @@ class Bed:
         self.clock = Clock()
         self.clock.advance(START)
         self.loop = Loop()
+        self.names = NameTable()
         self.store = MemoryStore(self.clock.seconds, [DomainFacts(DOMAIN)])
         self.limits = Limits(failed_login_delay=0)
         self.settings: dict[str, Any] = dict(settings)
@@ -135,17 +160,20 @@ class Bed:
                 monotonic=self.clock.seconds,
                 numbers=lambda: next(self._numbers),
                 tls_context=object,
+                proxies=[text for text in self.settings.get("trusted_proxies", "").split(",") if text],
             )
             server.equip(self._services(protocol))
             server.start()
         return self.servers[protocol]
 
-    def connect(self, protocol: str, tls: bool = False, window: int = 1 << 30) -> MemoryTransport:
+    def connect(
+        self, protocol: str, tls: bool = False, window: int = 1 << 30, host: str = "192.0.2.1"
+    ) -> MemoryTransport:
         """A connected client; the greeting is in its output."""
         transport = MemoryTransport(window)
-        made = self.server(protocol).accept(Peer("192.0.2.1", 40000), tls)
+        made = self.server(protocol).accept(Peer(host, 40000), tls)
         if made is not None:
-            transport.attach(made)  # type: ignore[arg-type]
+            transport.attach(made)
         else:
             transport.closed = True
         self.settle()
@@ -184,7 +212,7 @@ class Bed:
     def _services(self, protocol: str) -> Services:
         common: dict[str, Any] = {
             "name": f"{protocol}/default",
-            "protocol": protocol,
+            "protocol": "smtp" if protocol == "lmtp" else protocol,
             "hostname": "mx.example.org",
             "limits": self.limits,
             "store": self.store,
@@ -197,7 +225,7 @@ class Bed:
             "maildrops": self._maildrops,
             "login_domain": DOMAIN,
         }
-        settings, logins = self._split()
+        settings, logins = self._split(protocol)
         authenticators, authorizer = logins["authenticators"], logins["authorizer"]
         common["door"] = Door(
             server=common["name"], authenticators=authenticators, authorizer=authorizer,
@@ -207,23 +235,22 @@ class Bed:
             [*mechanisms().values(), Ntlm(v1=True)], authenticators, logins["authentication"],
             require_tls=settings.get("require_tls", False), plain=logins["login_without_tls"],
         )  # fmt: skip
-        if protocol != "smtp":
-            settings = {k: v for k, v in settings.items() if k not in ("anonymous", "policies")}
-            return Services(**{**common, **settings})
+        if protocol not in ("smtp", "lmtp"):
+            return Services(**{**common, **{key: value for key, value in settings.items() if key not in _SMTP_ONLY}})
         directory = self.store.directory
         return SmtpServices(
             **{
                 **common,
                 "router": LocalRouter(directory, lambda: DOMAIN),
                 "intake": Intake(self.store, IdMaker(self.clock.seconds, common["random"]), self.clock.seconds),
-                "policies": [lambda: RelayPolicy(directory, authorizer)],
+                "policies": [lambda: RelayPolicy(directory, authorizer, logins["relay_lists"])],
                 "default_domain": DOMAIN,
                 **settings,
             }
         )
 
-    def _split(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The settings that are attributes of Services, and those that say who can log in."""
+    def _split(self, protocol: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The settings that are attributes of Services, and those that say who can log in and relay."""
         logins: dict[str, Any] = {
             "login_without_tls": True,
             "authentication": frozenset({"anonymous", "basic", "ntlm", "sasl"}),
@@ -233,9 +260,13 @@ class Bed:
             "authorizer": None,
             "users": "*",
             "relay_users": "*",
+            "trusted_proxies": "",
         }
         settings = {key: value for key, value in self.settings.items() if key not in logins}
         logins.update((key, value) for key, value in self.settings.items() if key in logins)
+        logins["relay_lists"] = apply_lists(protocol, settings, self.names, self.clock)
+        if isinstance(settings.get("access"), str):
+            settings["access"] = Answers(settings["access"])
         if not isinstance(logins["authentication"], frozenset):
             logins["authentication"] = frozenset((logins["authentication"] or "").split(","))
         if logins["authenticators"] is None:

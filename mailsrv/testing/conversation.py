@@ -3,8 +3,10 @@
     # a comment
     @limits message_octets=100        limits of the bed, before @connect
     @settings require_tls=true        attributes of Services, before @connect
-    @connect smtp                     or: @connect imap tls as 2
+    @connect smtp                     or: @connect imap tls as 2 from 198.51.100.7
     @deliver me Subject: hi\\r\\n\\r\\nbody\\r\\n     a message into the INBOX of me@example.org
+    @name 198.51.100.7 a.example      the host of that address has this name; "fails": it cannot be looked up
+    @asked 2                          so many questions went to the name system since the last time
     @advance 60                       the clock moves by so many seconds
     S: 220 {any}                      the next line from the server
     C: EHLO client.example            a line to the server (CRLF is added)
@@ -26,6 +28,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import TryLater
 from .bed import Bed
 from .transport import MemoryTransport
 
@@ -94,8 +97,20 @@ class Conversation:
     def _do_connect(self, rest: str) -> None:
         words = rest.split()
         client = words[words.index("as") + 1] if "as" in words else ""
-        self._clients[client] = self.bed.connect(words[0], tls="tls" in words)
+        host = words[words.index("from") + 1] if "from" in words else "192.0.2.1"
+        self._clients[client] = self.bed.connect(words[0], tls="tls" in words, host=host)
         self._unread[client] = b""
+
+    def _do_name(self, rest: str) -> None:
+        address, name = rest.split()
+        self.bed.names.host(address, name)
+        if name == "fails":
+            self.bed.names.table = dict.fromkeys(self.bed.names.table, TryLater)
+
+    def _do_asked(self, rest: str) -> None:
+        asked = list(self.bed.names.asked)
+        self.bed.names.asked.clear()
+        assert len(asked) == int(rest), f"{self._at}\nasked were {asked}"
 
     def _do_deliver(self, rest: str) -> None:
         local, _, text = rest.partition(" ")
@@ -156,7 +171,7 @@ def _assignments(text: str) -> dict[str, object]:
         key, _, value = item.partition("=")
         if value in words:
             out[key] = words[value]
-        elif value[:1].isdigit() or value.startswith("-"):
+        elif re.fullmatch(r"-?\d+(\.\d+)?", value):
             out[key] = float(value) if "." in value else int(value)
         else:
             out[key] = value
