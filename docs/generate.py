@@ -19,8 +19,10 @@ from mailsrv.host.config.options import (
     AccessTable,
     CertificateTable,
     DomainTable,
+    FilterTable,
     ImapOptions,
     LimitsTable,
+    PolicyTable,
     Pop3Options,
     SiteTable,
     SmtpOptions,
@@ -66,6 +68,16 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
         "A list that servers name, as `access` (who may connect) or as `relay` (who may send to other domains without "
         "a login): \"Who may connect, who may relay\" in "
         "[operator.md](operator.md#who-may-connect-who-may-relay).",
+    ),
+    (
+        "[filter.NAME]", FilterTable, "",
+        "A sender filter that SMTP servers name as `sender_filter` (S-045): the sender of the envelope is looked up.  "
+        "Case is nothing to it, and the length of the list does not matter to its speed.",
+    ),
+    (
+        "[policy.NAME]", PolicyTable, "",
+        "A message policy that SMTP servers name in `policies`: these keys, and those of its part (\"Parts\" below).  "
+        "[policies.md](policies.md) tells how to write one.",
     ),
     (
         "[role.NAME]", RoleTable, "",

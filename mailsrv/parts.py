@@ -283,10 +283,13 @@ class Part:
         return read_table(self.options, table, place or Place())
 
     def build(self, options: Any, site: Any) -> Any:
-        """A provider of the contract.  Raises ConfigError, also when what was built does not provide it."""
+        """A provider of the contract, or what makes one for each connection (`for_connection`).
+
+        Raises ConfigError, also when what was built does not provide it."""
         provider = self.builder(options, site)
+        each = getattr(provider, "for_connection", None)
         try:
-            verifyObject(self.contract, provider)
+            verifyObject(self.contract, provider if each is None else each())
         except Invalid as error:
             raise ConfigError(f"{self.title} of {self.source} does not keep its contract: {error}") from error
         return provider

@@ -83,9 +83,6 @@ class Rates:
                 return f"{what}_per_{whose}"
         return ""
 
-    # For the part's contract: asked of the objects of connections alone.
-    on_sender = on_recipient = on_content = Policy.on_sender
-
 
 class RateLimit(Policy):
     """One connection's view."""

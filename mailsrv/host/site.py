@@ -30,15 +30,16 @@ from ..net.tls import Certificate
 from ..parts import find
 from ..serve.allowances import Allowances
 from ..serve.session import Services, SmtpServices
+from ..serve.smtp_policies import PolicyMaker
 from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
 from ..values import DomainFacts
 from .access import Access
 from .arrivals import Ceiling
-from .config.derive import domain_facts, limits_of, policies_of, site_limits
+from .config.derive import domain_facts, limits_of, policies_of, site_limits, submission_of
 from .config.edit import write_atomically
-from .config.options import ServerOptions, SiteOptions, SmtpOptions
+from .config.options import PolicyChoice, ServerOptions, SiteOptions, SmtpOptions
 from .control.wire import ControlFactory
 from .control.wire import listen as listen_control
 from .logins import Logins
@@ -255,6 +256,7 @@ class Site(MultiService):
                         *(partial(make, self) for make in self.given_policies),
                     ],
                     anonymous=self.logins.anonymous(server),
+                    submission=submission_of(server),
                     default_domain=server.default_domain or self.first_domain(),
                     reverse=self.access.check_of(server),
                 )
@@ -293,11 +295,12 @@ class Site(MultiService):
             "tls_available": server.certificate in self.options.certificates,
         }
 
-    def _policy(self, choice: Any) -> Callable[[], Any]:
+    def _policy(self, choice: PolicyChoice) -> PolicyMaker:
         """A maker of one policy's object per connection; the first is made now, to find mistakes at the start."""
-        part = find(IMessagePolicy, choice.use)
-        part.build(choice.options, self)
-        return lambda: part.build(choice.options, self)
+        part, options, common = find(IMessagePolicy, choice.use), choice.options, choice.common
+        built = part.build(options, self)
+        make = getattr(built, "for_connection", None) or partial(part.builder, options, self)
+        return PolicyMaker(make, choice.name, common.timeout or None, common.on_failure)
 
     def first_domain(self) -> str:
         """Completes names where nothing else is said."""

@@ -46,6 +46,10 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "role": ("submission", "", None),
     "default_domain": ("other.example.org", "", None),
     "policies": (["relay"], "", None),
+    "sender_filter": ("spam", "", None),
+    "sender_check": (True, "", None),
+    "hide_client": (True, "", None),
+    "received_user": (True, "", None),
     "max_connections": (7, "connections", 7),
     "max_connections_per_address": (3, "connections_per_address", 3),
     "idle_timeout": ("45m", "idle_timeout", 2700.0),
@@ -58,7 +62,7 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
 }
 #: A server whose defaults differ from all of the above.
 BASE = {
-    "smtp": "[tls.second]\n[access.office]\n[smtp.a]\n{}\n",
+    "smtp": "[tls.second]\n[access.office]\n[filter.spam]\n[smtp.a]\n{}\n",
     "imap": "[tls.second]\n[access.office]\n[imap.a]\n{}\n",
     "pop3": "[tls.second]\n[access.office]\n[pop3.a]\n{}\n",
 }
@@ -104,6 +108,11 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     ("[access.office]", "[access.office]\nmode='only'"),
     ("[access.office]", "[access.office]\nlist=['192.0.2.7']"),
     ("", "[policy.second]\nuse='relay'"),
+    *(("[policy.second]\nuse='relay'", f"[policy.second]\nuse='relay'\n{key}='{value}'")
+      for key, value in (("timeout", "5s"), ("on_failure", "open"))),
+    ("", "[filter.spam]"),
+    ("[filter.spam]", "[filter.spam]\nlist=['<>']"),
+    ("[filter.spam]", "[filter.spam]\naction='drop'"),
     *(
         ("[site]\ndomains=['b.org']", f"[site]\ndomains=['b.org']\n[domain.'b.org']\n{key}={value!r}")
         for key, value in (("subaddress", "-"), ("catch_all", "me@b.org"), ("netbios", "CORP"))

@@ -36,3 +36,10 @@ authorizer_accounts = Part(
     IAuthorizer, "accounts", "mailsrv.auth.authorizer:Options", "mailsrv.auth.authorizer:build"
 )
 policy_relay = Part(IMessagePolicy, "relay", "mailsrv.access.relay:Options", "mailsrv.access.relay:build")
+policy_senders = Part(IMessagePolicy, "senders", "mailsrv.access.senders:Options", "mailsrv.access.senders:build")
+policy_own_sender = Part(
+    IMessagePolicy, "own_sender", "mailsrv.access.own_sender:Options", "mailsrv.access.own_sender:build"
+)
+policy_helo = Part(IMessagePolicy, "helo", "mailsrv.access.helo:Options", "mailsrv.access.helo:build")
+policy_fcrdns = Part(IMessagePolicy, "fcrdns", "mailsrv.access.fcrdns:Options", "mailsrv.access.fcrdns:build")
+policy_rates = Part(IMessagePolicy, "rates", "mailsrv.access.rates:Options", "mailsrv.access.rates:build")

@@ -9,8 +9,9 @@ from attrs import evolve
 from ...auth.guard import GuardSettings
 from ...limits import Limits
 from ...serve.allowances import SiteLimits
+from ...transfer.submission import Submission
 from ...values import DomainFacts
-from .options import PartChoice, ServerOptions, SiteOptions, SmtpOptions
+from .options import PolicyChoice, ServerOptions, SiteOptions, SmtpOptions
 
 
 def limits_of(server: ServerOptions, site: SiteOptions) -> Limits:
@@ -36,13 +37,26 @@ def limits_of(server: ServerOptions, site: SiteOptions) -> Limits:
     return limits
 
 
-def policies_of(server: SmtpOptions, site: SiteOptions) -> tuple[PartChoice, ...]:
-    """The message policies of a server in order.  The relay rule comes first when the list does not place it:
-    leaving it out of a list must not make an open relay."""
+def policies_of(server: SmtpOptions, site: SiteOptions) -> tuple[PolicyChoice, ...]:
+    """The message policies of a server in order: its sender filter, its check of senders, and those it names.
+
+    The relay rule comes first of these when the list does not place it: leaving it out of a list must not make an
+    open relay."""
+    first = []
+    if server.sender_filter:
+        name = f"filter.{server.sender_filter}"
+        first.append(PolicyChoice(name, "senders", site.filters[server.sender_filter]))
+    if server.sender_check:
+        first.append(PolicyChoice("sender_check", "own_sender"))
     named = [site.policies[name] for name in server.policies]
-    if any(choice.use == "relay" for choice in named):
-        return tuple(named)
-    return (next(choice for choice in site.policies.values() if choice.use == "relay"), *named)
+    if not any(choice.use == "relay" for choice in named):
+        first.append(next(choice for choice in site.policies.values() if choice.use == "relay"))
+    return (*first, *named)
+
+
+def submission_of(server: SmtpOptions) -> Submission:
+    """What a server does to mail of those who logged in."""
+    return Submission(server.role == "submission", server.hide_client, server.received_user)
 
 
 def domain_facts(site: SiteOptions) -> tuple[DomainFacts, ...]:

@@ -17,7 +17,7 @@ import attrs
 from ...access.entries import Entry, parse_entry
 from ...errors import ConfigError
 from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore
-from ...parts import TEXTS, Place, did_you_mean, dotted, find, quoted, read_table
+from ...parts import TEXTS, Place, did_you_mean, dotted, fields_of, find, quoted, read_table
 from . import unbuilt
 from .lines import LineIndex
 from .options import (
@@ -25,8 +25,11 @@ from .options import (
     AccessTable,
     CertificateTable,
     DomainTable,
+    FilterTable,
     LimitsTable,
     PartChoice,
+    PolicyChoice,
+    PolicyTable,
     ServerOptions,
     SiteOptions,
     SiteTable,
@@ -36,7 +39,10 @@ from .review import review
 from .values import HOSTNAME, server_name
 
 #: The tables this version reads.
-TABLES = ("site", "store", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "policy", *SERVER_TABLES)
+TABLES = (
+    "site", "store", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "filter", "policy",
+    *SERVER_TABLES,
+)  # fmt: skip
 #: A file larger than this is no configuration.
 MAX_OCTETS = 4 * 2**20
 
@@ -109,6 +115,7 @@ class _Reader:
             roles={name: self._read(RoleTable, "role", name) for name in self._names("role")},
             certificates=self._certificates(),
             policies=self._policies(),
+            filters={name: self._read(FilterTable, "filter", name) for name in self._names("filter")},
             access={name: self._access(name) for name in self._names("access")},
             servers=self._servers(site),
             file=self._file,
@@ -222,20 +229,27 @@ class _Reader:
                 raise ConfigError(str(error), file=self._place.file, line=line, key=key) from None
         return attrs.evolve(table, entries=tuple(found))
 
-    def _policies(self) -> dict[str, PartChoice]:
+    def _policy(self, name: str, table: Table, place: Place) -> PolicyChoice:
+        """[policy.NAME]: a part, and the keys that all policies have."""
+        keys = fields_of(PolicyTable)
+        common = read_table(PolicyTable, {k: v for k, v in table.items() if k in keys}, place)
+        part = self._part(IMessagePolicy, name, {k: v for k, v in table.items() if k not in keys}, place)
+        return PolicyChoice(part.name, part.use, part.options, common)
+
+    def _policies(self) -> dict[str, PolicyChoice]:
         """[policy.NAME] and every part that a server names directly; "relay" is always there."""
         found = {
-            name: self._part(IMessagePolicy, name, self._table("policy", name), self._place.at("policy", name))
+            name: self._policy(name, self._table("policy", name), self._place.at("policy", name))
             for name in self._names("policy")
         }
         if all(choice.use != "relay" for choice in found.values()):
-            found["relay"] = self._part(IMessagePolicy, "relay", {}, self._place.at("policy", "relay"))
+            found["relay"] = self._policy("relay", {}, self._place.at("policy", "relay"))
         for server in self._names("smtp"):
             place = self._place.at("smtp", server)
             for name in self._table("smtp", server).get("policies", ()):
                 if isinstance(name, str) and name not in found:
                     try:
-                        found[name] = self._part(IMessagePolicy, name, {}, place)
+                        found[name] = self._policy(name, {}, place)
                     except ConfigError as error:
                         raise place.error(f"no table [policy.{name}], and {error.text}", "policies") from None
         return found

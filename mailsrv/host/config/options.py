@@ -13,6 +13,7 @@ from typing import Any
 from attrs import Factory, field, frozen
 
 from ...access.entries import Entry
+from ...access.senders import Options as FilterTable
 from ...errors import ConfigError
 from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, whole
 from .permissions import USERS, RoleTable
@@ -113,6 +114,24 @@ class PartChoice:
     options: Any = None
 
 
+@frozen
+class PolicyTable:
+    """Keys of every [policy.NAME], besides those of its part."""
+
+    timeout: float | str = option(or_empty(DURATION), "", "one answer; later, it has failed; default: its own, 30s")
+    on_failure: str = option(
+        or_empty(choice("tempfail", "open")), "",
+        "what a failure means: tempfail: mail comes later; open: as if it had accepted; default: what the policy says",
+    )
+
+
+@frozen
+class PolicyChoice(PartChoice):
+    """A [policy.NAME]; `common` are the keys that every such table has."""
+
+    common: PolicyTable = PolicyTable()
+
+
 @frozen(kw_only=True)
 class ServerOptions:
     """What every virtual server has; `id` is "smtp/default"."""
@@ -181,6 +200,13 @@ class SmtpOptions(ServerOptions):
     max_session_size: int | None = option(or_off(SIZE), None, "all messages of a connection (S-121)")
     max_recipients: int | None = option(or_off(whole(1, _MANY)), 1000, "recipients of a message (S-123)")
     max_hops: int = option(whole(10, 256), 30, "Received lines of a message; more is a loop (S-080)")
+    sender_filter: str = option(TEXT, "", "which [filter.NAME] says whose mail is not taken (S-045); default: none")
+    sender_check: bool = option(
+        FLAG, Factory(lambda self: self.role == "submission", True),
+        "who has logged in sends with own addresses alone (reverse path, From, Sender); roles may grant send.as",
+    )
+    hide_client: bool = option(FLAG, False, "Received does not tell address and name of clients that logged in")
+    received_user: bool = option(FLAG, False, "Received tells who logged in")
     policies: tuple[str, ...] = option(
         TEXTS, (), "message policies in order, each a [policy.NAME] or a part; the relay rule always holds"
     )
@@ -230,7 +256,8 @@ class SiteOptions:
     domains: Mapping[str, DomainTable] = Factory(dict)
     authenticators: tuple[PartChoice, ...] = ()
     certificates: Mapping[str, CertificateTable] = Factory(dict)
-    policies: Mapping[str, PartChoice] = Factory(dict)
+    policies: Mapping[str, PolicyChoice] = Factory(dict)
+    filters: Mapping[str, FilterTable] = Factory(dict)
     access: Mapping[str, AccessTable] = Factory(dict)
     roles: Mapping[str, RoleTable] = Factory(dict)
     servers: Mapping[str, ServerOptions] = Factory(dict)

@@ -46,7 +46,7 @@ _FOUR = {
 _ORDER = (
     "title", "role", "listen", "authentication", "login_without_tls", "ntlm_v1", "max_connections",
     "max_connections_per_address", "idle_timeout", "login_timeout", "failed_login_delay", "max_message_size",
-    "max_session_size", "max_recipients", "max_hops",
+    "max_session_size", "max_recipients", "max_hops", "sender_check",
 )
 _COMMON: Values = {
     "login_without_tls": False,
@@ -66,7 +66,7 @@ _SMTP: Values = {
     "max_recipients": 1000,
     "max_hops": 30,
 }
-_SUBMISSION: Values = {**_SMTP, "role": "submission", "authentication": ["basic", "sasl"]}
+_SUBMISSION: Values = {**_SMTP, "role": "submission", "authentication": ["basic", "sasl"], "sender_check": True}
 _IMAP: Values = {**_COMMON, "authentication": ["basic", "sasl"], "idle_timeout": "30m"}
 _POP3: Values = {**_IMAP, "idle_timeout": "10m"}
 _CHAPTER: Values = {"authentication": ["basic", "ntlm"], "idle_timeout": "30m"}
@@ -111,7 +111,8 @@ PROFILES: dict[str, Profile] = {
             "smtp/default": {
                 **_SMTP, **_TEST_SMTP, "authentication": ["anonymous", "basic", "ntlm", "sasl"],
             },
-            "smtp/submission": {**_SUBMISSION, **_TEST_SMTP},
+            # A bed's clients send as whom they like.
+            "smtp/submission": {**_SUBMISSION, **_TEST_SMTP, "sender_check": False},
             "imap/default": {**_IMAP, **_TEST},
             "pop3/default": {**_POP3, **_TEST},
         },

@@ -68,6 +68,10 @@ def _references(options: SiteOptions, server: ServerOptions, place: Place) -> No
         if name and name not in options.access:
             known = did_you_mean(name, options.access) or f"; known: {quoted(options.access) or 'none'}"
             raise place.error(f"there is no table [access.{name}]{known}", key)
+    name = getattr(server, "sender_filter", "")
+    if name and name not in options.filters:
+        known = did_you_mean(name, options.filters) or f"; known: {quoted(options.filters) or 'none'}"
+        raise place.error(f"there is no table [filter.{name}]{known}", "sender_filter")
     if not server.authentication:
         raise place.error("at least one method must be left, or nobody can use the server", "authentication")
     if isinstance(server, SmtpOptions) and server.role == "submission" and "anonymous" in server.authentication:

@@ -46,8 +46,11 @@ def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
         yield from _table(("tls", name), certificate)
     for name, access in options.access.items():
         yield from _table(("access", name), access)
-    for name, choice in options.policies.items():
-        yield from _part(("policy", name), choice, IMessagePolicy)
+    for name, table in options.filters.items():
+        yield from _table(("filter", name), table)
+    for name, policy in options.policies.items():
+        yield from _part(("policy", name), policy, IMessagePolicy)
+        yield from _table(("policy", name), policy.common)
     for server in options.servers.values():
         yield from _table(tuple(server.id.split("/", 1)), server)
 
