@@ -13,6 +13,8 @@ from twisted.logger import Logger
 from ..errors import AuthenticationFailed, ConfigError, Refused, TryLater
 from ..interfaces import IAccountAdmin
 from ..values import Address, Credentials, DomainFacts, Identity, StoredCredentials
+from .names import login_address
+from .patterns import fold
 
 log = Logger()
 
@@ -41,6 +43,10 @@ class Accounts:
             stored = await self._directory.credentials(str(address))
         if stored is None:
             log.warn("{login} is known but has no account here", login=str(address))
+        elif another(address, stored.login):
+            log.warn("{login} is known elsewhere, but here the account of {other} looks like it",
+                     login=str(address), other=stored.login)  # fmt: skip
+            raise AuthenticationFailed()
         if stored is None or not stored.enabled:
             raise AuthenticationFailed()
         return stored
@@ -84,6 +90,16 @@ class Accounts:
             # Somebody else has just made it: the directory lets one of two win.  If not, it is an alias.
             return await self._directory.credentials(str(address)) is not None
         return True
+
+
+def another(address: Address, login: str) -> bool:
+    """Whether an address leads to an account only because a directory compares names without case, by which signs are
+    alike that those who know the user tell apart: "ſam", who may have chosen that name, is not "sam"."""
+    owner = login_address(login)
+    if address.domain == owner.domain and fold(address.local) == fold(owner.local):
+        return address != owner
+    # By an alias.
+    return fold(address.local) != address.local
 
 
 def identity_of(stored: StoredCredentials, credentials: Credentials, scopes: frozenset[str] = frozenset()) -> Identity:

@@ -15,6 +15,7 @@ from zope.interface import implementer
 from ..errors import AuthenticationFailed
 from ..interfaces import IAuthenticator, IDirectory
 from ..values import AuthContext, Credentials, Identity, StoredCredentials
+from .accounts import another
 from .names import LOGIN_OCTETS, login_address
 
 #: Octets of a certificate that is read, and names taken out of one.
@@ -130,7 +131,7 @@ class CertificateAuthenticator:
         """What is kept for the name asked for, else for the first that has an account."""
         for login in [wanted] if wanted in logins else logins:
             stored: StoredCredentials | None = await self._directory.credentials(login)
-            if stored is not None:
+            if stored is not None and not another(login_address(login), stored.login):
                 return stored
         return None
 

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from mailsrv.auth import certificates
 from mailsrv.auth.accounts import Accounts
 from mailsrv.auth.anonymous import AnonymousAuthenticator
 from mailsrv.auth.attempt import Attempt, Door
 from mailsrv.auth.authorizer import AccountsAuthorizer, ServerRules
+from mailsrv.auth.certificates import CertificateAuthenticator
 from mailsrv.auth.directory import DirectoryAuthenticator
 from mailsrv.auth.guard import Guard, GuardSettings
 from mailsrv.auth.roles import Role
@@ -332,3 +334,37 @@ def test_what_makes_no_sense_in_a_database_is_no_refusal_of_mail(make: Any) -> N
 
     with pytest.raises(TryLater):
         room.loop.run(Accounts(room.directory, True).seen(Address("new", "example.org"), known))
+
+
+# ---------------------------------------------------------------- who is known elsewhere
+
+
+def test_who_looks_like_somebody_elsewhere_does_not_get_his_account(make: Any) -> None:
+    """A database may have both "sam" and "ſam", whoever chose that name; here they are one name (decisions 33)."""
+    room = make()
+    accounts, shown = Accounts(room.directory, True), Credentials("password", "", "secret")
+    for name in ("sam", "straße"):
+        room.loop.run(room.directory.add_account(Address(name, "example.org"), ""))
+    room.loop.run(room.directory.add_alias(Address("sales", "example.org"), [Address("sam", "example.org")]))
+    for name, owner in (("sam", "sam"), ("straße", "straße"), ("sales", "sam")):
+        found = room.loop.run(accounts.identity(Address(name, "example.org"), shown))
+        assert found.authcid == f"{owner}@example.org"
+    for name in ("ſam", "straſse", "ſales"):
+        with pytest.raises(AuthenticationFailed):
+            room.loop.run(accounts.identity(Address(name, "example.org"), shown))
+    assert room.loop.run(accounts.identity(Address("ﬁſh", "example.org"), shown)).authcid == "ﬁſh@example.org"
+    with pytest.raises(AuthenticationFailed):
+        room.loop.run(accounts.identity(Address("fish", "example.org"), shown))
+
+
+def test_a_certificate_for_a_name_that_looks_like_an_account_is_not_its(make: Any, monkeypatch: Any) -> None:
+    """RFC 8398: an authority may well certify a mailbox "ſam"."""
+    room = make()
+    room.loop.run(room.directory.add_account(Address("sam", "example.org"), ""))
+    context = AuthContext("imap", "imap/default", Peer("192.0.2.1"), login_domain="example.org")
+    part, shown = CertificateAuthenticator(room.directory), Credentials("certificate", "", certificate=b"DER")
+    monkeypatch.setattr(certificates, "names_of", lambda octets: ("Sam@example.org",))
+    assert room.loop.run(part.authenticate(shown, context)).authcid == "sam@example.org"
+    monkeypatch.setattr(certificates, "names_of", lambda octets: ("\u017fam@example.org",))
+    with pytest.raises(AuthenticationFailed):
+        room.loop.run(part.authenticate(shown, context))
