@@ -18,6 +18,7 @@ from . import smtp_replies as say
 from .smtp_base import SmtpBase
 from .smtp_login import authenticate
 from .smtp_message import MessageInput, deliver
+from .smtp_room import announced, check_sender, check_share
 from .smtp_rules import refuse_chunk, refuse_mail, refuse_rcpt
 from .smtp_verbs import PLAIN, extensions
 from .smtp_verdicts import REFUSES, Share, admit
@@ -80,6 +81,7 @@ class SmtpSession(SmtpBase):
             verified=self.verified,
         )
         try:
+            await check_sender(self, transaction, announced(transaction))
             verdict = await self.judge.sender(transaction)
         except MailError as error:
             verdict, refusal = ACCEPT, say.of_error(error)
@@ -125,7 +127,9 @@ class SmtpSession(SmtpBase):
             return None
         if verdict.action in REFUSES:
             return say.of_verdict(verdict)
-        self.shares.append(await admit(self.smtp.router, transaction, recipient, verdict))
+        share = await admit(self.smtp.router, transaction, recipient, verdict)
+        await check_share(self, share, announced(transaction))
+        self.shares.append(share)
         transaction.recipients.append(recipient)
         return None
 

@@ -23,6 +23,7 @@ class SmtpBase(Session):
 
     commands: Mapping[str, Any] = smtp_commands.SMTP
     word = "SMTP"
+    greeting = "ESMTP"
 
     def __init__(self, connection: Connection, services: SmtpServices, number: int) -> None:
         super().__init__(connection, services, number)
@@ -54,7 +55,7 @@ class SmtpBase(Session):
 
     def greet(self) -> None:
         """220 with the server's FQDN (S-086)."""
-        self.say(say.reply(220, "", f"{self.services.hostname} ESMTP mailsrv"))
+        self.say(say.reply(220, "", f"{self.services.hostname} {self.greeting} mailsrv"))
 
     def must_log_in(self) -> bool:
         """Only where mail is not taken without a login."""

@@ -14,9 +14,11 @@ from ..message.trace import count_received, header_end
 from ..transfer.loops import comes_back
 from ..values import ACCEPT, Verdict
 from ..wire import smtp_server as wire
+from ..wire.smtp_binary import BinaryReader
 from ..wire.smtp_data import ChunkReader, TextRules
 from . import smtp_replies as say
-from .smtp_rules import refuse_size
+from .smtp_room import check_whole
+from .smtp_rules import is_binary, refuse_size
 from .smtp_verdicts import Answers, make_mailboxes, moved_field, placed
 
 if TYPE_CHECKING:
@@ -98,11 +100,12 @@ class MessageInput:
             self._session.connection.close()
         return refuse_size(self._session, size)
 
-    def _start(self) -> ChunkReader:
+    def _start(self) -> ChunkReader | BinaryReader:
         if self._reader is None:
+            make = BinaryReader if is_binary(self._session.transaction) else ChunkReader
             normalise = self._session.smtp.bare_newlines == "normalise"
-            self._reader = ChunkReader(self._session.limits.text_line_octets, normalise)
-        reader: ChunkReader = self._reader
+            self._reader = make(self._session.limits.text_line_octets, normalise)
+        reader: ChunkReader | BinaryReader = self._reader
         return reader
 
     async def _read(self) -> None:
@@ -138,6 +141,9 @@ class MessageInput:
             session.services.count("messages refused")
             session.answer_message(refusal)
             return
+        if is_binary(session.transaction):
+            # From here on it is text, and nobody who sends it on has to convert it again (docs/decisions/0013).
+            session.transaction.parameters["BODY"] = "8BITMIME"
         content = self._spool.finish()
         try:
             await session.deliver(content, await self._refuse_head(content))
@@ -150,6 +156,8 @@ class MessageInput:
             return say.TOO_BIG
         if self._full is not None:
             return say.of_error(self._full)
+        if reader.malformed:
+            return say.BINARY_REFUSED
         if reader.nul:
             return say.NUL_REFUSED
         if reader.bare:
@@ -247,6 +255,7 @@ async def deliver(session: SmtpSession, content: IContent, refusal: bytes | None
         session.complain(refusal)
         return
     try:
+        await check_whole(session, content.size)
         answers = await judge_content(session, content)
         refused = answers.refusal()
         if refused is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..values import Transaction
 from ..wire import smtp_server as wire
 from ..wire.smtp_parameters import check_mail, check_rcpt
 from . import smtp_replies as say
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
 _PARAMETERS = {"unknown": say.BAD_PARAMETER, "value": say.BAD_VALUE}
 
 
+def is_binary(transaction: Transaction | None) -> bool:
+    """Whether the message is sent as BINARYMIME (RFC 3030 section 3)."""
+    return transaction is not None and transaction.parameters.get("BODY", "").upper() == "BINARYMIME"
+
+
 def refuse_mail(session: SmtpSession, event: wire.Mail) -> bytes | None:
     """Why this MAIL cannot be, or None."""
     if not session.helo:
-        return say.HELLO_FIRST
+        return say.HELLO_FIRST if session.word == "SMTP" else say.LHLO_FIRST
     if session.services.require_tls and not session.connection.secure:
         return say.TLS_FIRST
     if session.identity is None and not session.smtp.anonymous:
@@ -68,7 +74,7 @@ def refuse_data(session: SmtpSession) -> bytes | None:
         return say.MAIL_FIRST
     if session.message is not None:
         return say.CHUNKS_BEGUN
-    if session.transaction.parameters.get("BODY", "").upper() == "BINARYMIME":
+    if is_binary(session.transaction):
         return say.BINARY_NEEDS_BDAT
     return None if session.taken else say.NO_RECIPIENTS
 

@@ -28,6 +28,7 @@ def extensions(session: SmtpSession) -> list[str]:
         "8BITMIME",
         "ENHANCEDSTATUSCODES",
         "CHUNKING",
+        "BINARYMIME",
         "SMTPUTF8",
     ]
     if limits.recipients is not None:

@@ -17,17 +17,17 @@ class TextRules:
 
     `size` counts the octets given out, `bare` tells of a CR or LF alone (with `normalise` they become CRLF instead),
     `nul` of a NUL, `eight_bit` of octets above 127, `long_line` of a line longer than the limit (which counts its
-    CRLF).
+    CRLF), `malformed` of a structure that cannot be converted.
     """
 
-    __slots__ = ("_current", "_limit", "_normalise", "bare", "eight_bit", "long_line", "nul", "size")
+    __slots__ = ("_current", "_limit", "_normalise", "bare", "eight_bit", "long_line", "malformed", "nul", "size")
 
     def __init__(self, line_limit: int, normalise: bool = False) -> None:
         self._limit = line_limit
         self._normalise = normalise
         self._current = 0
         self.size = 0
-        self.bare = self.nul = self.eight_bit = self.long_line = False
+        self.bare = self.nul = self.eight_bit = self.long_line = self.malformed = False
 
     def check(self, piece: bytes) -> bytes:
         """Examine the next octets, of which no CR is the last unless it is alone; they are given as they are kept."""

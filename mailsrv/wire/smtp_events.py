@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from ..values import Address, Reply
+from .smtp_binary import BinaryReader
 from .smtp_data import BodyReader, ChunkReader
 
 
@@ -74,7 +75,7 @@ class Body:
 
     octets: bytes
     last: bool
-    reader: BodyReader | ChunkReader
+    reader: BodyReader | ChunkReader | BinaryReader
 
 
 @define

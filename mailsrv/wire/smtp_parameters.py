@@ -36,7 +36,7 @@ def is_size(text: str) -> bool:
 
 def is_body(text: str) -> bool:
     """How the message is encoded (RFC 6152, RFC 3030 section 3)."""
-    return text.upper() in ("7BIT", "8BITMIME")
+    return text.upper() in ("7BIT", "8BITMIME", "BINARYMIME")
 
 
 def is_auth(text: str) -> bool:

@@ -14,6 +14,7 @@ from ..limits import Limits
 from .buffer import Buffer, LineTooLong
 from .engine import NEED_DATA, PAUSED
 from .sasl import decode as read_base64
+from .smtp_binary import BinaryReader
 from .smtp_commands import SMTP, foreign, read_command
 from .smtp_data import BodyReader, ChunkReader
 from .smtp_events import Auth as Auth
@@ -45,7 +46,7 @@ class SmtpServerEngine:
         self._buffer = Buffer()
         self._body: BodyReader | None = None
         #: Who takes the chunk that is coming in, and how many octets of it are still to come.
-        self._chunk: ChunkReader | None = None
+        self._chunk: ChunkReader | BinaryReader | None = None
         self._left = 0
         self._spoken = False
         self._auth = self._paused = self._skipping = False
@@ -75,7 +76,7 @@ class SmtpServerEngine:
         """DATA was accepted: what follows is a message; `normalise`: a lone CR or LF in it becomes CRLF."""
         self._body = BodyReader(self._limits.text_line_octets, normalise)
 
-    def take_chunk(self, reader: ChunkReader) -> None:
+    def take_chunk(self, reader: ChunkReader | BinaryReader) -> None:
         """The BDAT given last was accepted: its octets become Body events, of which the last has `last`."""
         self._chunk = reader
 
@@ -135,7 +136,7 @@ class SmtpServerEngine:
         octets = read_base64(line)
         return AuthResponse(b"", valid=False) if octets is None else AuthResponse(octets)
 
-    def _next_piece(self, reader: ChunkReader) -> Any:
+    def _next_piece(self, reader: ChunkReader | BinaryReader) -> Any:
         octets = self._buffer.take_up_to(self._left)
         self._left -= len(octets)
         if self._left and not octets:
