@@ -115,6 +115,9 @@ class Attempt:
                 # There may have been a queue: who is banned meanwhile does not learn what came out.
                 self._admit()
         self._proven = "" if found.anonymous else fold(found.authcid)
+        if credentials.scheme == "token":
+            # Who a token is for, it says itself; a name beside it is a hint, and forgives nobody's guesses.
+            self.login = self._proven
         identity = await self._act_as(found) if found.authzid else found
         verdict = await self._door.authorizer.permits(identity, "server.use", self._door.server)
         if verdict.action == "tempfail":

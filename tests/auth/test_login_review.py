@@ -149,6 +149,24 @@ def test_an_anonymous_login_forgives_no_guesses(make: Any) -> None:
         room.guard.admit("192.0.2.1")
 
 
+def test_a_right_token_with_another_name_beside_it_forgives_no_guesses_at_that_name(make: Any) -> None:
+    """RFC 7628 section 3.1: the user is a hint; an authenticator that does not look at it is no way round the guard."""
+    room = make(per_account=None)
+
+    async def mine(credentials: Credentials, context: AuthContext) -> Identity:
+        return Identity(1, "anna@example.org")
+
+    for number in range(4):
+        room.guess("victim", str(number))
+    room.door.authenticators = [SimpleNamespace(schemes=frozenset({"token"}), authenticate=mine), room.part]
+    attempt = room.attempt()
+    assert room.loop.run(attempt.check(Credentials("token", "victim", token="anna's"))).account_id == 1
+    attempt.succeeded()
+    room.guess("victim", "4")
+    with pytest.raises(TryLater):
+        room.guard.admit("192.0.2.1")
+
+
 @pytest.mark.parametrize("trace", [b"guest@", b"@", b"DOMAIN\\", b"x" * 200])
 def test_any_token_is_a_trace_rfc4505_2(make: Any, trace: bytes) -> None:
     make().anonymous(trace)
