@@ -110,6 +110,7 @@ class Connection(Pump):
     def resumeProducing(self) -> None:
         """Twisted: there is room again."""
         self._blocked = False
+        self._unsent = 0
         self.active_at = self.host.monotonic()
         self._wake()
 

@@ -341,3 +341,68 @@ def test_little_output_is_not_sent_before_the_end_of_the_turn() -> None:
     session.handle = handle  # type: ignore[method-assign]
     transport.send(b"a\n")
     assert writes == [b"one;two;"]
+
+
+class Queue(MemoryTransport):
+    """A transport with a queue of its own, that closes when that is empty."""
+
+    queued = 0
+
+    @property
+    def unsent(self) -> int:
+        return self.queued
+
+    def loseConnection(self) -> None:
+        if not self.queued:
+            super().loseConnection()
+
+
+def queued() -> tuple[Queue, EchoSession, EchoHost]:
+    host = EchoHost()
+    transport = Queue()
+    connection = Connection(host, Peer("192.0.2.1"))
+    transport.attach(connection)
+    session = connection.session
+    assert isinstance(session, EchoSession)
+    return transport, session, host
+
+
+def test_s_061_the_last_octets_of_a_download_on_their_way_are_activity() -> None:
+    transport, session, host = queued()
+    transport.send(b"a\n")
+    for host.now, transport.queued in ((11, 900), (22, 600), (33, 1), (44, 0)):
+        session.connection.check(host.now)
+        assert not transport.closed
+    host.now = 55
+    session.connection.check(host.now)
+    assert transport.closed and not transport.aborted
+
+
+def test_s_061_octets_on_their_way_that_nobody_takes_are_none() -> None:
+    # What is said meanwhile (news of a mailbox) is ours, and no sign of life of the peer.
+    for second in (900, 1500):
+        transport, session, host = queued()
+        transport.send(b"a\n")
+        host.now, transport.queued = 11, 900
+        session.connection.check(host.now)
+        assert not transport.closed
+        host.now, transport.queued = 22, second
+        session.connection.check(host.now)
+        assert session.connection.closing
+
+
+def test_s_061_a_closed_connection_stays_while_its_peer_takes_the_rest() -> None:
+    transport, session, host = queued()
+    transport.queued = 900
+    transport.send(b"a\nquit\n")
+    assert session.connection.closing and not transport.closed
+    while transport.queued > 100:
+        host.now += 29
+        session.connection.check(host.now)
+        transport.queued -= 100
+        assert not transport.closed
+    host.now += 29
+    session.connection.check(host.now)
+    host.now += 31
+    session.connection.check(host.now)
+    assert transport.aborted
