@@ -124,7 +124,6 @@ version", so that nobody believes to have switched something on.
 VALUES_LATER = (
     ('domain."example.org".kind', '"shared"'),
     ('domain."example.org".kind', '"relay"'),
-    ("smtp.NAME.role", '"lmtp"'),
 )
 
 

@@ -228,7 +228,7 @@ class Site(MultiService):
         return VirtualServer(
             server.id,
             limits_of(server, self.options),
-            SESSIONS[server.protocol],
+            SESSIONS["lmtp" if getattr(server, "role", "") == "lmtp" else server.protocol],
             self.reactor,
             monotonic=self.monotonic,
             numbers=lambda: next(self._numbers),
@@ -259,6 +259,9 @@ class Site(MultiService):
                     submission=submission_of(server),
                     default_domain=server.default_domain or self.first_domain(),
                     reverse=self.access.check_of(server),
+                    vrfy=server.vrfy,
+                    expn=server.expn,
+                    bare_newlines=server.bare_newlines,
                 )
             else:
                 services = Services(**common)

@@ -103,7 +103,7 @@ MISTAKES = [
     ("[smtp.a]\npolicies = ['spam']", 2, "smtp.a.policies", "no table [policy.spam]"),
     ("[smtp.a]\ncertificate = 'defalt'", 2, "smtp.a.certificate", 'did you mean "default"?'),
     ("[smtp.a]\nstartup = 'auto'", 2, "smtp.a.startup", 'one of "automatic", "manual"'),
-    ("[smtp.a]\nrole = 'lmtp'", 2, "smtp.a.role", "not in this version"),
+    ("[smtp.a]\nrole = 'lmtp'\nlisten = ['*:25']", 3, "smtp.a.listen", "RFC 2033"),
     ("[smtp.a]\nauthentication = ['basic', 'kerberos']", 2, "smtp.a.authentication", "none of"),
     ("[imap.a]\nauthentication = ['anonymous']", 2, "imap.a.authentication", "none of"),
     ("[limits]\nnever_banned = ['10.0.0.1/8']", 2, "limits.never_banned", "host bits"),

@@ -59,6 +59,10 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "max_session_size": ("10240K", "session_octets", 10240 * 1024),
     "max_recipients": (64000, "recipients", 64000),
     "max_hops": (99, "hops", 99),
+    "message_timeout": ("off", "data_timeout", None),
+    "bare_newlines": ("normalise", "", None),
+    "vrfy": ("authenticated", "", None),
+    "expn": ("on", "", None),
 }
 #: A server whose defaults differ from all of the above.
 BASE = {
@@ -222,3 +226,13 @@ def test_the_tree_can_be_compared_and_is_frozen() -> None:
     assert loads("") == loads("# comment\n") and isinstance(loads(""), SiteOptions)
     with pytest.raises(AttributeError):
         loads("").limits.append_limit = 1  # type: ignore[misc]
+
+
+def test_an_lmtp_server_is_for_this_machine_and_asks_nobody_who_he_is() -> None:
+    server = loads("[smtp.a]\nrole = 'lmtp'").servers["smtp/a"]
+    assert [str(one) for one in server.listen] == ["127.0.0.1:24"]  # type: ignore[attr-defined]
+    assert server.authentication == {"anonymous"}  # type: ignore[attr-defined]
+    told = loads("[smtp.a]\nrole = 'lmtp'\nlisten = ['*:24', 'unix:run/lmtp']").warnings
+    assert any("*:24" in str(one) and "access list" in str(one) for one in told)
+    told = loads("[access.x]\nlist = ['192.0.2.1']\n[smtp.a]\nrole = 'lmtp'\nlisten = ['*:24']\naccess = 'x'").warnings
+    assert not any("*:24" in str(one) for one in told)

@@ -33,6 +33,7 @@ def limits_of(server: ServerOptions, site: SiteOptions) -> Limits:
             session_octets=server.max_session_size,
             recipients=server.max_recipients,
             hops=server.max_hops,
+            data_timeout=server.message_timeout,
         )
     return limits
 

@@ -169,22 +169,32 @@ _LOGIN = subset("basic", "ntlm", "sasl")
 _METHODS = "basic: user name and password; ntlm: integrated Windows authentication; sasl: all other mechanisms"
 
 
+_WHO = choice("off", "authenticated", "on")
+#: Defaults by role.  LMTP asks nobody who he is, so that only this machine is let in.
+_LISTEN = {"relay": ("*:25",), "submission": ("*:587", "*:465/tls"), "lmtp": ("127.0.0.1:24",)}
+_AUTHENTICATION = {
+    "relay": frozenset({"anonymous", "basic", "sasl"}),
+    "submission": frozenset({"basic", "sasl"}),
+    "lmtp": frozenset({"anonymous"}),
+}
+
+
 @frozen(kw_only=True)
 class SmtpOptions(ServerOptions):
     """[smtp.NAME]"""
 
     role: str = option(
-        later(choice("relay", "submission"), lmtp="local delivery"), "relay",
-        "relay: takes mail from everybody for the local domains; submission: login required",
+        choice("relay", "submission", "lmtp"), "relay",
+        "relay: takes mail from everybody for the local domains; submission: login required; lmtp: delivery by LMTP",
     )
     listen: tuple[Binding, ...] = option(
         BINDINGS,
-        Factory(lambda self: _bindings(*(("*:25",) if self.role == "relay" else ("*:587", "*:465/tls"))), True),
+        Factory(lambda self: _bindings(*_LISTEN[self.role]), True),
         'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); or unix:PATH',
     )
     authentication: frozenset[str] = option(
         subset("anonymous", "basic", "ntlm", "sasl"),
-        Factory(lambda self: frozenset({"basic", "sasl"} | ({"anonymous"} if self.role == "relay" else set())), True),
+        Factory(lambda self: _AUTHENTICATION[self.role], True),
         f"anonymous: mail without login; {_METHODS} (S-098)",
     )
     relay_users: tuple[str, ...] = option(USERS, ("*",), "who of them may send to other domains (S-137), as in `users`")
@@ -200,6 +210,14 @@ class SmtpOptions(ServerOptions):
     max_session_size: int | None = option(or_off(SIZE), None, "all messages of a connection (S-121)")
     max_recipients: int | None = option(or_off(whole(1, _MANY)), 1000, "recipients of a message (S-123)")
     max_hops: int = option(whole(10, 256), 30, "Received lines of a message; more is a loop (S-080)")
+    message_timeout: float | None = option(
+        or_off(DURATION), 600.0, "a message must be there within this, or come at 256 octets a second"
+    )
+    bare_newlines: str = option(
+        choice("refuse", "normalise"), "refuse", "a CR or LF alone in a message: refuse it, or make it CRLF"
+    )
+    vrfy: str = option(_WHO, "off", "whom VRFY tells whether an address exists: off, authenticated, on")
+    expn: str = option(_WHO, "off", "whom EXPN tells the members of a list")
     sender_filter: str = option(TEXT, "", "which [filter.NAME] says whose mail is not taken (S-045); default: none")
     sender_check: bool = option(
         FLAG, Factory(lambda self: self.role == "submission", True),

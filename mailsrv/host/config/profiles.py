@@ -14,7 +14,7 @@ from ...parts import fields_of
 from .options import SERVER_TABLES
 
 #: Last two digits of a listener's usual port -> what `--port-base N` adds to N.
-USUAL_PORTS = {25: 25, 587: 87, 465: 65, 143: 43, 993: 93, 110: 10, 995: 95}
+USUAL_PORTS = {25: 25, 24: 24, 587: 87, 465: 65, 143: 43, 993: 93, 110: 10, 995: 95}
 
 Values = Mapping[str, Any]
 

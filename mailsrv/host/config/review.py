@@ -72,6 +72,8 @@ def _references(options: SiteOptions, server: ServerOptions, place: Place) -> No
     if name and name not in options.filters:
         known = did_you_mean(name, options.filters) or f"; known: {quoted(options.filters) or 'none'}"
         raise place.error(f"there is no table [filter.{name}]{known}", "sender_filter")
+    if isinstance(server, SmtpOptions) and server.role == "lmtp" and any(b.port == 25 for b in server.listen):
+        raise place.error("LMTP must not be spoken at port 25 (RFC 2033 section 5)", "listen")
     if not server.authentication:
         raise place.error("at least one method must be left, or nobody can use the server", "authentication")
     if isinstance(server, SmtpOptions) and server.role == "submission" and "anonymous" in server.authentication:
@@ -134,6 +136,10 @@ def _smtp_warnings(options: SiteOptions, server: SmtpOptions, place: Place) -> I
     """What holds for SMTP servers."""
     if server.require_tls and server.role == "relay":
         yield place.error("other mail servers that cannot do TLS cannot deliver here", "require_tls")
+    outside = [str(binding) for binding in server.listen if not binding.loopback]
+    if server.role == "lmtp" and outside and not server.access:
+        text = f"who reaches {', '.join(outside)} delivers past all checks of the other servers; give it an access list"
+        yield place.error(text, "listen")
     if server.relay and options.access[server.relay].mode == "except":
         text = f"everybody whom [access.{server.relay}] does not name may send to all the world: an OPEN RELAY"
         yield place.error(text, "relay")

@@ -11,7 +11,7 @@ _SERVER = frozenset({"require_strong_tls"})
 KEYS: dict[str, frozenset[str]] = {
     "site": frozenset({"workers", "run_as"}),
     "limits": frozenset({"sessions_per_user"}),
-    "smtp": _SERVER | {"bare_newlines", "delivery"},
+    "smtp": _SERVER | {"delivery"},
     "imap": _SERVER | {"public_folders", "fast_retrieval", "format"},
     "pop3": _SERVER | {"format"},
 }
