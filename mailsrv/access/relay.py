@@ -49,7 +49,7 @@ class RelayList:
 class RelayPolicy:
     """Refuses recipients of other domains from whoever has no right to relay.  `lists` maps a server to its list."""
 
-    __slots__ = ("_asked", "_authorizer", "_directory", "_lists")
+    __slots__ = ("_about", "_asked", "_authorizer", "_directory", "_lists")
 
     def __init__(
         self, directory: IDirectory, authorizer: IAuthorizer, lists: Mapping[str, RelayList] | None = None
@@ -57,7 +57,9 @@ class RelayPolicy:
         self._directory = directory
         self._authorizer = authorizer
         self._lists = lists or {}
+        #: The look-up, and whose.
         self._asked: Once | None = None
+        self._about = ""
 
     async def on_sender(self, transaction: Transaction) -> Verdict:
         """Every sender may try.  Whoever is on the relay list sends mail of ours (decisions 32)."""
@@ -95,24 +97,32 @@ class RelayPolicy:
 
     def _mark(self, transaction: Transaction, relay: RelayList) -> None:
         """Set the origin if that can be said at once; else begin to ask, once for a connection (S-140)."""
-        decision = relay.by_address(transaction.peer.host)
+        host = transaction.peer.host
+        decision = relay.by_address(host)
         if decision is None:
-            if self._asked is None:
-                self._asked = relay.begin(transaction.peer.host)
-            decision = self._asked.value if self._asked.done else None
+            asked = self._ask(host, relay)
+            decision = asked.value if asked.done else None
         if decision is not None and decision.allowed:
             transaction.origin = "local"
 
     async def _decide(self, transaction: Transaction, relay: RelayList) -> Decision:
-        decision = relay.by_address(transaction.peer.host)
+        host = transaction.peer.host
+        decision = relay.by_address(host)
         if decision is None:
-            if self._asked is None or (self._asked.done and self._asked.value.failed):
-                self._asked = relay.begin(transaction.peer.host)
-            decision = await self._asked.result()
+            again = self._asked is not None and self._asked.done and self._asked.value.failed
+            decision = await self._ask(host, relay, again).result()
         assert decision is not None
         if decision.allowed:
             transaction.origin = "local"
         return decision
+
+    def _ask(self, host: str, relay: RelayList, again: bool = False) -> Once:
+        """The look-up of this client; behind a proxy that says so (XCLIENT) it may be another than before."""
+        if self._asked is None or again or self._about != host:
+            if self._asked is not None:
+                self._asked.cancel()
+            self._asked, self._about = relay.begin(host), host
+        return self._asked
 
 
 def build(options: Options, site: Any) -> RelayPolicy:

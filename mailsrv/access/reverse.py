@@ -13,10 +13,13 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.logger import Logger
 
 from ..errors import MailError, TryLater
 from ..interfaces import IResolver
 from .networks import number_of
+
+log = Logger()
 
 #: What HELO may say to be asked about.
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*")
@@ -90,7 +93,9 @@ class Once:
             self._work.cancel()
 
     def _failed(self, failure: Any) -> Any:
-        failure.trap(MailError, CancelledError, TimeoutError)
+        if not failure.check(MailError, CancelledError, TimeoutError):
+            # A bug; whoever waits must not wait for ever.
+            log.failure("a look-up failed", failure)
         return self._otherwise
 
     def _end(self, value: Any) -> None:

@@ -31,14 +31,15 @@ Key = tuple[bytes, str]
 class ResolverLimits:
     """Seconds and numbers.  `attempts` are the seconds each server is waited for, in the first round, the second ...;
     `deadline` ends a look-up, aliases and waiting for a turn included.  `parallel` look-ups are under way, `waiting`
-    more wait; what comes then fails.  `entries` are remembered, for at most `longest`, nothing for at most `negative`,
-    that no server answers for `failure` (RFC 2308 section 7)."""
+    more wait; what comes then fails.  `entries` of `octets` in all are remembered: records for at most `longest`, that
+    there are none for at most `negative`, that no server answers for `failure` (RFC 2308 section 7)."""
 
     attempts: tuple[float, ...] = (2.0, 4.0)
     deadline: float = 10.0
-    parallel: int = 200
+    parallel: int = 100
     waiting: int = 2000
     entries: int = 10_000
+    octets: int = 16 * 2**20
     longest: float = 3600.0
     shortest: float = 1.0
     negative: float = 300.0
@@ -72,8 +73,9 @@ class Resolver:
     ) -> None:
         self._exchange, self._servers, self._clock, self._monotonic = exchange, servers, clock, monotonic
         self._limits, self._random = limits, random
-        #: What is remembered until when, the oldest first.
+        #: What is remembered until when, the oldest first; and about how many octets that is.
         self._kept: dict[Key, tuple[float, tuple[Any, ...] | TryLater]] = {}
+        self._octets = 0
         self._asked: dict[Key, _Asked] = {}
         self._turns: deque[Deferred[None]] = deque()
         self._busy = 0
@@ -121,10 +123,16 @@ class Resolver:
                 waiting.callback(None)
 
     def _keep(self, key: Key, seconds: float, value: tuple[Any, ...] | TryLater) -> None:
-        self._kept.pop(key, None)
-        while len(self._kept) >= self._limits.entries:
-            del self._kept[next(iter(self._kept))]
+        if key in self._kept:
+            self._forget(key)
+        self._octets += _weight(key, value)
         self._kept[key] = (self._monotonic() + seconds, value)
+        # Whoever has a zone of its own can fill answers with anything.
+        while len(self._kept) > self._limits.entries or self._octets > self._limits.octets:
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, key: Key) -> None:
+        self._octets -= _weight(key, self._kept.pop(key)[1])
 
     # ------------------------------------------------------------ the work
 
@@ -198,6 +206,12 @@ class Resolver:
             if not answer.truncated:
                 return answer
         raise TryLater("The name system's answer is cut short", "4.4.3")
+
+
+def _weight(key: Key, value: tuple[Any, ...] | TryLater) -> int:
+    """About how many octets that takes."""
+    records = value if isinstance(value, tuple) else ()
+    return 300 + len(key[0]) + sum(80 + len(one if isinstance(one, str | bytes) else one[1]) for one in records)
 
 
 def _given(value: tuple[Any, ...] | TryLater) -> tuple[Any, ...]:

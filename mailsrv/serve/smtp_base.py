@@ -97,6 +97,7 @@ class SmtpBase(Session):
         if self.smtp.reverse is not None:
             if self.client is None:
                 self.client = self.smtp.reverse()
+            self.client_name, self.verified = "", None
             self.client.begin(self.connection.peer.host, self.helo)
 
     def recall(self) -> None:

@@ -188,3 +188,11 @@ def test_a_look_up_that_never_ends_is_waited_for_until_the_deadline() -> None:
     assert verdict == []
     bed.clock.advance(1)
     assert verdict[0].action == "tempfail" and not bed.clock.getDelayedCalls()
+
+
+def test_another_client_of_the_same_connection_is_asked_about_anew() -> None:
+    """A proxy tells of one client after the other (XCLIENT)."""
+    bed = Bed(["client.example"], table=named("mx.client.example"))
+    assert bed.asked_to_relay() == ("accept", "local")
+    assert bed.asked_to_relay("198.51.100.7") == ("reject", "outside")
+    assert bed.asked_to_relay() == ("accept", "local")

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from mailsrv.access.reverse import DEADLINE, Client, ClientCheck, ReverseNames, look_up
+from mailsrv.access.reverse import DEADLINE, Client, ClientCheck, Once, ReverseNames, look_up
 from mailsrv.errors import TryLater
 from mailsrv.testing.dns import NameTable
 
@@ -151,3 +151,13 @@ def test_a_unix_socket_and_who_never_said_helo_are_not_asked_about() -> None:
     assert result_of(one.check.result()) == [None]
     one.check.begin("", "client.example")
     assert result_of(one.check.result()) == [None] and one.check.known is None and not one.table.asked
+
+
+def test_a_bug_in_a_look_up_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Any] = []
+    monkeypatch.setattr("mailsrv.access.reverse.log.failure", lambda *given, **more: said.append(given))
+
+    async def broken() -> None:
+        raise ZeroDivisionError
+
+    assert result_of(Once(broken(), "otherwise", 1.0, Clock()).result()) == ["otherwise"] and len(said) == 1

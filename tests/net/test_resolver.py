@@ -286,6 +286,26 @@ def test_what_is_remembered_is_bounded_and_the_oldest_goes() -> None:
     assert len(bed.asked()) == 1
 
 
+def test_large_answers_push_out_others() -> None:
+    def script(message: Any, server: Any, tcp: bool) -> bytes:
+        return answer(message, *((message.queries[0].name.name.decode(), TXT(b"x" * 250), 60) for _ in range(40)))
+
+    bed = Bed(script, octets=50_000)
+    for name in "abcdefgh":
+        bed.now(f"{name}.example", "TXT")
+    assert 2 <= len(bed.resolver._kept) <= 4 and bed.resolver._octets <= 50_000
+    bed.asked()
+    bed.now("h.example", "TXT")
+    assert not bed.asked()
+    bed.clock.advance(60)
+    for _ in range(5):
+        bed.now("h.example", "TXT")
+        bed.clock.advance(60)
+    while bed.resolver._kept:
+        bed.resolver._forget(next(iter(bed.resolver._kept)))
+    assert bed.resolver._octets == 0
+
+
 def test_kinds_of_one_name_are_remembered_apart() -> None:
     bed = Bed(always(("x.example", A("192.0.2.1"), 60)))
     assert bed.now("x.example", "A") == ("192.0.2.1",) and bed.now("x.example", "AAAA") == ()
