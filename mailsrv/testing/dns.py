@@ -113,7 +113,8 @@ def answer(
 ) -> bytes:
     """The octets of an answer.  `records` are (name, Record of twisted.names, TTL); `soa` is (zone, negative TTL);
     `number` and `asked` replace id and name of the question: a forgery."""
-    made = dns.Message(id=question.id if number is None else number, answer=1, recAv=1, rCode=code, trunc=truncated, maxSize=0xFFFF)
+    made = dns.Message(question.id if number is None else number, 1, recAv=1, rCode=code, trunc=truncated)
+    made.maxSize = 0xFFFF
     query = question.queries[0]
     made.queries = [dns.Query(asked.encode(), query.type, query.cls)] if asked is not None else list(question.queries)
     made.answers = [dns.RRHeader(n.encode(), r.TYPE, dns.IN, ttl, payload=r) for n, r, ttl in records]
