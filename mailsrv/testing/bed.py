@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -49,6 +50,7 @@ from ..wire.sasl import mechanisms
 from .dns import NameTable
 from .lists import apply_lists
 from .loop import Loop
+from .policies import policy_makers
 from .transport import MemoryTransport
 
 #: The moment at which the clock of a bed stands: 2026-11-24 04:00:00 UTC.
@@ -126,7 +128,7 @@ class Bed:
     Accounts me@example.org and you@example.org, password "secret".  `settings` are attributes of `Services`
     and `authentication` (the methods), `authenticators` (or the `kinds` of secrets of the one there is),
     `authorizer`, `login_without_tls`, `guard`; `access` may be the word of a verdict, and `trusted_proxies` is a text;
-    lists as in `mailsrv.testing.lists`, with the names of `names`;
+    lists as in `mailsrv.testing.lists`, with the names of `names`; `parts`, `submission`: `mailsrv.testing.policies`;
     `limits` of `Limits`; both hold for all servers of the bed and may be given before the first `connect`.
     """
 
@@ -235,15 +237,17 @@ class Bed:
             [*mechanisms().values(), Ntlm(v1=True)], authenticators, logins["authentication"],
             require_tls=settings.get("require_tls", False), plain=logins["login_without_tls"],
         )  # fmt: skip
+        policies = policy_makers(settings, self, authorizer)
         if protocol not in ("smtp", "lmtp"):
             return Services(**{**common, **{key: value for key, value in settings.items() if key not in _SMTP_ONLY}})
         directory = self.store.directory
+        relay = partial(RelayPolicy, directory, authorizer, logins["relay_lists"])
         return SmtpServices(
             **{
                 **common,
                 "router": LocalRouter(directory, lambda: DOMAIN),
                 "intake": Intake(self.store, IdMaker(self.clock.seconds, common["random"]), self.clock.seconds),
-                "policies": [lambda: RelayPolicy(directory, authorizer, logins["relay_lists"])],
+                "policies": [relay, *policies],
                 "default_domain": DOMAIN,
                 **settings,
             }

@@ -7,6 +7,7 @@
     @deliver me Subject: hi\\r\\n\\r\\nbody\\r\\n     a message into the INBOX of me@example.org
     @name 198.51.100.7 a.example      the host of that address has this name; "fails": it cannot be looked up
     @asked 2                          so many questions went to the name system since the last time
+    @settings parts=rates:interval=1m;messages_per_user=2   policies and submission: see testing/policies.py
     @advance 60                       the clock moves by so many seconds
     S: 220 {any}                      the next line from the server
     C: EHLO client.example            a line to the server (CRLF is added)
