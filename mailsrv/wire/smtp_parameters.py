@@ -16,8 +16,8 @@ MAX_ENVID, MAX_ORCPT = 100, 500
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 #: RFC 6533 section 3: an address of UTF-8 written in ASCII, or (with SMTPUTF8) as it is.
-_UTF8_XTEXT = re.compile(r"(?:[!-*,-<>-\[\]-~]|\\x\{(?:[1-9A-F][0-9A-F]{1,5}|10[0-9A-F]{4})\})+")
-_UTF8_UNITEXT = re.compile(r"(?:[!-*,-<>-\[\]-~\xa0-\U0010ffff]|\\x\{(?:[1-9A-F][0-9A-F]{1,5}|10[0-9A-F]{4})\})+")
+_UTF8_XTEXT = re.compile(r"(?:[!-*,-<>-\[\]-~]|\\x\{(?:[1-9A-F][0-9A-F]{1,4}|10[0-9A-F]{4})\})+")
+_UTF8_UNITEXT = re.compile(r"(?:[!-*,-<>-\[\]-~\xa0-\U0010ffff]|\\x\{(?:[1-9A-F][0-9A-F]{1,4}|10[0-9A-F]{4})\})+")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,30})")
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 
