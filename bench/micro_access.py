@@ -50,7 +50,7 @@ def main() -> None:
         began = perf_counter()
         listed = AccessList("bench", "except", entries)
         built = perf_counter() - began
-        one = AccessFilter("smtp/default", listed, ReverseNames(None), print)  # type: ignore[arg-type]
+        one = AccessFilter(listed, ReverseNames(None), print)  # type: ignore[arg-type]
         decided = min(_decide(listed, peers) for _ in range(ROUNDS))
         admitted = min(_admit(one, peers) for _ in range(ROUNDS))
         hits = sum(not listed.by_address(peer.host).allowed for peer in peers)  # type: ignore[union-attr]

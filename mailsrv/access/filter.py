@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..interfaces import IAccessFilter
 from ..values import ACCEPT, Peer, Verdict
 from .lists import AccessList
 from .reverse import ReverseNames
-
-log = Logger()
 
 
 @implementer(IAccessFilter)
@@ -22,10 +19,8 @@ class AccessFilter:
     A client at a UNIX socket is let in: who may open the socket is said by its mode.
     """
 
-    def __init__(
-        self, server: str, access: AccessList, names: ReverseNames, count: Callable[[str], None]
-    ) -> None:
-        self._server, self._list, self._names, self._count = server, access, names, count
+    def __init__(self, access: AccessList, names: ReverseNames, count: Callable[[str], None]) -> None:
+        self._list, self._names, self._count = access, names, count
 
     async def admit(self, peer: Peer) -> Verdict:
         """See IAccessFilter."""
@@ -38,8 +33,6 @@ class AccessFilter:
             return ACCEPT
         if decision.failed:
             self._count("access not decided")
-            log.warn("access of {peer} to {server} cannot be decided: {rule}", peer=peer.host, server=self._server,
-                     rule=decision.rule)  # fmt: skip
             return Verdict(
                 "tempfail", "Your host name cannot be looked up, try again later", "4.4.3", "access", decision.rule
             )

@@ -67,7 +67,7 @@ class Access:
 
     def filter_of(self, server: ServerOptions, count: Callable[[str], None]) -> AccessFilter | None:
         """Who may connect to that server; None: everybody (S-034)."""
-        return AccessFilter(server.id, self.list_of(server.access), self.names, count) if server.access else None
+        return AccessFilter(self.list_of(server.access), self.names, count) if server.access else None
 
     def check_of(self, server: SmtpOptions) -> Callable[[], ClientCheck] | None:
         """What looks up the client of a connection to that server; None: nobody does (S-090)."""

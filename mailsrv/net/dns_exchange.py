@@ -7,15 +7,18 @@ server's address alone (RFC 5452).
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.protocol import ClientFactory, DatagramProtocol
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.protocol import ClientFactory
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ..errors import TryLater
 
@@ -24,6 +27,8 @@ Server = tuple[str, int]
 #: What an answer is taken from: gives something for octets that are an answer, None for others.
 Accept = Callable[[bytes], Any]
 
+#: Octets of one datagram, and datagrams that are looked at in one turn.
+MAX_DATAGRAM, MAX_READS = 4096, 16
 #: resolv.conf(5) reads so many.
 MAX_SERVERS = 3
 #: Seconds between two looks at whether the file of servers has changed.
@@ -56,12 +61,16 @@ class NetworkExchange:
             stop()
 
     def _udp(self, server: Server, octets: bytes, accept: Accept, answered: Deferred[Any]) -> Callable[[], Any]:
-        asking = _Datagram(server, octets, accept, answered)
         try:
-            port = self._reactor.listenUDP(0, asking, interface="::" if ":" in server[0] else "", maxPacketSize=4096)
-        except (CannotListenError, OSError) as error:
+            asking = _Datagram(server, octets, accept, answered)
+        except OSError as error:
             raise TryLater("No socket for a question to the name system", "4.4.3") from error
-        stop: Callable[[], Any] = port.stopListening
+        self._reactor.addReader(asking)
+
+        def stop() -> None:
+            self._reactor.removeReader(asking)
+            asking.close()
+
         return stop
 
     def _tcp(self, server: Server, octets: bytes, accept: Accept, answered: Deferred[Any]) -> Callable[[], Any]:
@@ -79,36 +88,55 @@ def _fail(answered: Deferred[Any], why: str) -> None:
         answered.errback(TryLater(f"The name system does not answer: {why}", "4.4.3"))
 
 
-class _Datagram(DatagramProtocol):
-    """Sends the question, takes the first thing that is an answer."""
+@implementer(IReadDescriptor)
+class _Datagram:
+    """Sends the question, takes the first thing that is an answer.
 
-    noisy = False
+    A plain socket: Twisted's UDP ports write two lines to the log for each.  Raises OSError.
+    """
 
     def __init__(self, server: Server, octets: bytes, accept: Accept, answered: Deferred[Any]) -> None:
-        self._server, self._octets, self._accept, self._answered = server, octets, accept, answered
-
-    def startProtocol(self) -> None:
-        """Twisted: the socket is there."""
+        self._accept, self._answered = accept, answered
+        self._socket = socket.socket(socket.AF_INET6 if ":" in server[0] else socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            self.transport.connect(*self._server)
-            self.transport.write(self._octets)
-        except OSError as error:
-            _fail(self._answered, error.strerror or "unreachable")
+            self._socket.setblocking(False)
+            self._socket.connect(server)
+            self._socket.send(octets)
+        except OSError:
+            self._socket.close()
+            raise
 
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+    def fileno(self) -> int:
+        """Twisted: what to look at."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Twisted: how lines of the log begin."""
+        return "DNS"
+
+    def doRead(self) -> None:
         """Twisted: octets of the server's address; what is no answer may be somebody's try at one."""
-        if not self._answered.called:
+        for _ in range(MAX_READS):
+            try:
+                datagram = self._socket.recv(MAX_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                _fail(self._answered, error.strerror or "unreachable")
+                return
             answer = self._accept(datagram)
             if answer is not None:
-                self._answered.callback(answer)
+                if not self._answered.called:
+                    self._answered.callback(answer)
+                return
 
-    def connectionRefused(self) -> None:
-        """Twisted: nobody listens there (reactors on select and poll)."""
+    def connectionLost(self, reason: Failure) -> None:
+        """Twisted: nobody listens there (how a reactor on epoll tells it)."""
         _fail(self._answered, "connection refused")
 
-    def stopProtocol(self) -> None:
-        """Twisted: the socket is closed; by the reactor on epoll, when nobody listens there."""
-        _fail(self._answered, "connection refused")
+    def close(self) -> None:
+        """No more."""
+        self._socket.close()
 
 
 class _Stream(Int16StringReceiver):

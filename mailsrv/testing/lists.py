@@ -30,7 +30,7 @@ def apply_lists(protocol: str, settings: dict[str, Any], table: NameTable, clock
     names = ReverseNames(table)
     access = {one: settings.pop(f"{one}_access", "") for one in ("smtp", "imap", "pop3")}.get(protocol)
     if access:
-        settings["access"] = AccessFilter(f"{protocol}/default", list_of(access), names, lambda what: None)
+        settings["access"] = AccessFilter(list_of(access), names, lambda what: None)
     if settings.pop("reverse_lookup", False):
         settings["reverse"] = partial(ClientCheck, names, clock)
     relay = settings.pop("relay_list", "")

@@ -154,7 +154,7 @@ class Filtered:
     def __init__(self, mode: str = "only", table: NameTable | None = None) -> None:
         self.counted: list[str] = []
         self.table = table or names()
-        self.filter = AccessFilter("imap/default", made(mode), ReverseNames(self.table), self.counted.append)
+        self.filter = AccessFilter(made(mode), ReverseNames(self.table), self.counted.append)
 
 
 def test_the_filter_keeps_its_contract() -> None:
