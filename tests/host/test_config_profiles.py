@@ -78,6 +78,9 @@ def test_test_is_for_the_loopback_alone() -> None:
     smtp = limits_of(options.servers["smtp/default"], options)
     assert (smtp.message_octets, smtp.session_octets) == (2 * 2**20, None)
     assert [choice.use for choice in options.authenticators] == ["any"]
+    # Who is at this machine relays without a login.
+    for name in ("smtp/default", "smtp/submission"):
+        assert options.access[options.servers[name].relay].list == ("127.0.0.0/8", "::1")
 
 
 def test_port_base_is_n_plus_the_last_two_digits() -> None:

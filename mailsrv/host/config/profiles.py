@@ -44,7 +44,7 @@ _FOUR = {
 
 #: The order of keys in a table.
 _ORDER = (
-    "title", "role", "listen", "authentication", "login_without_tls", "ntlm_v1", "max_connections",
+    "title", "role", "listen", "authentication", "relay", "login_without_tls", "ntlm_v1", "max_connections",
     "max_connections_per_address", "idle_timeout", "login_timeout", "failed_login_delay", "max_message_size",
     "max_session_size", "max_recipients", "max_hops", "sender_check",
 )
@@ -74,7 +74,7 @@ _TEST: Values = {
     "authentication": ["basic", "ntlm", "sasl"], "login_without_tls": True, "ntlm_v1": True, "idle_timeout": "30m",
     "failed_login_delay": "off",
 }
-_TEST_SMTP: Values = {**_TEST, "max_message_size": "2M"}
+_TEST_SMTP: Values = {**_TEST, "relay": "loopback", "max_message_size": "2M"}
 _GUARD: Values = {
     "failed_logins_per_address": 30, "failed_logins_per_account": 50, "failed_login_window": "10m", "ban_time": "15m",
 }
@@ -117,7 +117,11 @@ PROFILES: dict[str, Profile] = {
             "pop3/default": {**_POP3, **_TEST},
         },
         _FOUR,
-        {"limits": {"append_limit": "2M", **_NO_GUARD}, "auth": {"use": ["any"]}},
+        {
+            "limits": {"append_limit": "2M", **_NO_GUARD},
+            "auth": {"use": ["any"]},
+            "access.loopback": {"mode": "only", "list": ["127.0.0.0/8", "::1"]},
+        },
         loopback=True,
     ),
 }
