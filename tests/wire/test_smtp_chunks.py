@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsrv.limits import Limits
+from mailsrv.testing.smuggling import EVIL, FALSE_ENDS
 from mailsrv.wire import smtp_server as wire
 from mailsrv.wire.engine import NEED_DATA, PAUSED
 from mailsrv.wire.smtp_commands import LMTP, SMTP, read_command
@@ -138,16 +139,6 @@ def test_a_normalised_body_has_crlf_alone_and_ends_where_it_would_have(words: li
     kept = b"".join(plain.take(piece) for piece in pieces if not plain.ended)
     assert normal.ended and plain.ended and normal.rest == plain.rest
     assert out == _BARE.sub(b"\r\n", kept) and not _BARE.search(out) and not normal.bare
-
-
-#: Ends of a message that other servers knew or know (CVE-2023-51764 to 51766, CVE-2024-27305).
-FALSE_ENDS = [
-    b"\n.\n", b"\r.\r", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\n.\r", b"\r.\n", b"\n\n.\n\n", b"\r\r.\r\r",
-    b"\r\n.\r\r\n", b"\r\n\n.\r\n", b"\n\r.\r\n", b"\r\n\r.\r\n", b"\r\n.\n\r\n", b"\r\n\0.\r\n", b"\r\n.\0\r\n",
-    b"\r\n.\x0b\r\n", b"\r\n \r.\r\n", b"\xe2\x80\xa8.\xe2\x80\xa8", b"\xc2\x85.\xc2\x85", b"\r\n. \r\n",
-    b"\r\n.\t\r\n",
-]  # fmt: skip
-EVIL = b"MAIL FROM:<evil@x.example>\r\nRCPT TO:<me@example.org>\r\nDATA\r\nevil\r\n"
 
 
 @pytest.mark.parametrize("normalise", [False, True], ids=["refuse", "normalise"])
