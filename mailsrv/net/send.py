@@ -13,13 +13,16 @@ from termios import TIOCOUTQ
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.tcp import Server
+from twisted.internet.tcp import Client, Server
+
+#: Plain TCP, accepted and made by ourselves.
+_PLAIN = (Server, Client)
 
 
 def send(transport: Any, octets: bytes) -> None:
     """As `transport.write(octets)`, sooner where that is possible."""
     if (
-        type(transport) is Server
+        type(transport) in _PLAIN
         and not transport.TLS
         and not transport.dataBuffer
         and not transport._tempDataBuffer
@@ -41,7 +44,7 @@ def without_delay(transport: Any) -> None:
     We join what belongs together ourselves; Nagle's algorithm would hold back a second piece until the peer's delayed
     acknowledgement of the first, 40 ms later.
     """
-    if type(transport) is Server:
+    if type(transport) in _PLAIN:
         transport.setTcpNoDelay(True)
 
 
@@ -50,6 +53,8 @@ def unsent(transport: Any) -> int:
     peer has not acknowledged)."""
     if not isinstance(transport, tcp.Connection):
         return getattr(transport, "unsent", 0)
+    if not transport.connected:
+        return 0
     held = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
     try:
         queued = ioctl(transport.fileno(), TIOCOUTQ, bytes(4))

@@ -1,0 +1,221 @@
+"""One message over one connection (floor 2): MAIL, RCPT, DATA or BDAT, and what became of each recipient.
+
+RFC 5321 sections 3.3 and 4.5.3, RFC 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8), 3461 (DSN), 3030
+(BINARYMIME), 2033 (LMTP).  No recipient is delivered without a positive answer to the whole message, and none has
+failed because the connection did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from ..errors import MailError, Refused
+from ..values import Address, Outcome, Recipient, Reply
+from .smtp_client import COMMAND, DATA, DOT, Body, Sending, SmtpClient, Talk, Wish
+from .smtp_features import needs_utf8, parameters, print_mail, print_path, print_rcpt
+from .smtp_replies_reader import status_of, words
+
+
+@frozen
+class Mail:
+    """A message to be sent.  `parameters` are MAIL's as they were given to us (RET, ENVID); `size` octets; `body` 7BIT,
+    8BITMIME or BINARYMIME, what the content is; `utf8`: its header has characters beyond ASCII that it means to have.
+    """
+
+    reverse_path: Address | None
+    recipients: tuple[Recipient, ...]
+    size: int = 0
+    body: str = "7BIT"
+    utf8: bool = False
+    parameters: Mapping[str, str] = field(factory=dict)
+
+
+def send(client: SmtpClient, mail: Mail, host: str = "") -> Sending:
+    """The dialogue: ends with an outcome for each recipient, in order; never raises.
+
+    The server must offer what `mail.body` needs.  `client.over` and `client.doubt` tell of the connection.
+    """
+    return _Transaction(client, mail, host).run()
+
+
+class _Transaction:
+    """The state of one."""
+
+    def __init__(self, client: SmtpClient, mail: Mail, host: str) -> None:
+        self._client, self._mail, self._host = client, mail, host
+        self._outcomes: list[Outcome | None] = [None] * len(mail.recipients)
+        #: Indices of recipients that were written, and of those that the server accepted.
+        self._written: list[int] = []
+        self._accepted: list[int] = []
+        self._utf8 = False
+        self._group = b""
+        self._pipelined = False
+
+    def run(self) -> Generator[Wish, Any, list[Outcome]]:
+        """See `send`."""
+        client = self._client
+        client.doubt = False
+        try:
+            lines = self._lines()
+        except Refused as error:
+            self._settle_rest("failed", error.status, error.text)
+        try:
+            if self._written:
+                yield from self._envelope(lines)
+        except MailError as error:
+            # The connection is in the middle of something, whatever it was that went wrong.
+            client.over = True
+            self._settle_rest("delayed", "4" + error.status[1:], error.text)
+        return [outcome for outcome in self._outcomes if outcome is not None]
+
+    # ------------------------------------------------------------ what is said
+
+    def _lines(self) -> list[bytes]:
+        """The commands.  Raises Refused for a message that this server cannot have."""
+        mail, features = self._mail, self._client.features
+        if 0 < features.size < mail.size:
+            raise Refused(f"The message has {mail.size} octets, and the server takes {features.size}", "5.3.4")
+        self._utf8 = "SMTPUTF8" in features and (
+            mail.utf8 or needs_utf8(mail.reverse_path) or any(needs_utf8(one.address) for one in mail.recipients)
+        )
+        if not self._utf8 and (mail.utf8 or needs_utf8(mail.reverse_path)):
+            raise Refused("The server does not take internationalised mail (SMTPUTF8)", "5.6.7")
+        rcpts = self._rcpts()
+        return [print_mail(self._reverse_path(), self._words()), *rcpts]
+
+    def _reverse_path(self) -> str:
+        try:
+            return print_path(self._mail.reverse_path, self._utf8)
+        except Refused as error:
+            raise Refused(error.text, "5.1.7") from None
+
+    def _words(self) -> list[str]:
+        """MAIL's parameters."""
+        mail, features = self._mail, self._client.features
+        out = [f"SIZE={mail.size}"] if "SIZE" in features else []
+        if (mail.body == "8BITMIME" and "8BITMIME" in features) or mail.body == "BINARYMIME":
+            out.append("BODY=" + mail.body)
+        if self._utf8:
+            out.append("SMTPUTF8")
+        if "DSN" in features:
+            out += parameters(mail.parameters, ("RET", "ENVID"))
+        return out
+
+    def _rcpts(self) -> list[bytes]:
+        lines = []
+        for index, recipient in enumerate(self._mail.recipients):
+            try:
+                if not self._utf8 and needs_utf8(recipient.address):
+                    raise Refused("The server does not take internationalised addresses (SMTPUTF8)", "5.6.7")
+                lines.append(print_rcpt(recipient, self._client.features, self._utf8))
+            except Refused as error:
+                self._settle(index, "failed", error.status, error.text)
+            else:
+                self._written.append(index)
+        return lines
+
+    def _hear(self, line: bytes, seconds: float = COMMAND) -> Generator[Wish, Any, Reply]:
+        """The reply to a command: of a group it is on its way already (RFC 2920 section 3.1)."""
+        if self._pipelined:
+            line, self._group = self._group, b""
+        return self._client.hear(line, seconds)
+
+    # ------------------------------------------------------------ the dialogue
+
+    def _envelope(self, lines: list[bytes]) -> Talk:
+        client, binary = self._client, self._mail.body == "BINARYMIME"
+        self._pipelined = "PIPELINING" in client.features
+        if self._pipelined:
+            # BDAT would bring the message along, wanted or not, so it is no part of the group.
+            self._group = (b"RSET\r\n" if client.dirty else b"") + b"".join(lines) + (b"" if binary else b"DATA\r\n")
+        if client.dirty:
+            reply = yield from self._hear(b"RSET\r\n")
+            if reply.code // 100 != 2:
+                raise client.wrong(reply)
+        client.dirty = True
+        reply = yield from self._hear(lines[0])
+        welcome = reply.code // 100 == 2
+        if not welcome:
+            self._refuse(reply, self._written)
+        if welcome or self._pipelined:
+            yield from self._recipients(lines[1:], welcome)
+        if binary:
+            self._pipelined = False
+            if self._accepted:
+                yield from self._binary()
+        elif self._accepted or self._pipelined:
+            yield from self._data()
+
+    def _recipients(self, lines: list[bytes], welcome: bool) -> Talk:
+        for index, line in zip(self._written, lines):
+            reply = yield from self._hear(line)
+            if not welcome:
+                continue
+            if reply.code // 100 == 2:
+                self._accepted.append(index)
+            elif reply.code == 552 and self._accepted and reply.status in ("", "5.5.3"):
+                # RFC 5321 section 4.5.3.1.10: too many recipients at once, from servers of the time of RFC 821.
+                self._settle(index, "delayed", "4.5.3", words(reply))
+            else:
+                self._refuse(reply, [index])
+
+    def _data(self) -> Talk:
+        reply = yield from self._hear(b"DATA\r\n", DATA)
+        self._pipelined = False
+        if reply.code == 354:
+            self._client.quiet()
+            if self._accepted:
+                yield Body()
+                yield from self._verdict()
+            else:
+                # Refused one and all, and yet it waits for a message (RFC 2920 section 3.1): an empty one.
+                yield from self._client.hear(b".\r\n", DOT)
+        elif reply.code // 100 in (4, 5):
+            self._refuse(reply, self._accepted)
+        else:
+            raise self._client.wrong(reply)
+
+    def _binary(self) -> Talk:
+        # BDAT has no reply of its own before its octets: the line goes with them (RFC 3030 section 2).
+        self._client.quiet()
+        yield Body(raw=True)
+        yield from self._verdict()
+
+    def _verdict(self) -> Talk:
+        """The answer to the message: one, in LMTP one for each recipient that was accepted (RFC 2033 section 4.2)."""
+        client = self._client
+        client.doubt = True
+        groups = [[index] for index in self._accepted] if client.lmtp else [self._accepted]
+        for group in groups:
+            reply = yield from client.hear(b"", DOT)
+            if reply.code // 100 == 2:
+                for index in group:
+                    self._settle(index, self._success(index), status_of(reply), words(reply))
+            else:
+                self._refuse(reply, group)
+        client.doubt = client.dirty = False
+        client.sent += 1
+
+    # ------------------------------------------------------------ what became of them
+
+    def _success(self, index: int) -> str:
+        wished = self._mail.recipients[index].parameters.get("NOTIFY", "").upper()
+        return "relayed" if "SUCCESS" in wished and "DSN" not in self._client.features else "delivered"
+
+    def _refuse(self, reply: Reply, indices: list[int]) -> None:
+        kind = reply.code // 100
+        if kind not in (4, 5):
+            raise self._client.wrong(reply)
+        for index in indices:
+            self._settle(index, "delayed" if kind == 4 else "failed", status_of(reply), words(reply))
+
+    def _settle(self, index: int, action: str, status: str, text: str) -> None:
+        self._outcomes[index] = Outcome(self._mail.recipients[index], action, status, text, self._host)
+
+    def _settle_rest(self, action: str, status: str, text: str) -> None:
+        for index, outcome in enumerate(self._outcomes):
+            if outcome is None:
+                self._settle(index, action, status, text)
