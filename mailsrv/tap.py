@@ -199,7 +199,7 @@ def first_steps(options: SiteOptions, addresses: dict[str, list[str]]) -> list[s
         ("pop3", "or:   curl -k --ssl-reqd --user {1} pop3://{0}/1"),
     ):
         for name, listening in addresses.items():
-            plain = [place for place in listening if not place.endswith("/tls")]
+            plain = [place for place in listening if not place.endswith("/tls") and not place.startswith("unix:")]
             if name.startswith(protocol) and plain:
                 lines.append(text.format(_reachable(plain[0]), account))
                 break

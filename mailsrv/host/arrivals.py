@@ -34,6 +34,8 @@ log = Logger()
 
 #: Seconds for a proxy's header, which it sends at once; and for all that is asked about a client.
 HEADER, ASKING = 10.0, 30.0
+#: Connections that are looked at in one turn: about a millisecond.
+AT_ONCE = 1000
 #: Open files that are left for everything but clients (decisions 28).
 FILES_KEPT = 200
 
@@ -132,6 +134,17 @@ class Arrivals:
         self._ceiling.taken -= 1
         if self._most_of_one is not None:
             self._subtract(one.peer)
+
+    def look(self) -> None:
+        """See whose time is over, a share of all at a time: thousands keep nobody waiting."""
+        self._look_at(tuple(self.present))
+
+    def _look_at(self, some: tuple[Connection | Front, ...]) -> None:
+        now = self._server.monotonic()
+        for one in some[:AT_ONCE]:
+            one.check(now)
+        if len(some) > AT_ONCE:
+            self._server.call_soon(self._look_at, some[AT_ONCE:])
 
     async def replace(self, connection: Connection, peer: Peer) -> bytes:
         """See Host."""

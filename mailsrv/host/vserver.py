@@ -246,9 +246,7 @@ class VirtualServer(Service):
     def _look(self) -> None:
         # First, so that one broken session does not end the looking at all others.
         self._tick = self._reactor.callLater(TICK, self._look)
-        now = self.monotonic()
-        for connection in list(self.arrivals.present):
-            connection.check(now)
+        self.arrivals.look()
 
     # ------------------------------------------------------------ for administration
 

@@ -173,6 +173,8 @@ class Connection(Pump):
 
         Who takes octets is not idle, however slowly (S-061).
         """
+        if self._lost:
+            return
         if self._closing:
             # The peer does not take our last words or never ends its half of TLS.
             if not self._taking(now) and now > self.active_at + CLOSING:

@@ -6,8 +6,10 @@ import errno
 import os
 import socket
 import stat
+from contextlib import suppress
 from typing import Any
 
+from twisted.internet import tcp, unix
 from twisted.internet.error import CannotListenError
 
 from ..errors import ConfigError
@@ -58,16 +60,38 @@ def _all_ipv6(reactor: Any, port: int, factory: Any) -> list[Any]:
         return [reactor.adoptStreamPort(made.fileno(), socket.AF_INET6, factory)]
 
 
+class UnixPort(unix.Port):
+    """As Twisted's, but its end is no failure when somebody has removed or replaced the socket."""
+
+    _made: tuple[int, int] | None = None
+
+    def startListening(self) -> None:
+        """Twisted: take the path."""
+        super().startListening()
+        found = os.stat(self._bindPath)
+        self._made = (found.st_dev, found.st_ino)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Twisted: the port is closed."""
+        with suppress(FileNotFoundError):
+            found = os.lstat(self._bindPath)
+            if self._made == (found.st_dev, found.st_ino):
+                os.unlink(self._bindPath)
+        tcp.Port.connectionLost(self, reason)
+
+
 def listen_unix(reactor: Any, path: str, factory: Any) -> Any:
     """Listen on a UNIX socket for the user and the group of this process (0660).
 
-    A socket at that path to which nobody listens is left over, and replaced.  Twisted removes ours when the port is
-    closed.  Gives the port.  Raises ConfigError with the reason and the way out.
+    A socket at that path to which nobody listens is left over, and replaced.  Gives the port, which removes the socket
+    when it is closed.  Raises ConfigError with the reason and the way out.
     """
     try:
         _make_way(path)
         # The mode is set between bind and listen, so there is no moment in which others can connect.
-        return reactor.listenUNIX(path, factory, backlog=BACKLOG, mode=UNIX_MODE)
+        port = UnixPort(path, factory, BACKLOG, UNIX_MODE, reactor)
+        port.startListening()
+        return port
     except (CannotListenError, OSError) as error:
         raise ConfigError(_reason_unix(error, path)) from error
 

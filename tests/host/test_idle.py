@@ -124,6 +124,18 @@ def test_pieces_of_a_message_are_activity_if_there_are_enough_of_them(piece: int
     assert client.closed is not lives
 
 
+def test_s_060_thousands_are_looked_at_a_share_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailsrv.host.arrivals.AT_ONCE", 3)
+    bed = bed_of()
+    clients = [bed.connect("smtp") for _ in range(8)]
+    looks: list[int] = []
+    look_at = bed.server("smtp").arrivals._look_at
+    monkeypatch.setattr(bed.server("smtp").arrivals, "_look_at", lambda some: looks.append(len(some)) or look_at(some))
+    clients[7].send(b"NOOP\r\n")
+    bed.settle(IDLE + 2)
+    assert looks[:3] == [8, 5, 2] and all(client.closed for client in clients)
+
+
 def test_a_handshake_has_its_time() -> None:
     class Silent(MemoryTransport):
         def startTLS(self, context: object) -> None:

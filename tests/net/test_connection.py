@@ -406,3 +406,14 @@ def test_s_061_a_closed_connection_stays_while_its_peer_takes_the_rest() -> None
     host.now += 31
     session.connection.check(host.now)
     assert transport.aborted
+
+
+def test_a_connection_that_is_gone_is_not_looked_at_while_its_handler_works() -> None:
+    transport, session, host = connected()
+    transport.send(b"wait\n")
+    transport.drop()
+    transport.abortConnection = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    host.now = 1000
+    session.connection.check(host.now)
+    session.waits[0].callback(None)
+    assert session.gone == 1

@@ -34,6 +34,21 @@ def test_it_is_for_user_and_group_and_gone_after_the_stop(tmp_path: Path, reacto
     assert not path.exists()
 
 
+def test_a_stop_ends_when_somebody_removed_or_replaced_the_socket(tmp_path: Path, reactor: SelectReactor) -> None:
+    path = tmp_path / "lmtp"
+    for replaced in (False, True):
+        ended: list[object] = []
+        port = listen_unix(reactor, str(path), Factory())
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            if replaced:
+                (tmp_path / "room").touch()  # so that the number of ours is not given to theirs
+                other.bind(str(path))
+            port.stopListening().addBoth(ended.append)
+            reactor.iterate(0)
+            assert ended == [None] and path.exists() is replaced
+
+
 def test_one_that_is_left_over_is_replaced(tmp_path: Path, reactor: SelectReactor) -> None:
     path = tmp_path / "lmtp"
     with socket.socket(socket.AF_UNIX) as dead:
@@ -90,3 +105,6 @@ def test_s_061_what_the_peer_has_not_taken_is_seen_down_to_the_kernel(tmp_path: 
             reactor.iterate(0)
         assert unsent(transport) < held - 2**20
         transport.abortConnection()  # type: ignore[union-attr]
+        for _ in range(3):
+            reactor.iterate(0)
+        assert unsent(transport) == 0
