@@ -12,8 +12,6 @@ from ..access.filter import AccessFilter
 from ..access.lists import AccessList
 from ..access.relay import RelayList
 from ..access.reverse import ClientCheck, ReverseNames
-from ..net.dns_exchange import NetworkExchange, SystemServers
-from ..net.resolver import Resolver
 from .config.options import AccessTable, ServerOptions, SiteOptions, SmtpOptions
 
 
@@ -34,6 +32,10 @@ class Access:
     @cached_property
     def resolver(self) -> Any:
         """The site's IResolver: the servers of the system."""
+        # twisted.names is a hundredth of a second and a megabyte that most sites need not spend.
+        from ..net.dns_exchange import NetworkExchange, SystemServers
+        from ..net.resolver import Resolver
+
         servers = SystemServers(self._site.monotonic)
         return Resolver(NetworkExchange(self._site.reactor), servers, self._site.reactor, self._site.monotonic)
 
