@@ -100,7 +100,7 @@ def _follow(message: dns.Message, name: bytes, kind: str) -> Answer:
             ttl = min(ttl, *(record.ttl for record in wanted))
             found = tuple(value for record in wanted if (value := _value(record.payload, kind)) is not None)
             return Answer(NO_ERROR, name=name.decode("ascii"), found=_ordered(found, kind), ttl=ttl)
-        alias = next((record for record in own if record.type == dns.CNAME), None)
+        alias: Any = next((record for record in own if record.type == dns.CNAME), None)
         if alias is None:
             break
         steps += 1
@@ -118,10 +118,11 @@ def _follow(message: dns.Message, name: bytes, kind: str) -> Answer:
 
 def _negative_ttl(message: dns.Message, name: bytes) -> int | None:
     """How long nothing may be remembered (RFC 2308 section 5): what the SOA of a zone around the name says."""
+    record: Any
     for record in message.authority[:MAX_RECORDS]:
         zone = record.name.name.lower()
         if record.type == dns.SOA and (not zone or name == zone or name.endswith(b"." + zone)):
-            return min(record.ttl, record.payload.minimum)
+            return int(min(record.ttl, record.payload.minimum))
     return None
 
 

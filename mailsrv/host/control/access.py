@@ -121,7 +121,7 @@ async def set_mode(site: Any, name: str, mode: str) -> dict[str, Any]:
     return {"name": name, "mode": mode, "used": used, "warning": warning}
 
 
-def _servers(site: Any, name: str, kinds: tuple[type, ...]) -> list[Any]:
+def _servers(site: Any, name: str, kinds: tuple[type[ServerOptions], ...]) -> list[Any]:
     """The server of that name, or all of these kinds.  Raises Refused."""
     servers = {server.id: server for server in site.options.servers.values() if isinstance(server, kinds)}
     if name and name not in servers:
