@@ -35,6 +35,9 @@ def refuse_mail(session: SmtpSession, event: wire.Mail) -> bytes | None:
         wrong = check_mail(parameters)
         if wrong:
             return _PARAMETERS[wrong]
+        if "AUTH" in parameters and session.identity is None:
+            # RFC 4954 section 5: nobody who could be trusted says so.
+            parameters["AUTH"] = "<>"
         if "SIZE" in parameters:
             refusal = refuse_size(session, int(parameters["SIZE"]))
             if refusal is not None:

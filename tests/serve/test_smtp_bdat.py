@@ -14,7 +14,7 @@ from mailsrv.serve.allowances import Allowances, SiteLimits
 from mailsrv.testing.bed import Bed
 from mailsrv.testing.smuggling import EVIL, FALSE_ENDS
 from mailsrv.testing.transport import MemoryTransport
-from mailsrv.values import Address, Verdict
+from mailsrv.values import Address, NewDelivery, Verdict
 
 __all__ = ["failures"]
 
@@ -184,6 +184,31 @@ def test_rfc_6531_3_7_4_2_vrfy_and_expn_tell_addresses_of_utf8_with_smtputf8_alo
     assert said("VRFY all") == ["250 2.1.5 <all@example.org>"]
     assert said("VRFY x@elsewhere.example")[0].startswith("550 5.7.1")
     assert said("EXPN x@elsewhere.example") == ["550 5.1.1 No list has this name"]
+
+
+def test_rfc_3461_parameters_are_kept_with_the_envelope_and_rfc_4954_5_auth_of_nobody_is_nobodys() -> None:
+    bed = Bed()
+    seen: list[NewDelivery] = []
+    deliver = bed.store.deliver
+
+    async def watched(delivery: NewDelivery) -> None:
+        seen.append(delivery)
+        await deliver(delivery)
+
+    bed.store.deliver = watched  # type: ignore[method-assign]
+    client = greeted(bed)
+    group = (
+        b"MAIL FROM:<a@b.example> RET=FULL ENVID=x+2B AUTH=boss@example.org BODY=BINARYMIME\r\n"
+        b"RCPT TO:<me@example.org> NOTIFY=NEVER ORCPT=rfc822;you@elsewhere.example\r\n"
+    )
+    assert codes(say(client, bed, group + bdat(b"A: b\r\n\r\n", True))) == ["250"] * 3
+    assert codes(say(client, bed, b"AUTH PLAIN AG1lQGV4YW1wbGUub3JnAHNlY3JldA==\r\n")) == ["235"]
+    assert codes(say(client, bed, group + bdat(b"A: b\r\n\r\n", True))) == ["250"] * 3
+    first, second = (delivery.envelope for delivery in seen)
+    # What was binary is text now, and is sent on as such.
+    assert first.parameters == {"RET": "FULL", "ENVID": "x+2B", "AUTH": "<>", "BODY": "8BITMIME"}
+    assert second.parameters["AUTH"] == "boss@example.org"
+    assert first.recipients[0].parameters == {"NOTIFY": "NEVER", "ORCPT": "rfc822;you@elsewhere.example"}
 
 
 # ---------------------------------------------------------------- limits of accounts (S-117, S-120)
