@@ -9,16 +9,18 @@ from collections.abc import Callable, Sequence
 from zope.interface import implementer
 
 from ..errors import AccessDenied, BadMailboxName, StoreUnavailable
-from ..interfaces import IContent, IMessageStore, IQuota
+from ..interfaces import IContent, IMessageStore, IQueue, IQuota
 from ..values import DomainFacts, NewDelivery, Placement
 from .memory_account import MemoryAccount
 from .memory_data import Entry, MailboxData, Message, Room
 from .memory_directory import MemoryDirectory
+from .memory_queue import MemoryQueue
 from .names import INBOX, normalise
+from .queue_rules import check_delivery
 
 
-@implementer(IMessageStore, IQuota)
-class MemoryStore:
+@implementer(IMessageStore, IQuota, IQueue)
+class MemoryStore(MemoryQueue):
     """Everything in this process, gone with it.  Its coroutines never wait.
 
     `clock` gives UTC epoch seconds; `history` is how many removals a mailbox remembers before `Changes.floor`;
@@ -33,6 +35,7 @@ class MemoryStore:
         history: int = 1000,
         capacity: int | None = None,
     ) -> None:
+        super().__init__()
         self._clock, self._history = clock, history
         self.room = Room(capacity)
         self._accounts: dict[int, MemoryAccount] = {}
@@ -49,8 +52,11 @@ class MemoryStore:
         return account
 
     async def deliver(self, delivery: NewDelivery) -> None:
-        """Content once, a row for each placement.  Raises StoreFull, StoreUnavailable."""
-        self.room.claim(delivery.content.size * len(delivery.placements))
+        """Content once, a row for each placement and each destination.  Raises StoreFull, StoreUnavailable; Refused
+        for impossible rows of the queue."""
+        if delivery.queued:
+            check_delivery(delivery)
+        self.room.claim(delivery.content.size * (len(delivery.placements) + len(delivery.queued)))
         message = self.take_in(delivery.content)
         date, now = int(delivery.received_at), self.now()
         changed: dict[int, MailboxData] = {}
@@ -59,8 +65,11 @@ class MemoryStore:
             if box is not None:
                 box.insert([Entry(message, tuple(placement.flags), date, delivery.zone)], now, lenient=True)
                 changed[box.mailbox_id] = box
+        self._enqueue(delivery, message)
         for box in changed.values():
             box.notify()
+        if delivery.queued:
+            self._notify()
 
     async def usage(self, account_id: int) -> tuple[int, int]:
         """Octets and messages of an account.  Raises AccessDenied when there is none."""

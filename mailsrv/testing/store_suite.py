@@ -7,7 +7,8 @@
 A store that survives a restart also subclasses `PersistentStoreContract` and gives it `reopen`; one whose memory of
 removals can be made short also subclasses `ShortHistoryContract`.  What the suite asks is written in
 `mailsrv/interfaces.py`; where a rule is shared by all stores it is in `mailsrv/store/names.py`, `keywords.py`,
-`directory_rules.py` and `login_rules.py`.  The part about app passwords is for a directory with `IAppPasswords`.
+`directory_rules.py`, `login_rules.py` and `queue_rules.py`.  The part about app passwords is for a directory with
+`IAppPasswords`, that about the queue for a store with `IQueue`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ pytest.register_assert_rewrite(
             "mailboxes",
             "messages",
             "persistent",
+            "queue",
+            "queue_admin",
             "search",
         )
     )
@@ -42,6 +45,8 @@ from .store_suite_logins import AppPasswordsContract, SecretsContract  # noqa: E
 from .store_suite_mailboxes import MailboxesContract, RenameContract  # noqa: E402
 from .store_suite_messages import AppendContract, FlagContract  # noqa: E402
 from .store_suite_persistent import PersistentStoreContract  # noqa: E402
+from .store_suite_queue import QueueContract  # noqa: E402
+from .store_suite_queue_admin import QueueAdminContract  # noqa: E402
 from .store_suite_search import SearchContract  # noqa: E402
 
 __all__ = ["PersistentStoreContract", "ShortHistoryContract", "StoreContract"]
@@ -64,5 +69,7 @@ class StoreContract(
     DeliveryContract,
     WatchContract,
     SearchContract,
+    QueueContract,
+    QueueAdminContract,
 ):
     """All that every store must do."""

@@ -1,0 +1,239 @@
+"""Which row of a queue is next: rows in memory by destination and due instant, and their leases (pure).
+
+Rows that may be taken are in sorted lists, one for each destination, and the destinations in another one by the
+instant of their first row: every question is answered by bisection.  (Taking an entry out of a sorted list moves
+those behind it: 30 us for 100,000 rows of one destination.)
+
+A row is free, held, leased, or claimed: a change of it is on its way to the disk, and until that is settled nobody
+else can have it.  Leases are in memory alone, as one process owns a store: when it dies, all of them are void.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
+from math import inf
+
+from attrs import define
+
+from ..values import Due
+
+
+@define(eq=False)
+class Slot:
+    """One row.  `until` is 0 when it is not leased; `token` outlives a lease that ran out, until somebody else
+    takes or changes the row, so that a late `settle` is not lost."""
+
+    id: int
+    destination: str
+    due: float
+    attempts: int = 0
+    held: bool = False
+    claimed: bool = False
+    until: float = 0.0
+    token: str = ""
+
+
+class _Lanes:
+    """The rows that are free: one sorted list of (due, id) for each destination, and one of (due of the first row,
+    destination)."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, list[tuple[float, int]]] = {}
+        self.heads: list[tuple[float, str]] = []
+
+    def due(self, now: float, most: int) -> list[Due]:
+        """As IQueue.due."""
+        found = []
+        for oldest, destination in self.heads[: max(most, 0)]:
+            if oldest > now:
+                break
+            found.append(Due(destination, bisect_right(self._lanes[destination], (now, inf)), oldest))
+        return found
+
+    def take(self, destination: str, count: int, now: float) -> list[int]:
+        """Take so many rows that are due out."""
+        lane = self._lanes.get(destination)
+        if lane is None or count <= 0:
+            return []
+        count = min(count, bisect_right(lane, (now, inf)))
+        taken = [row for _, row in lane[:count]]
+        if taken:
+            self._drop_head(lane[0][0], destination)
+            del lane[:count]
+            self._new_head(lane, destination)
+        return taken
+
+    def put(self, slot: Slot) -> None:
+        """A row is free."""
+        entry, destination = (slot.due, slot.id), slot.destination
+        lane = self._lanes.get(destination)
+        if lane is None:
+            self._lanes[destination] = [entry]
+            insort(self.heads, (slot.due, destination))
+            return
+        first = lane[0][0]
+        insort(lane, entry)
+        if slot.due < first:
+            self._drop_head(first, destination)
+            insort(self.heads, (slot.due, destination))
+
+    def drop(self, slot: Slot) -> None:
+        """It is not any more."""
+        lane = self._lanes[slot.destination]
+        at = bisect_left(lane, (slot.due, slot.id))
+        del lane[at]
+        if at == 0:
+            self._drop_head(slot.due, slot.destination)
+            self._new_head(lane, slot.destination)
+
+    def _drop_head(self, due: float, destination: str) -> None:
+        del self.heads[bisect_left(self.heads, (due, destination))]
+
+    def _new_head(self, lane: list[tuple[float, int]], destination: str) -> None:
+        if lane:
+            insort(self.heads, (lane[0][0], destination))
+        else:
+            del self._lanes[destination]
+
+
+class QueueIndex:
+    """All rows of a queue.  `nonce` is unlike that of any other process, so that tokens never repeat."""
+
+    def __init__(self, nonce: str) -> None:
+        self._nonce, self._leased = nonce, 0
+        self._slots: dict[int, Slot] = {}
+        self._lanes = _Lanes()
+        self._leases: list[tuple[float, int, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    # Rows
+
+    def add(self, row: int, destination: str, due: float, held: bool, attempts: int = 0) -> None:
+        """A row was made."""
+        slot = self._slots[row] = Slot(row, destination, due, attempts, held)
+        if not held:
+            self._lanes.put(slot)
+
+    def remove(self, row: int) -> None:
+        """A claimed row ended."""
+        del self._slots[row]
+
+    def change(
+        self, row: int, *, destination: str | None = None, due: float | None = None, held: bool | None = None,
+        attempts: int | None = None,
+    ) -> None:
+        """A claimed row was changed; its lease, if any, has ended, and so has the claim."""
+        slot = self._slots[row]
+        slot.destination = slot.destination if destination is None else destination
+        slot.due = slot.due if due is None else due
+        slot.held = slot.held if held is None else held
+        slot.attempts = slot.attempts if attempts is None else attempts
+        slot.until, slot.token, slot.claimed = 0.0, "", False
+        if not slot.held:
+            self._lanes.put(slot)
+
+    # Questions
+
+    def due(self, now: float, most: int) -> list[Due]:
+        """As IQueue.due."""
+        self._lapse(now)
+        return self._lanes.due(now, most)
+
+    def next_due(self) -> float | None:
+        """As IQueue.next_due."""
+        while self._leases and not self._running(self._leases[0]):
+            heapq.heappop(self._leases)
+        instants = [first[0][0] for first in (self._lanes.heads, self._leases) if first]
+        return min(instants, default=None)
+
+    def token(self, row: int) -> str:
+        """The token of the lease that holds the row, "" for none."""
+        slot = self._slots.get(row)
+        return slot.token if slot is not None and slot.until else ""
+
+    # Leases
+
+    def lease(self, destination: str, count: int, holder: str, now: float, seconds: float) -> list[tuple[int, str]]:
+        """Take rows: their ids and tokens, the longest due first."""
+        until, taken = now + seconds, []
+        for slot in self._take(destination, count, now):
+            self._leased += 1
+            slot.until, slot.token = until, f"{holder}/{self._nonce}/{self._leased}"
+            heapq.heappush(self._leases, (until, slot.id, slot.token))
+            taken.append((slot.id, slot.token))
+        return taken
+
+    def release(self, row: int, token: str) -> None:
+        """Give a lease back, if it still is one."""
+        slot = self._slots.get(row)
+        if slot is not None and token and slot.token == token and not slot.claimed:
+            leased, slot.until, slot.token = slot.until, 0.0, ""
+            if leased and not slot.held:
+                self._lanes.put(slot)
+
+    # Claims
+
+    def claim(self, row: int, token: str) -> Slot | None:
+        """For who holds the lease `token`; None when it has passed to somebody else or ended."""
+        slot = self._slots.get(row)
+        if slot is None or slot.claimed or not token or slot.token != token:
+            return None
+        self._claim(slot)
+        return slot
+
+    def claim_idle(self, rows: Iterable[int], now: float) -> list[int]:
+        """Those of the rows that no attempt is under way for, in the order of their ids."""
+        self._lapse(now)
+        claimed = []
+        for row in sorted(set(rows)):
+            slot = self._slots.get(row)
+            if slot is not None and not slot.claimed and not slot.until:
+                self._claim(slot)
+                claimed.append(row)
+        return claimed
+
+    def claim_due(self, destination: str, now: float) -> list[Slot]:
+        """All rows of a destination that are due."""
+        slots = self._take(destination, len(self._slots), now)
+        for slot in slots:
+            slot.claimed = True
+        return slots
+
+    def unclaim(self, rows: Iterable[int]) -> None:
+        """Nothing happened to them; a lease goes on."""
+        for row in rows:
+            slot = self._slots.get(row)
+            if slot is not None and slot.claimed:
+                slot.claimed = False
+                if slot.until:
+                    heapq.heappush(self._leases, (slot.until, slot.id, slot.token))
+                elif not slot.held:
+                    self._lanes.put(slot)
+
+    def _claim(self, slot: Slot) -> None:
+        if not slot.until and not slot.held:
+            self._lanes.drop(slot)
+        slot.claimed = True
+
+    def _take(self, destination: str, count: int, now: float) -> list[Slot]:
+        """Rows that are due, out of the lists."""
+        self._lapse(now)
+        return [self._slots[row] for row in self._lanes.take(destination, count, now)]
+
+    def _lapse(self, now: float) -> None:
+        """Leases that ran out: the rows are free."""
+        while self._leases and (self._leases[0][0] <= now or not self._running(self._leases[0])):
+            lease = heapq.heappop(self._leases)
+            if self._running(lease):
+                slot = self._slots[lease[1]]
+                slot.until = 0.0
+                self._lanes.put(slot)
+
+    def _running(self, lease: tuple[float, int, str]) -> bool:
+        until, row, token = lease
+        slot = self._slots.get(row)
+        return slot is not None and not slot.claimed and slot.until == until and slot.token == token
