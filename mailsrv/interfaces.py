@@ -107,10 +107,14 @@ class IAuthorizer(Interface):
 
 
 class IMessagePolicy(Interface):
-    """Rules about mail in transit; one object serves one connection, made by the part's build().
+    """Rules about mail in transit; one object serves one connection, made by the part's build(), or by
+    `for_connection()` of what build() gives, if it has that: it may share something among connections.
 
-    Answers may take their time.  `discard` accepts and drops: one recipient, or the whole message.  Header fields
-    of an accepting verdict are put above the message.  A MailError raised is a refusal with its status.
+    Policies are asked in order; the first that refuses or discards ends it, fields of all that accept add up, and of
+    quarantine and redirect the first holds.  Answers may take their time, up to `timeout` seconds (an attribute; 30).
+    Lateness, a broken connection of the policy's own and TryLater are failures, and `on_failure` (an attribute) says
+    what they mean: "tempfail", or "open": as if it had accepted.  Another MailError raised is a refusal with its
+    status.  What is no MailError is a bug: the client hears 451 and is disconnected.
     """
 
     async def on_sender(transaction: v.Transaction) -> v.Verdict:
@@ -119,13 +123,17 @@ class IMessagePolicy(Interface):
     async def on_recipient(transaction: v.Transaction, recipient: v.Recipient) -> v.Verdict:
         """RCPT was read; the recipient is not yet in `transaction.recipients`."""
 
-    async def on_content(transaction: v.Transaction, content: IContent) -> v.Verdict:
-        """The whole message is there, nothing is acknowledged yet."""
+    async def on_content(
+        transaction: v.Transaction, content: IContent
+    ) -> v.Verdict | Mapping[v.Address, v.Verdict]:
+        """The whole message is there, nothing is acknowledged yet.  A mapping is for single recipients: LMTP tells
+        each its own, SMTP refuses for all what one refuses."""
 
 
 class IConnectionPolicy(Interface):
-    """Add-on of a message policy's object: further moments of its connection.  A verdict that does not accept ends
-    the connection (connect), or refuses the command."""
+    """Add-on of a message policy's object: further moments of its connection; one that it has no method for is not
+    asked about.  A verdict that does not accept ends the connection (connect), or refuses the command; of DATA it may
+    be any of a message's."""
 
     async def on_connect(peer: v.Peer, client_name: str) -> v.Verdict:
         """Before the greeting; `client_name` as in Transaction."""

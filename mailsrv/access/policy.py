@@ -49,7 +49,7 @@ class Policy:
         """See IMessagePolicy."""
         return ACCEPT
 
-    async def on_abort(self) -> None:
+    async def on_abort(self, transaction: Transaction) -> None:
         """See IConnectionPolicy."""
 
     async def on_close(self) -> None:

@@ -63,38 +63,36 @@ ENTRIES = Kind("list of addresses and domains", _read_entries)
 class SenderList:
     """Entries in normal form; a sender is found in as many look-ups as its domain has labels, whatever their number."""
 
-    __slots__ = ("_below", "_exact")
+    __slots__ = ("_addresses", "_below", "_domains")
 
     def __init__(self, entries: Iterable[str]) -> None:
-        self._exact: set[str] = set()
+        self._addresses: set[str] = set()
+        self._domains: dict[str, str] = {}
         self._below: dict[str, str] = {}
         for entry in entries:
             if entry == _NULL or entry.find("@") > 0:
-                self._exact.add(entry)
-            elif entry.startswith("@"):
-                self._exact.add(entry)
-            elif entry.startswith("."):
-                self._below.setdefault(entry[1:], entry)
-            else:
-                self._exact.add("@" + entry)
-                self._below[entry] = entry
+                self._addresses.add(entry)
+                continue
+            name = entry.lstrip("@.")
+            if not entry.startswith("."):
+                self._domains.setdefault(name, entry)
+            if not entry.startswith("@"):
+                self._below.setdefault(name, entry)
 
     def match(self, sender: Address | None) -> str:
         """The entry that means this sender (None: the null path), or ""."""
-        if sender is None:
-            return _NULL if _NULL in self._exact else ""
-        if (whole := _fold(sender)) in self._exact:
+        whole = _NULL if sender is None else _fold(sender)
+        if whole in self._addresses:
             return whole
+        if sender is None:
+            return ""
         domain = sender.domain
-        if "@" + domain in self._exact:
-            return self._below.get(domain, "@" + domain).lstrip(".") if domain in self._below else "@" + domain
+        found = self._domains.get(domain)
         at = domain.find(".")
-        while at >= 0:
+        while found is None and at >= 0:
             found = self._below.get(domain[at + 1 :])
-            if found is not None:
-                return found
             at = domain.find(".", at + 1)
-        return ""
+        return found or ""
 
 
 @frozen

@@ -66,8 +66,8 @@ class Judge:
     """The policies of one connection.
 
     Of the transaction under way: `fields` are put above the message, fields named `removed` taken out; `whole` is
-    accept, discard, quarantine or redirect for the whole message; `notes` tell who decided what; `open` whether
-    there is one to be aborted.
+    accept, discard, quarantine or redirect for the whole message; `notes` tell who decided what; `open` is the one
+    that can be aborted.
     """
 
     __slots__ = (
@@ -85,15 +85,15 @@ class Judge:
         self._methods: dict[str, list[tuple[_Rule, Any]]] = {}
         #: Policies that are still being told of an end.
         self._ending: Deferred[None] | None = None
-        self.open = False
+        self.open: Transaction | None = None
         self.clear()
 
     def clear(self) -> None:
         """No transaction is under way.  Policies are told of one that ends without a message; they are waited for
         before they are asked again."""
-        if self.open:
-            self.open = False
-            self._inform("on_abort")
+        if self.open is not None:
+            about, self.open = self.open, None
+            self._inform("on_abort", about)
         self.fields: list[bytes] = []
         self.removed: set[bytes] = set()
         self.notes: list[Verdict] = []
@@ -126,7 +126,7 @@ class Judge:
     async def sender(self, transaction: Transaction) -> Verdict:
         """MAIL: a transaction begins, unless this refuses.  Raises MailError."""
         self.clear()
-        self.open = True
+        self.open = transaction
         verdict = await self.ask("on_sender", transaction)
         self._hold(verdict)
         return verdict
@@ -190,7 +190,7 @@ class Judge:
 
     def done(self) -> None:
         """The message was taken: there is nothing to abort."""
-        self.open = False
+        self.open = None
 
     def close(self) -> None:
         """The connection is gone: policies are told of it, and nobody waits for them."""
@@ -198,18 +198,18 @@ class Judge:
         if self._rules:
             self._inform("on_close")
 
-    def _inform(self, moment: str) -> None:
+    def _inform(self, moment: str, *about: Any) -> None:
         if self.asked(moment):
-            work = Deferred.fromCoroutine(self._tell_all(moment, self._ending))
+            work = Deferred.fromCoroutine(self._tell_all(moment, about, self._ending))
             work.addErrback(lambda failure: log.failure("a policy failed at {moment}", failure=failure, moment=moment))
             self._ending = None if work.called else work
 
-    async def _tell_all(self, moment: str, before: Deferred[None] | None) -> None:
+    async def _tell_all(self, moment: str, about: tuple[Any, ...], before: Deferred[None] | None) -> None:
         if before is not None:
             await before
         for rule, method in self.asked(moment):
             try:
-                await self._one(rule, method, moment, ())
+                await self._one(rule, method, moment, about)
             except MailError as error:
                 log.info("policy {name} at {moment}: {reason}", name=rule.name, moment=moment, reason=error.text)
 
