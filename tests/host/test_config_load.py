@@ -140,6 +140,12 @@ def test_every_mistake_names_file_line_and_key(text: str, line: int, key: str, s
     assert str(error).startswith(f"/etc/mailsrv.toml:{line}: ")
 
 
+def test_texts_of_a_list_have_their_lines() -> None:
+    index = LineIndex('[a]\nx = ["1", # "no"\n\'2\',\n["in", "side"],\n"""3\n[""", "4",\n  "5"]\ny = 1\n')
+    assert [index.line_of(("a", "x", str(at))) for at in range(6)] == [2, 3, 5, 6, 7, 2]
+    assert index.line_of(("a", "y")) == 8
+
+
 @pytest.mark.parametrize("listen", [
     "25", "*", "*:", "*:x", "*:65536", "*:25/ssl", "localhost:25", "::1:25", "[::1]", "[127.0.0.1]:25", "[::1:25",
     "unix:", "unix:" + "x" * 108, "tcp:25:interface=::", ":25", "*:²5", "1.2.3:25", "*:25/tls/tls", "",

@@ -70,6 +70,9 @@ class LineIndex:
         depth = items = 0
         while match := _TOKEN.search(self._text, at):
             token, at = match.group(), match.end()
+            if depth == 1 and token[0] in "\"'":
+                self._lines.setdefault((*path, str(items)), line)
+                items += 1
             if token in ('"""', "'''"):
                 start, at = at, self._end_of_text(token, at)
                 line += self._text.count("\n", start, at)
@@ -77,13 +80,9 @@ class LineIndex:
                 depth += 1
             elif token in "]}":
                 depth -= 1
-            elif token != "\n":
-                if depth == 1 and token[0] in "\"'":
-                    self._lines.setdefault((*path, str(items)), line)
-                    items += 1
-            elif depth <= 0:
-                return at - 1
-            else:
+            elif token == "\n":
+                if depth <= 0:
+                    return at - 1
                 line += 1
         return len(self._text)
 
