@@ -1,0 +1,124 @@
+"""After an attempt: which reports go to whom, what is tried again, what is bad mail (floor 4).
+
+Pure.  Who gets a report: RFC 3461 section 4.1 (NOTIFY) and section 6.1; S-125, S-126, S-128..S-130.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import evolve, frozen
+
+from ..errors import MailError
+from ..message.report_text import EXPIRED, harmless
+from ..values import Address, Outcome, Queued, Recipient
+from .schedule import Decision
+
+#: Characters of what a row remembers of its last attempt.
+MAX_REPLY = 500
+
+
+@frozen
+class Asked:
+    """A report to be made (`message/report.py`): to whom, about what.  `copy`: it is the administrator's copy of a
+    failure, so it holds the `whole` message (S-128)."""
+
+    to: Address
+    outcomes: tuple[Outcome, ...]
+    copy: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether the message is returned whatever its sender asked for."""
+        return self.copy
+
+
+@frozen
+class Settled:
+    """All that follows from an attempt.
+
+    `remaining`, `due`, `noticed` and `reply` are for IQueue.settle.  `reports` come first: a row that ends before its
+    report is accepted could lose it.  `bad` are failures that nobody can be told of: the message goes to bad mail
+    (S-129).  `silent` are failures whose sender wants to hear nothing: for the log alone.
+    """
+
+    remaining: tuple[Recipient, ...] = ()
+    due: float = 0.0
+    noticed: bool = False
+    reply: str = ""
+    reports: tuple[Asked, ...] = ()
+    bad: tuple[Outcome, ...] = ()
+    silent: tuple[Outcome, ...] = ()
+
+
+def wants(recipient: Recipient, event: str) -> bool:
+    """Whether the sender is to hear of "SUCCESS", "FAILURE" or "DELAY" of this recipient.
+
+    Without NOTIFY the sender hears of failures and delays (RFC 3461 section 5.2.1 lets us choose).
+    """
+    words = recipient.parameters.get("NOTIFY", "FAILURE,DELAY").upper().split(",")
+    return event in words
+
+
+def failed_by(recipients: Iterable[Recipient], error: MailError) -> tuple[Outcome, ...]:
+    """What an error found here, before any server was asked, is for each recipient: failed, or delayed."""
+    action = "failed" if error.permanent else "delayed"
+    return tuple(Outcome(recipient, action, error.status, error.text) for recipient in recipients)
+
+
+def settle(
+    row: Queued, outcomes: Sequence[Outcome], decision: Decision, *, copy_to: Address | None = None, final: bool = False
+) -> Settled:
+    """What follows for `row` from these outcomes (none: it was woken without an attempt), and from the schedule.
+
+    A recipient without an outcome waits.  `copy_to` gets a copy of every report of a failure (S-126); `final`: the peer
+    was the mailboxes' own server (LMTP), so what it took is delivered.
+    """
+    told_of = {outcome.recipient.address for outcome in outcomes}
+    waiting = [one for one in row.recipients if one.address not in told_of]
+    found = [*outcomes, *(Outcome(recipient, "delayed", reply=row.reply) for recipient in waiting)]
+    delayed = [outcome for outcome in found if outcome.action == "delayed"]
+    failed = [outcome for outcome in found if outcome.action == "failed"]
+    if decision.expired:
+        failed += [evolve(outcome, action="failed", status=EXPIRED) for outcome in delayed]
+        delayed = []
+    arrived = [
+        evolve(outcome, action="delivered") if final and outcome.action == "relayed" else outcome
+        for outcome in found
+        if outcome.action in ("relayed", "expanded") and wants(outcome.recipient, "SUCCESS")
+    ]
+    told = [outcome for outcome in failed if wants(outcome.recipient, "FAILURE")]
+    unasked = [outcome for outcome in failed if not wants(outcome.recipient, "FAILURE")]
+    late = [outcome for outcome in delayed if decision.notice and wants(outcome.recipient, "DELAY")]
+    return Settled(
+        remaining=tuple(outcome.recipient for outcome in delayed),
+        due=decision.due if delayed else 0.0,
+        noticed=row.noticed or decision.notice,
+        reply=_reply(delayed),
+        reports=_reports(row.reverse_path, told, late, arrived, copy_to),
+        # Nobody sent it, so nobody can get it back, whatever NOTIFY says.
+        bad=tuple(failed) if row.reverse_path is None else (),
+        silent=tuple(unasked) if row.reverse_path is not None else (),
+    )
+
+
+def _reports(
+    sender: Address | None, told: Sequence[Outcome], late: Sequence[Outcome], arrived: Sequence[Outcome],
+    copy_to: Address | None,
+) -> tuple[Asked, ...]:  # fmt: skip
+    """One report of each sort.  A message without a sender has none: no report about a report."""
+    if sender is None:
+        return ()
+    asked = [Asked(sender, tuple(of)) for of in (told, late, arrived) if of]
+    if told and copy_to is not None and copy_to != sender:
+        asked.append(Asked(copy_to, tuple(told), copy=True))
+    return tuple(asked)
+
+
+def _reply(delayed: Sequence[Outcome]) -> str:
+    """What is remembered: the first words of somebody else, else of ours."""
+    first = next((one for one in delayed if one.reply and one.host), next((o for o in delayed if o.reply), None))
+    if first is None:
+        return ""
+    said = f"{first.host}: {first.reply}" if first.host else first.reply
+    return harmless(said, MAX_REPLY)

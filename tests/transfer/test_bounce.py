@@ -1,0 +1,162 @@
+"""After an attempt: reports, copies, what waits, what is bad mail (RFC 3461; S-125, S-126, S-128..S-130)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mailsrv.errors import TryLater, Unroutable
+from mailsrv.message.report_text import EXPIRED
+from mailsrv.transfer.bounce import MAX_REPLY, Asked, failed_by, settle, wants
+from mailsrv.transfer.schedule import Decision
+from mailsrv.values import Address, Outcome, Queued, Recipient
+
+ALICE, HELP = Address("alice", "example.org"), Address("postmaster", "example.org")
+WAIT = Decision(due=600.0)
+NOTICE, END = Decision(due=600.0, notice=True), Decision(due=600.0, expired=True)
+
+
+def to(name: str, notify: str = "") -> Recipient:
+    return Recipient(Address(name, "example.net"), {"NOTIFY": notify} if notify else {})
+
+
+def row(*recipients: Recipient, sender: Address | None = ALICE, **more: Any) -> Queued:
+    return Queued(1, "0abc", "example.net", sender, recipients, attempts=3, **more)
+
+
+def outcome(recipient: Recipient, action: str) -> Outcome:
+    status = {"failed": "5.1.1", "delayed": "4.2.2"}.get(action, "2.0.0")
+    return Outcome(recipient, action, status, f"{action} it is", "mx.example.net")
+
+
+#: Event -> (outcome of the attempt, what the schedule says).
+EVENTS = {
+    "success": ("relayed", WAIT), "failure": ("failed", WAIT), "delay": ("delayed", NOTICE), "end": ("delayed", END),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("notify", "heard"),
+    [
+        ("", {"failure", "delay", "end"}),
+        ("NEVER", set()),
+        ("FAILURE", {"failure", "end"}),
+        ("DELAY", {"delay"}),
+        ("SUCCESS", {"success"}),
+        ("success,failure", {"success", "failure", "end"}),
+        ("SUCCESS,FAILURE,DELAY", {"success", "failure", "delay", "end"}),
+    ],
+)
+@pytest.mark.parametrize("event", EVENTS)
+def test_rfc3461_4_1_who_hears_of_what(notify: str, heard: set[str], event: str) -> None:
+    action, decision = EVENTS[event]
+    bob = to("bob", notify)
+    done = settle(row(bob), [outcome(bob, action)], decision)
+    assert bool(done.reports) == (event in heard)
+    assert all(asked.to == ALICE and not asked.copy for asked in done.reports)
+    assert done.bad == ()
+    assert bool(done.silent) == (event in ("failure", "end") and event not in heard)
+    assert done.remaining == ((bob,) if event == "delay" else ())
+
+
+def test_s125_each_recipient_is_settled_by_itself() -> None:
+    """One took it, one is refused, one waits: one report, and one row with who is left."""
+    ann, bob, cid = to("ann"), to("bob"), to("cid")
+    found = [outcome(ann, "delivered"), outcome(bob, "failed"), outcome(cid, "delayed")]
+    done = settle(row(ann, bob, cid), found, WAIT)
+    assert done.reports == (Asked(ALICE, (outcome(bob, "failed"),)),)
+    assert (done.remaining, done.due, done.noticed) == ((cid,), 600.0, False)
+    assert done.reply == "mx.example.net: delayed it is"
+
+
+def test_failed_and_delayed_are_two_reports() -> None:
+    ann, bob = to("ann"), to("bob")
+    done = settle(row(ann, bob), [outcome(ann, "failed"), outcome(bob, "delayed")], NOTICE)
+    assert [asked.outcomes[0].action for asked in done.reports] == ["failed", "delayed"]
+    assert done.noticed
+
+
+def test_s074_at_the_end_what_waits_has_failed_with_the_last_reply() -> None:
+    bob = to("bob")
+    done = settle(row(bob), [outcome(bob, "delayed")], END)
+    [asked] = done.reports
+    assert asked.outcomes == (Outcome(bob, "failed", EXPIRED, "delayed it is", "mx.example.net"),)
+    assert done.remaining == ()
+
+
+def test_s075_a_row_woken_without_an_attempt_tells_its_last_reply() -> None:
+    bob = to("bob")
+    done = settle(row(bob, reply="mx: 450 busy"), [], NOTICE)
+    assert done.reports == (Asked(ALICE, (Outcome(bob, "delayed", reply="mx: 450 busy"),)),)
+    assert (done.remaining, done.noticed, done.reply) == ((bob,), True, "mx: 450 busy")
+
+
+def test_a_notice_that_nobody_wants_is_done_all_the_same() -> None:
+    """Else the row would wake for it again and again."""
+    bob = to("bob", "NEVER")
+    done = settle(row(bob), [outcome(bob, "delayed")], NOTICE)
+    assert (done.reports, done.noticed) == ((), True)
+    assert settle(row(bob, noticed=True), [outcome(bob, "delayed")], WAIT).noticed
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_rfc3461_6_1_nobody_reports_about_a_report(event: str) -> None:
+    action, decision = EVENTS[event]
+    bob = to("bob", "SUCCESS,FAILURE,DELAY")
+    assert settle(row(bob, sender=None), [outcome(bob, action)], decision, copy_to=HELP).reports == ()
+
+
+@pytest.mark.parametrize("notify", ["", "NEVER", "FAILURE"])
+def test_s129_s130_what_can_neither_be_delivered_nor_returned_is_bad_mail(notify: str) -> None:
+    bob = to("bob", notify)
+    done = settle(row(bob, sender=None), [outcome(bob, "failed")], WAIT)
+    assert done.bad == (outcome(bob, "failed"),)
+    assert (done.remaining, done.silent) == ((), ())
+    assert settle(row(bob, sender=None), [outcome(bob, "delayed")], WAIT).bad == ()
+
+
+class TestCopies:
+    """S-126, S-128."""
+
+    def test_every_failure_is_copied_with_the_whole_message(self) -> None:
+        bob = to("bob")
+        done = settle(row(bob), [outcome(bob, "failed")], WAIT, copy_to=HELP)
+        assert [(asked.to, asked.whole, asked.copy) for asked in done.reports] == [
+            (ALICE, False, False), (HELP, True, True),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(("action", "decision"), [("relayed", WAIT), ("delayed", NOTICE)])
+    def test_nothing_else_is(self, action: str, decision: Decision) -> None:
+        bob = to("bob", "SUCCESS,DELAY")
+        done = settle(row(bob), [outcome(bob, action)], decision, copy_to=HELP)
+        assert [asked.to for asked in done.reports] == [ALICE]
+
+    def test_nor_a_report_that_nobody_gets_or_that_goes_there_anyway(self) -> None:
+        bob, ann = to("bob", "NEVER"), to("ann")
+        assert settle(row(bob), [outcome(bob, "failed")], WAIT, copy_to=HELP).reports == ()
+        assert len(settle(row(ann, sender=HELP), [outcome(ann, "failed")], WAIT, copy_to=HELP).reports) == 1
+
+
+def test_rfc3461_4_1_delivered_is_said_by_who_delivers() -> None:
+    """A server that reports does so itself; the mailboxes' own server (LMTP) has delivered what it took."""
+    bob = to("bob", "SUCCESS")
+    assert settle(row(bob), [outcome(bob, "delivered")], WAIT).reports == ()
+    [relayed] = settle(row(bob), [outcome(bob, "relayed")], WAIT).reports
+    assert relayed.outcomes[0].action == "relayed"
+    [delivered] = settle(row(bob), [outcome(bob, "relayed")], WAIT, final=True).reports
+    assert delivered.outcomes[0].action == "delivered"
+
+
+def test_errors_found_here_are_outcomes_without_a_host() -> None:
+    bob = to("bob")
+    assert failed_by([bob], Unroutable("No such", "5.1.2")) == (Outcome(bob, "failed", "5.1.2", "No such"),)
+    assert failed_by([bob], TryLater("No answer", "4.4.3")) == (Outcome(bob, "delayed", "4.4.3", "No answer"),)
+
+
+def test_what_is_remembered_is_one_short_line() -> None:
+    bob = to("bob")
+    done = settle(row(bob), [Outcome(bob, "delayed", "4.0.0", "450 a\r\nb" + "c" * 2000, "h")], WAIT)
+    assert done.reply.startswith("h: 450 a b")
+    assert len(done.reply) <= MAX_REPLY
+    assert not wants(bob, "SUCCESS")
