@@ -37,12 +37,14 @@ def without(head: bytes, names: Collection[bytes]) -> bytes:
     """
     kept: list[bytes] = []
     keep = True
-    for line in head.split(b"\n"):
+    lines = [line + b"\n" for line in head.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    for line in lines:
         if line[:1] not in (b" ", b"\t"):
-            keep = line.partition(b":")[0].rstrip(b" \t\r").lower() not in names
+            keep = line.partition(b":")[0].rstrip(b" \t\r\n").lower() not in names
         if keep:
             kept.append(line)
-    return b"\n".join(kept)
+    return b"".join(kept)
 
 
 async def rewritten(content: IContent, prefix: bytes, removed: Collection[bytes] = ()) -> IContent:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import email
 from email import policy
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsrv.message.header import fields
-from mailsrv.message.trace import count_received, received_field, return_path_field, with_protocol
+from mailsrv.message.trace import (
+    count_received,
+    delivered_to_field,
+    received_field,
+    return_path_field,
+    verdict_field,
+    with_protocol,
+)
 from mailsrv.values import Address, TlsFacts
 
 TLS = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384")
@@ -82,6 +90,41 @@ def test_return_path() -> None:
     assert return_path_field(Address("x\r\nX-Evil: 1", "y")) == b"Return-Path: <>\r\n"
 
 
+def test_s093_a_client_that_is_not_verified_is_called_so() -> None:
+    def begin(**more: Any) -> bytes:
+        return received_field("h.example", "192.0.2.1", "n.example", "mx", "SMTP", "ID", None, 0, 0, **more)[:60]
+
+    assert begin(verified=False).startswith(b"Received: from h.example (n.example [192.0.2.1] unverified)\r\n")
+    # S-092: a match, or nobody who looked: no mark.
+    for verified in (True, None):
+        assert begin(verified=verified).startswith(b"Received: from h.example (n.example [192.0.2.1])\r\n")
+
+
+def test_a_hidden_client_and_a_user_that_is_told() -> None:
+    octets = received_field("h", "192.0.2.1", "n", "mx", "ESMTP", "ID", None, 0, 0, TLS, True, user="bob", hidden=True)
+    assert octets.startswith(
+        b"Received: by mx with ESMTPSA\r\n\t(version=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384)\r\n"
+        b"\t(authenticated as bob)\r\n\tid ID;\r\n\tThu, 01 Jan 1970"
+    )
+
+
+@pytest.mark.parametrize(("address", "field"), [
+    (BOB, b"Delivered-To: bob@example.net\r\n"),
+    (Address("a b", "x.org"), b'Delivered-To: "a b"@x.org\r\n'),
+    (Address("jörg", "bücher.example"), "Delivered-To: jörg@bücher.example\r\n".encode()),
+    (Address("postmaster", ""), b"Delivered-To: postmaster\r\n"),
+    (Address("x\r\nX-Evil: 1", "y"), b""),
+])  # fmt: skip
+def test_delivered_to(address: Address, field: bytes) -> None:
+    assert delivered_to_field(address) == field
+
+
+def test_a_verdict_names_part_and_rule_in_one_line() -> None:
+    assert verdict_field("quarantine", "spam", "score 9") == b"X-Mailsrv-Verdict: quarantine by spam (score 9)\r\n"
+    assert verdict_field("redirect", "a\r\nb", "") == b"X-Mailsrv-Verdict: redirect by a??b\r\n"
+    assert len(verdict_field("redirect", "a" * 1000, "ü")) < 300
+
+
 ANY = st.text(max_size=40) | st.sampled_from(
     ["\r\nX-Evil: 1", "a\x1b[2Jb", "\x85", "\u2028", "a)b(c", 'x"y', "\ud800", "a" * 600]
 )
@@ -93,14 +136,16 @@ def test_what_clients_say_never_breaks_the_field(
     helo: str, host: str, name: str | None, by: str, protocol: str, ident: str, local: str, domain: str, tls: bool
 ) -> None:
     facts = TlsFacts(helo, name or "") if tls else None
-    octets = received_field(helo, host, name, by, protocol, ident, Address(local, domain), 0, 0, facts, tls)
-    octets += return_path_field(Address(local, domain))
-    assert [field.name for field in fields(octets + b"\r\n")] == [b"received", b"return-path"]
+    octets = received_field(helo, host, name, by, protocol, ident, Address(local, domain), 0, 0, facts, tls, user=local)
+    octets += return_path_field(Address(local, domain)) + verdict_field("quarantine", helo, host)
+    written = delivered_to_field(Address(local, domain))
+    assert [field.name for field in fields(octets + b"\r\n")] == [b"received", b"return-path", b"x-mailsrv-verdict"]
+    assert not written or [field.name for field in fields(written + b"\r\n")] == [b"delivered-to"]
     for line in octets.split(b"\r\n")[:-1]:
         assert not any((octet < 32 and octet != 9) or octet == 127 for octet in line) and len(line) <= 2100
     assert octets.count(b"\n") == octets.count(b"\r") == octets.count(b"\r\n")
     parsed = email.message_from_bytes(octets + b"\r\n", policy=policy.compat32)
-    assert len(parsed.keys()) == 2 and not parsed.defects
+    assert len(parsed.keys()) == 3 and not parsed.defects
 
 
 @pytest.mark.parametrize(
