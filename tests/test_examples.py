@@ -200,9 +200,12 @@ def test_filter(tmp_path: Path) -> None:
         assert refused.value.smtp_code == 550 and b"5.7.1 Mail from spam.example" in refused.value.smtp_error
         with pytest.raises(smtplib.SMTPDataError):
             send(port, "Subject: hello\r\n\r\nFree teapots!\r\n")
+        send(port, "Subject: a teapot\r\nX-Filter: forged\r\n\r\n")
         with inbox(ports["imap/default"]) as client:
             assert client.search(None, 'HEADER X-Filter "passed"')[1] == [b"1"]
             assert client.search(None, "ALL")[1] == [b"1"]
+            client.select("Junk")
+            assert client.search(None, 'HEADER X-Mailsrv-Verdict "quarantine by Filter (teapot)"')[1] == [b"1"]
 
 
 def test_the_sample_configuration_is_without_a_mistake() -> None:

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from mailsrv.host.config.derive import domain_facts, guard_settings, limits_of, login_domains, policies_of
+from mailsrv.errors import ConfigError
+from mailsrv.host.config.derive import (
+    domain_facts,
+    guard_settings,
+    limits_of,
+    login_domains,
+    policies_of,
+    submission_of,
+)
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import (
     SERVER_TABLES,
@@ -15,6 +23,7 @@ from mailsrv.host.config.options import (
     CertificateTable,
     DomainTable,
     LimitsTable,
+    PolicyTable,
     SiteOptions,
     SiteTable,
 )
@@ -22,6 +31,7 @@ from mailsrv.host.config.profiles import toml
 from mailsrv.host.config.show import flatten
 from mailsrv.limits import Limits
 from mailsrv.parts import dotted, fields_of, kind_of
+from mailsrv.transfer.submission import Submission
 from mailsrv.values import DomainFacts
 
 #: Key -> (value as TOML, the field of Limits it is, what that holds then).  Every key of a server must be here.
@@ -191,6 +201,45 @@ def test_the_relay_rule_always_holds_S_136(text: str, uses: list[tuple[str, str]
     options = loads(text)
     found = policies_of(options.servers["smtp/a"], options)  # type: ignore[arg-type]
     assert [(choice.name, choice.use) for choice in found] == uses
+
+
+def test_a_sender_filter_is_for_the_servers_that_name_it_S_045() -> None:
+    options = loads(
+        "[filter.spam]\nlist = ['Spam.example', 'bob@example.com']\naction = 'drop'\n"
+        "[smtp.a]\nsender_filter = 'spam'\n[smtp.b]\nlisten = ['*:26']\n"
+    )
+    first, second = (policies_of(options.servers[name], options) for name in ("smtp/a", "smtp/b"))  # type: ignore[arg-type]
+    assert [(choice.name, choice.use) for choice in first] == [("filter.spam", "senders"), ("relay", "relay")]
+    assert first[0].options.list == ("spam.example", "bob@example.com") and first[0].options.action == "drop"
+    assert [choice.use for choice in second] == ["relay"]
+    with pytest.raises(ConfigError, match=r"there is no table .filter\.spma. .did you mean .spam."):
+        loads("[filter.spam]\n[smtp.a]\nsender_filter = 'spma'")
+    with pytest.raises(ConfigError, match="must be NAME@DOMAIN"):
+        loads("[filter.spam]\nlist = ['*']")
+
+
+def test_who_has_logged_in_sends_as_itself_on_servers_for_submission() -> None:
+    options = loads(
+        "[smtp.a]\n[smtp.s]\nrole = 'submission'\n[smtp.t]\nrole = 'submission'\nlisten = []\nsender_check = false"
+    )
+    uses = {
+        name: [choice.use for choice in policies_of(server, options)]  # type: ignore[arg-type]
+        for name, server in options.servers.items()
+    }
+    assert uses == {"smtp/a": ["relay"], "smtp/s": ["own_sender", "relay"], "smtp/t": ["relay"]}
+    kinds = [submission_of(server) for server in options.servers.values()]  # type: ignore[arg-type]
+    assert [one.complete for one in kinds] == [False, True, True]
+    server = loads("[smtp.a]\nhide_client = true\nreceived_user = true").servers["smtp/a"]
+    assert submission_of(server) == Submission(False, True, True)  # type: ignore[arg-type]
+
+
+def test_every_policy_has_a_time_and_a_meaning_of_its_failure() -> None:
+    options = loads(
+        "[policy.r]\nuse = 'rates'\ntimeout = '5s'\non_failure = 'open'\n[smtp.a]\npolicies = ['r', 'helo']"
+    )
+    assert options.policies["r"].common == PolicyTable(5.0, "open") and options.policies["helo"].common == PolicyTable()
+    with pytest.raises(ConfigError, match='must be one of "tempfail", "open"'):
+        loads("[policy.r]\nuse = 'rates'\non_failure = 'close'")
 
 
 def test_domain_facts_in_the_order_of_the_file() -> None:
