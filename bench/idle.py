@@ -86,8 +86,8 @@ def open_all(port: int, count: int, greeting: bytes) -> list[socket.socket]:
     return held
 
 
-def log_in(protocol: str, clients: list[socket.socket]) -> None:
-    """Each of them, a few at a time; what the server says is read."""
+def log_in(protocol: str, clients: list[socket.socket], pid: int) -> None:
+    """Each of them, a few at a time; until the server has nothing to do."""
     for at in range(0, len(clients), TOGETHER):
         some = clients[at : at + TOGETHER]
         for n, client in enumerate(some, at):
@@ -95,7 +95,11 @@ def log_in(protocol: str, clients: list[socket.socket]) -> None:
         for client in some:
             client.settimeout(SECONDS)
             client.recv(4096)
-    time.sleep(1)
+    until = time.monotonic() + SECONDS
+    used = -1.0
+    while busy(pid) - used > 0.2 and time.monotonic() < until:
+        used = busy(pid)
+        time.sleep(1)
 
 
 def measure(protocol: str, count: int, login: bool, port_base: int) -> None:
@@ -119,7 +123,7 @@ def measure(protocol: str, count: int, login: bool, port_base: int) -> None:
             clients = open_all(plain_port(folder, protocol), count, GREETINGS[protocol])
             took = time.monotonic() - began
             if login:
-                log_in(protocol, clients)
+                log_in(protocol, clients, process.pid)
             used, since = busy(process.pid), time.monotonic()
             time.sleep(5)
             look = (busy(process.pid) - used) / (time.monotonic() - since)
