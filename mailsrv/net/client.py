@@ -61,7 +61,7 @@ class Connector:
         self.idle = idle
         self.tls = tls or ClientTls()
         #: Called at every tick with the monotonic instant.
-        self.on_tick: Callable[[float], Any] | None = None
+        self.on_tick: list[Callable[[float], Any]] = []
         self._reactor, self._source = reactor, source
         self._live: set[Patient] = set()
         self._ticking: Any = None
@@ -102,8 +102,8 @@ class Connector:
         now = self.monotonic()
         for one in list(self._live):
             one.check(now)
-        if self.on_tick is not None:
-            self.on_tick(now)
+        for watcher in self.on_tick:
+            watcher(now)
         if self._live:
             self._ticking = self._reactor.callLater(TICK, self._tick)
 

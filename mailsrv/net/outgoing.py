@@ -19,7 +19,7 @@ from zope.interface import implementer
 from ..errors import MailError, TryLater
 from ..interfaces import IContent
 from ..values import Reply
-from ..wire.smtp_client import BLOCK, Ask, Body, Handshake, SmtpClient
+from ..wire.smtp_client import BLOCK, QUIT, Ask, Body, Handshake, SmtpClient
 from ..wire.smtp_dots import DotStuffer
 from ..wire.smtp_replies_reader import PeerLost
 from .bindings import bindings_of, server_end_point
@@ -135,7 +135,8 @@ class Patient(TwistedProtocol):
             # It still takes octets, if slowly; or there are some, and nobody has looked before.
             self._deadline = now + min(BLOCK, self.home.idle)
             return
-        self.abort(PeerLost("The server did not answer in time", "4.4.2"))
+        late = "The server did not answer in time"
+        self.abort(TlsFailed(late) if self._handshaking else PeerLost(late))
 
     # ------------------------------------------------------------ waiting
 
@@ -208,6 +209,13 @@ class Outgoing(Patient):
         if certificate is None:
             return {}
         return bindings_of(handle, server_end_point(certificate.public_bytes(Encoding.DER)))
+
+    def quit(self) -> None:
+        """Take leave, if the server still listens, and close."""
+        if not self.lost and not self.client.over:
+            send(self.transport, QUIT)
+        self.client.over = True
+        self.close()
 
     def patience(self, size: int) -> None:
         """A message of so many octets begins; or (-1) it is over."""
