@@ -41,7 +41,7 @@ class SmtpBase(Session):
         self.shares: list[Share] = []
         self.octets_taken = 0
         self.bare_messages = 0
-        self.judge = Judge(services.policies, services.sleep, f"on {services.name} from {connection.peer.host}")
+        self.judge = Judge(services.policies, services.sleep, services.name, connection)
         #: The peer's name by reverse DNS, and whether it is that of HELO, as in Transaction.
         self.client_name = ""
         self.verified: bool | None = None
@@ -129,6 +129,8 @@ class SmtpBase(Session):
 
     def reset(self) -> None:
         """No transaction is under way."""
+        if self.transaction is None and not self.chunks_failed and self.judge.open is None:
+            return
         self.transaction = None
         self.shares = []
         self.judge.clear()

@@ -65,22 +65,24 @@ class _Rule:
 class Judge:
     """The policies of one connection.
 
-    Of the transaction under way: `fields` are put above the message, fields named `removed` taken out; `whole` is
-    accept, discard, quarantine or redirect for the whole message; `notes` tell who decided what; `open` is the one
-    that can be aborted.
+    Of the transaction under way: `notes` are the verdicts that accept and have something to say; `whole` is accept,
+    discard, quarantine or redirect for the whole message; `open` is the one that can be aborted.  `connection` has a
+    `peer`, which a proxy may replace.
     """
 
     __slots__ = (
-        "_about", "_ending", "_makers", "_methods", "_rules", "_sleep", "fields", "notes", "open", "removed", "whole",
+        "_connection", "_ending", "_makers", "_methods", "_rules", "_server", "_sleep", "notes", "open", "whole",
     )  # fmt: skip
 
     def __init__(
-        self, makers: Sequence[Callable[[], IMessagePolicy]], sleep: Callable[[float], Awaitable[None]], about: str
+        self,
+        makers: Sequence[Callable[[], IMessagePolicy]],
+        sleep: Callable[[float], Awaitable[None]],
+        server: str,
+        connection: Any,
     ) -> None:
-        self._makers = makers
-        self._sleep = sleep
-        #: For the log: "on smtp/default from 192.0.2.1".
-        self._about = about
+        self._makers, self._sleep = makers, sleep
+        self._server, self._connection = server, connection
         self._rules: list[_Rule] | None = None
         self._methods: dict[str, list[tuple[_Rule, Any]]] = {}
         #: Policies that are still being told of an end.
@@ -94,10 +96,23 @@ class Judge:
         if self.open is not None:
             about, self.open = self.open, None
             self._inform("on_abort", about)
-        self.fields: list[bytes] = []
-        self.removed: set[bytes] = set()
         self.notes: list[Verdict] = []
         self.whole = ACCEPT
+
+    @property
+    def fields(self) -> list[bytes]:
+        """Header fields that are put above the message, in the order of the verdicts."""
+        return [one for verdict in self.notes for one in verdict.fields]
+
+    @property
+    def removed(self) -> set[bytes]:
+        """Names of fields, in lower case, that are taken out of the message."""
+        return {name.lower() for verdict in self.notes for name in verdict.removed}
+
+    @property
+    def _about(self) -> str:
+        """For the log."""
+        return f"on {self._server} from {self._connection.peer.host}"
 
     # ------------------------------------------------------------ moments
 
@@ -273,12 +288,10 @@ class Judge:
             verdict = evolve(verdict, part=rule.name)
         if verdict.action in ENDS:
             return verdict
-        for one in verdict.fields:
-            if is_field(one):
-                self.fields.append(one)
-            else:
-                log.error("policy {name} gave what is no header field: {octets!r}", name=rule.name, octets=one[:100])
-        self.removed.update(name.lower() for name in verdict.removed)
+        wrong = [one for one in verdict.fields if not is_field(one)]
+        if wrong:
+            log.error("policy {name} gave what is no header field: {octets!r}", name=rule.name, octets=wrong[0][:100])
+            verdict = evolve(verdict, fields=tuple(one for one in verdict.fields if one not in wrong))
         self.notes.append(verdict)
         return verdict
 
