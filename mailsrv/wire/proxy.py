@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
 
 from attrs import frozen
@@ -95,7 +95,7 @@ def _text(octets: bytes, version: int) -> str:
         raise BadHeader() from None
     if address.version != version:
         raise BadHeader()
-    return _printed(address.packed)
+    return _printed(address)
 
 
 def _port(digits: bytes) -> int:
@@ -106,9 +106,8 @@ def _port(digits: bytes) -> int:
     return number
 
 
-def _printed(packed: bytes) -> str:
-    """IP text of 4 or 16 octets."""
-    address = ip_address(packed)
+def _printed(address: IPv4Address | IPv6Address) -> str:
+    """IP text; IPv4 inside IPv6 is IPv4."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)
 
@@ -135,9 +134,9 @@ def _version_2(octets: bytes) -> tuple[ProxyHeader, int] | None:
         return ProxyHeader(tls=tls), 16 + length
     header = ProxyHeader(
         True,
-        _printed(block[:size]),
+        _printed(ip_address(block[:size])),
         _SHORT.unpack_from(block, 2 * size)[0],
-        _printed(block[size : 2 * size]),
+        _printed(ip_address(block[size : 2 * size])),
         _SHORT.unpack_from(block, 2 * size + 2)[0],
         tls,
     )
