@@ -1,0 +1,1 @@
+Before the greeting: PROXY headers (v1, v2) of `trusted_proxies`, access lists and connection policies; bindings at UNIX sockets; connections per address by /64 in IPv6; a ceiling by the limit of open files. A slow download is not idle, a line that trickles in is.
