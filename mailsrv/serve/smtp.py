@@ -6,7 +6,7 @@ directory and the policies have answered; the message only when it is durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..errors import MailError
@@ -27,9 +27,9 @@ from .smtp_verdicts import REFUSES, Share, admit
 class SmtpSession(SmtpBase):
     """One client of an SMTP virtual server."""
 
-    async def handle(self, event: Any) -> None:
+    def handle(self, event: Any) -> Coroutine[Any, Any, None]:
         """One event of the engine."""
-        await _HANDLERS[type(event)](self, event)
+        return _HANDLERS[type(event)](self, event)
 
     # ------------------------------------------------------------ commands
 
@@ -54,9 +54,9 @@ class SmtpSession(SmtpBase):
         self.look_up()
         self.say(say.reply(250, "", self.services.hostname, *(extensions(self) if event.extended else ())))
 
-    async def on_plain(self, event: wire.Plain) -> None:
+    def on_plain(self, event: wire.Plain) -> Coroutine[Any, Any, None]:
         """Commands without syntax of their own."""
-        await PLAIN[event.verb](self, event)
+        return PLAIN[event.verb](self, event)
 
     async def on_mail(self, event: wire.Mail) -> None:
         """MAIL FROM."""
@@ -81,7 +81,8 @@ class SmtpSession(SmtpBase):
             verified=self.verified,
         )
         try:
-            await check_sender(self, transaction, announced(transaction))
+            if self.smtp.allowances is not None:
+                await check_sender(self, transaction, announced(transaction))
             verdict = await self.judge.sender(transaction)
         except MailError as error:
             verdict, refusal = ACCEPT, say.of_error(error)
@@ -128,7 +129,8 @@ class SmtpSession(SmtpBase):
         if verdict.action in REFUSES:
             return say.of_verdict(verdict)
         share = await admit(self.smtp.router, transaction, recipient, verdict)
-        await check_share(self, share, announced(transaction))
+        if self.smtp.allowances is not None:
+            await check_share(self, share, announced(transaction))
         self.shares.append(share)
         transaction.recipients.append(recipient)
         return None
@@ -146,12 +148,17 @@ class SmtpSession(SmtpBase):
                 self.refuse_chunks(policy, event.last, taken)
                 return
         if refusal is None:
-            await (self.message or self.begin_message()).chunk(event)
+            (self.message or self.begin_message()).chunk(event)
         elif self.chunks_failed:
             # Those that were sent along with one that failed are no further mistakes.
             self.refuse_chunks(refusal, event.last, self.chunks_failed)
         else:
             self.complain(refusal)
+
+    def on_body(self, event: wire.Body) -> Coroutine[Any, Any, None]:
+        """Octets of a message."""
+        assert self.message is not None
+        return self.message.body(event)
 
     def begin_message(self) -> MessageInput:
         """A message comes in now."""
@@ -180,12 +187,13 @@ class SmtpSession(SmtpBase):
         return f"E{self.word}" if self.extended and self.word == "SMTP" else self.word
 
 
-_HANDLERS: dict[type, Callable[[SmtpSession, Any], Any]] = {
+_HANDLERS: dict[type, Callable[[SmtpSession, Any], Coroutine[Any, Any, None]]] = {
     wire.Wrong: SmtpSession.on_wrong,
     wire.Hello: SmtpSession.on_hello,
     wire.Plain: SmtpSession.on_plain,
     wire.Mail: SmtpSession.on_mail,
     wire.Rcpt: SmtpSession.on_rcpt,
     wire.Chunk: SmtpSession.on_chunk,
+    wire.Body: SmtpSession.on_body,
     wire.Auth: authenticate,
 }

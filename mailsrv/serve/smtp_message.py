@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MailError, StoreFull
 from ..interfaces import IContent
+from ..message.content import MemoryContent
 from ..message.trace import count_received, header_end
 from ..transfer.loops import comes_back
 from ..values import ACCEPT, Verdict
@@ -33,12 +34,14 @@ _BARE_MESSAGES = 3
 class MessageInput:
     """Takes one message on behalf of a session whose transaction is complete."""
 
-    __slots__ = ("_began", "_full", "_reader", "_session", "_spool", "_too_big")
+    __slots__ = ("_began", "_chunk", "_full", "_reader", "_session", "_spool", "_too_big")
 
     def __init__(self, session: SmtpSession) -> None:
         self._session = session
         self._spool = session.services.spool()
         self._began = session.connection.host.monotonic()
+        #: The BDAT whose octets come; who examines them.
+        self._chunk: wire.Chunk | None = None
         self._reader: Any = None
         self._too_big = False
         self._full: StoreFull | None = None
@@ -51,44 +54,58 @@ class MessageInput:
         """Forget what came in so far."""
         self._spool.discard()
 
-    async def data(self) -> None:
-        """Answer 354, read the message, answer it, and end the transaction."""
+    def data(self) -> None:
+        """Answer 354: what comes next is the message."""
+        self._session.say(say.START_INPUT)
+        self._session.engine.start_body(self._session.smtp.bare_newlines == "normalise")
+
+    def chunk(self, event: wire.Chunk) -> None:
+        """Take the octets of one BDAT, or refuse it; then the transaction is over."""
         session = self._session
-        session.say(say.START_INPUT)
-        session.engine.start_body(session.smtp.bare_newlines == "normalise")
-        try:
-            await self._read()
-            await self._finish()
-        finally:
-            session.reset()
+        refusal = self._foresee(event)
+        if refusal is None:
+            self._chunk = event
+            session.engine.take_chunk(self._start())
+        else:
+            self._fail(refusal, event)
+
+    async def body(self, event: wire.Body) -> None:
+        """Octets of the message; with the last of a DATA or BDAT the answer."""
+        if event.octets:
+            self._keep(event.octets)
+        if event.last:
+            self._reader, chunk = event.reader, self._chunk
+            if chunk is None:
+                await self._end()
+            elif chunk.last:
+                self._keep(self._reader.finish())
+                await self._end()
+            else:
+                self._go_on(chunk)
+
+    def _go_on(self, chunk: wire.Chunk) -> None:
+        """Answer a chunk that is not the last."""
+        refusal = self._refuse(self._reader)
+        if refusal is None:
+            self._session.say(say.chunk_taken(chunk.size))
+        else:
+            self._session.octets_taken += self._reader.size
+            self._fail(refusal, chunk)
+
+    def _fail(self, refusal: bytes, chunk: wire.Chunk) -> None:
+        """A chunk that is refused ends the transaction."""
+        session, recipients = self._session, self._session.taken
+        session.reset()
+        session.services.count("messages refused")
+        session.refuse_chunks(refusal, chunk.last, recipients)
         self._close_if_over()
 
-    async def chunk(self, event: wire.Chunk) -> None:
-        """Read one BDAT and answer it; the last ends the transaction, as does one that is refused."""
-        session, going_on = self._session, False
+    async def _end(self) -> None:
+        """Answer the whole message, and end the transaction."""
         try:
-            refusal = self._foresee(event)
-            if refusal is None:
-                session.engine.take_chunk(self._start())
-                await self._read()
-                if event.last:
-                    self._keep(self._reader.finish())
-                    await self._finish()
-                else:
-                    refusal = self._refuse(self._reader)
-                    going_on = refusal is None
-                    if not going_on:
-                        session.octets_taken += self._reader.size
+            await self._finish()
         finally:
-            if not going_on:
-                count = session.taken
-                session.reset()
-        if going_on:
-            session.say(say.chunk_taken(event.size))
-            return
-        if refusal is not None:
-            session.services.count("messages refused")
-            session.refuse_chunks(refusal, event.last, count)
+            self._session.reset()
         self._close_if_over()
 
     def _foresee(self, event: wire.Chunk) -> bytes | None:
@@ -107,17 +124,6 @@ class MessageInput:
             self._reader = make(self._session.limits.text_line_octets, normalise)
         reader: ChunkReader | BinaryReader = self._reader
         return reader
-
-    async def _read(self) -> None:
-        """All octets of a DATA or a chunk.  Raises ConnectionResetError when the client is gone."""
-        next_event = self._session.connection.next_event
-        while True:
-            body = await next_event()
-            if body.octets:
-                self._keep(body.octets)
-            if body.last:
-                self._reader = body.reader
-                return
 
     def _keep(self, octets: bytes) -> None:
         limit = self._session.limits.message_octets
@@ -146,7 +152,14 @@ class MessageInput:
             session.transaction.parameters["BODY"] = "8BITMIME"
         content = self._spool.finish()
         try:
-            await session.deliver(content, await self._refuse_head(content))
+            # What is in memory is read without a coroutine.
+            cut = content.cut if isinstance(content, MemoryContent) else None
+            head = cut(0, _HEAD) if cut else await content.read(0, _HEAD)
+            end = header_end(head)
+            if end >= len(head) and content.size > len(head):
+                head = await content.read(0, session.limits.header_octets + 1)
+                end = header_end(head)
+            await session.deliver(content, self._refuse_head(head, end))
         finally:
             content.close()
 
@@ -165,16 +178,11 @@ class MessageInput:
             return say.BARE_REFUSED
         return say.LINE_TOO_LONG if reader.long_line else None
 
-    async def _refuse_head(self, content: IContent) -> bytes | None:
+    def _refuse_head(self, head: bytes, end: int) -> bytes | None:
         """A header without measure (CVE-2020-12100 and its kind), or a message that goes in circles (S-080)."""
         limits = self._session.limits
-        head = await content.read(0, min(content.size, _HEAD))
-        end = header_end(head)
-        if end >= len(head) and content.size > len(head):
-            head = await content.read(0, min(content.size, limits.header_octets + 1))
-            end = header_end(head)
-            if end > limits.header_octets:
-                return say.HEADER_TOO_BIG
+        if end > limits.header_octets:
+            return say.HEADER_TOO_BIG
         lines = head.count(b"\n", 0, end)
         if lines > limits.header_fields:
             lines -= head.count(b"\n ", 0, end) + head.count(b"\n\t", 0, end)
@@ -236,8 +244,8 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         owners,
         hostname=smtp.hostname,
         tls=session.connection.tls_facts(),
-        fields=[*judge.fields, moved] if moved else judge.fields,
-        removed={*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed,
+        fields=[*judge.fields, moved] if moved else judge.fields if judge.notes else (),
+        removed={*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed if judge.notes else (),
         submission=smtp.submission,
         moved=any(share.verdict.action == "redirect" for share in shares),
         note=judge.note(),
@@ -255,7 +263,8 @@ async def deliver(session: SmtpSession, content: IContent, refusal: bytes | None
         session.complain(refusal)
         return
     try:
-        await check_whole(session, content.size)
+        if session.smtp.allowances is not None:
+            await check_whole(session, content.size)
         answers = await judge_content(session, content)
         refused = answers.refusal()
         if refused is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MailError
@@ -57,7 +57,7 @@ async def _data(session: SmtpSession, event: wire.Plain) -> None:
     if refusal is None:
         refusal = await session.judge.refusal("on_data", session.transaction)
         if refusal is None:
-            await session.begin_message().data()
+            session.begin_message().data()
             return
         session.reset()
     session.complain(refusal)
@@ -155,7 +155,7 @@ async def _starttls(session: SmtpSession, event: wire.Plain) -> None:
 
 
 #: What is done for a Plain event.
-PLAIN: dict[str, Callable[[SmtpSession, wire.Plain], Any]] = {
+PLAIN: dict[str, Callable[[SmtpSession, wire.Plain], Coroutine[Any, Any, None]]] = {
     "DATA": _data,
     "RSET": _rset,
     "NOOP": _noop,

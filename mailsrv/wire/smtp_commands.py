@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from ..values import Address
 from .sasl import decode as read_base64
 from .smtp_events import Auth, Chunk, Hello, Mail, Plain, Rcpt, Wrong
 from .smtp_events import wrong as _wrong
-from .smtp_syntax import read_parameters, read_path
+from .smtp_syntax import MAX_LABEL, MAX_LOCAL, read_parameters, read_path
 
 
 def _hello(verb: str, argument: str) -> Any:
@@ -106,8 +107,22 @@ LMTP: Mapping[str, _Reader] = {"LHLO": _hello, **_SHARED}
 _FOREIGN = frozenset("GET POST PUT HEAD OPTIONS CONNECT DELETE PATCH TRACE PROPFIND PRI".split())
 
 
+#: Nearly every MAIL and RCPT looks like this: it means the same to the functions above.
+_USUAL = re.compile(
+    rb"(MAIL FROM|RCPT TO):<([A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*)@([a-z0-9]+(?:[.-][a-z0-9]+)*)>((?: [ -~]+)?)"
+)
+
+
 def read_command(line: bytes, commands: Mapping[str, _Reader]) -> Any:
     """The event of one line (without its CRLF)."""
+    usual = _USUAL.fullmatch(line)
+    if usual is not None:
+        verb, local, domain, tail = usual.groups()
+        if len(local) <= MAX_LOCAL and len(domain) <= MAX_LABEL:
+            address = Address(local.decode("ascii"), domain.decode("ascii"))
+            parameters = read_parameters(tail.decode("ascii").rstrip(" ")) if tail else {}
+            if parameters is not None:
+                return Mail(address, parameters) if verb == b"MAIL FROM" else Rcpt(address, parameters)
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:

@@ -82,6 +82,8 @@ class BodyReader(TextRules):
     def take(self, octets: bytes) -> bytes:
         """The body octets that are certain now, dot-stuffing undone."""
         data = self._tail + octets if self._tail else octets
+        # The line before the body ended with CRLF, and that is not of it.
+        begin = 2 if self._first else 0
         # One search for both, since the end looks like a stuffed line: most pieces hold neither.
         dot = data.find(_DOT)
         end = data.find(_END, dot) if dot >= 0 else -1
@@ -89,25 +91,19 @@ class BodyReader(TextRules):
             self.ended = True
             self.rest = data[end + 5 :]
             self._tail = b""
-            piece = data[: end + 2]
+            stop = end + 2
         else:
             # What may be the beginning of the terminator, or of a stuffed line, waits for more octets.
-            cut = data.find(b"\r", max(0, len(data) - 4))
-            if cut < 0:
-                self._tail, piece = b"", data
-            else:
-                self._tail, piece = data[cut:], data[:cut]
-        return self._clean(piece, dot != end)
-
-    def _clean(self, piece: bytes, stuffed: bool) -> bytes:
-        if not piece:
-            return piece
-        if stuffed:
-            piece = piece.replace(_DOT, b"\r\n")
-        if self._first:
-            self._first = False
-            piece = piece[2:]
-        return self.check(piece)
+            stop = data.find(b"\r", max(0, len(data) - 4))
+            if stop < 0:
+                stop = len(data)
+            self._tail = data[stop:]
+        if not stop:
+            return b""
+        self._first = False
+        # A dot that is undone may stand at the beginning, so that nothing is cut off before.
+        piece = data[:stop].replace(_DOT, b"\r\n")[begin:] if dot != end else data[begin:stop]
+        return self.check(piece) if piece else piece
 
 
 class ChunkReader(TextRules):

@@ -10,8 +10,8 @@ from unicodedata import normalize
 
 from ..values import Address, Reply
 
-#: RFC 5321 section 4.5.3.1: local part 64, domain 255, path 256 octets.
-MAX_LOCAL, MAX_DOMAIN = 64, 255
+#: RFC 5321 section 4.5.3.1: local part 64, domain 255, path 256 octets; RFC 1035 section 2.3.4: label 63.
+MAX_LOCAL, MAX_DOMAIN, MAX_LABEL = 64, 255, 63
 #: Parameters of one command that are looked at.
 MAX_PARAMETERS = 20
 
