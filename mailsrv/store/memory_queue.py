@@ -91,7 +91,7 @@ class MemoryQueue:
         """Rows in the order they were made."""
         wanted = None if ids is None else set(ids)
         key = None if sender is None else sender.lower()
-        found = []
+        found: list[Queued] = []
         for number, row in self._rows.items():
             if len(found) >= most:
                 break
@@ -105,10 +105,7 @@ class MemoryQueue:
         """hold, release, retry, reroute or delete.  Raises Refused."""
         self.room.claim(0)
         rules.check_action(action, due, destination)
-        changes: dict[str, Any] = {
-            "hold": {"held": True}, "release": {"held": False}, "retry": {"due": due},
-            "reroute": {"destination": destination}, "delete": {},
-        }[action]
+        changes = rules.changes_of(action, due, destination)
         claimed = self._index.claim_idle(ids, self._now)
         for number in claimed:
             if action == "delete":

@@ -78,6 +78,15 @@ def check_action(action: str, due: float, destination: str) -> None:
         check_destination(destination)
 
 
+def changes_of(action: str, due: float, destination: str) -> dict[str, Any]:
+    """What `IQueue.alter` changes of a row; nothing for delete."""
+    changes: dict[str, dict[str, Any]] = {
+        "hold": {"held": True}, "release": {"held": False}, "retry": {"due": due},
+        "reroute": {"destination": destination},
+    }
+    return changes.get(action, {})
+
+
 def tidy(reply: str) -> str:
     """A reply as it is kept: of bounded length, without what could disturb a terminal."""
     if len(reply) <= MAX_REPLY and reply.isprintable():

@@ -26,6 +26,13 @@ SELECT b.name, b.account, b.exist, b.unseen, b.deleted, b.octets, b.uidnext, b.m
     coalesce(max(m.uid), 0), coalesce(max(m.modseq), 0)
 FROM mailbox b LEFT JOIN message m ON m.mailbox = b.id WHERE b.id = ? GROUP BY b.id"""
 
+_WANTED = """
+SELECT ordinal, max(size), min(size) FROM (SELECT ordinal, size FROM message WHERE segment=?1
+    UNION ALL SELECT ordinal, size FROM queue WHERE segment=?1) GROUP BY ordinal"""
+_LOST = """
+SELECT segment, sum(count) FROM (SELECT segment, count(*) AS count FROM message GROUP BY segment
+    UNION ALL SELECT segment, count(*) FROM queue GROUP BY segment) GROUP BY segment"""
+
 
 def check_files(path: Path, segments: SegmentSet, stopped: Callable[[], bool] = lambda: False) -> list[str]:
     """One line for everything that is wrong.  `path` is the index; blocks for as long as reading all takes, or until
@@ -61,7 +68,7 @@ def _check_index(index: Index) -> list[str]:
 def _check_segment(index: Index, segments: SegmentSet, number: int) -> list[str]:
     """Every record whole, and every row of the segment with a record of its size."""
     # Rows before records: what is delivered meanwhile then has its record, but no row here yet.
-    wanted = index.rows("SELECT ordinal, max(size), min(size) FROM message WHERE segment=? GROUP BY ordinal", (number,))
+    wanted = index.rows(_WANTED, (number,))
     try:
         file = segments.get(number)
     except StoreUnavailable as cause:
@@ -92,7 +99,7 @@ def _check_segment(index: Index, segments: SegmentSet, number: int) -> list[str]
 def _check_lost(index: Index, segments: SegmentSet) -> list[str]:
     """Rows of segments that are not there."""
     there = set(segments.numbers())
-    rows = index.rows("SELECT segment, count(*) FROM message GROUP BY segment")
+    rows = index.rows(_LOST)
     return [
         f"segment {number} is missing: {count} messages have lost their content"
         for number, count in rows if number not in there

@@ -1,8 +1,9 @@
 """Checkpoints: what the log alone would not tell, written into it, so that a lost index can be made again.
 
 CONTENT records carry placements; flags, removals and copies are only in the index.  So a STATE record holds all rows
-of a mailbox as they are, and a CATALOGUE record all accounts, aliases and mailboxes; later records of the log amend
-them.  Both are written at close, when idle after a while, and before compaction drops anything.
+of a mailbox as they are, and a CATALOGUE record all accounts, aliases and mailboxes, and which rows of the queue there
+are; later records of the log amend them.  Both are written at close, when idle after a while, and before compaction
+drops anything.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ...message.content import MemoryContent
 from . import records
 from .boxes import Box
 from .operations import Asked, Operation
+from .queue_rows import catalogue_statements
 from .transaction import Transaction
 
 #: What subject 0 of the table `checkpoint` is; others are mailbox ids.
@@ -43,6 +45,7 @@ class WriteStates(Asked):
     def run(self, transaction: Transaction) -> bool:
         """One slice."""
         transaction.boxes.write()
+        transaction.log_queue()
         written = 0
         while written < SLICE_ROWS:
             mailbox = transaction.connection.execute("SELECT id FROM mailbox WHERE unsaved=1 LIMIT 1").get
@@ -105,8 +108,9 @@ class WriteCatalogue(Operation):
     __slots__ = ()
 
     def run(self, transaction: Transaction) -> bool:
-        """All accounts, app passwords, aliases, mailboxes, subscriptions and domains as statements."""
+        """All accounts, app passwords, aliases, mailboxes, subscriptions, domains and the queue as statements."""
         connection = transaction.connection
+        transaction.log_queue()
         if transaction.catalogue or not connection.execute("SELECT value FROM meta WHERE key='changes'").get:
             return True
         body = zlib.compress(records.to_json(_statements(connection)).encode(), 1)
@@ -128,7 +132,7 @@ def _statements(connection: apsw.Connection) -> list[list[Any]]:
         ("sequence", "SELECT name, seq FROM sqlite_sequence"),
     ):
         statements += ([kind, *row] for row in execute(sql))
-    return statements
+    return statements + catalogue_statements(connection)
 
 
 def _replace(transaction: Transaction, subject: int, kind: int, header: bytes, body: bytes) -> None:

@@ -18,7 +18,7 @@ from attrs import define
 from twisted.logger import Logger
 
 from ...errors import StoreUnavailable
-from . import records
+from . import records, schema
 from .checkpoint import CATALOGUE_SUBJECT, WriteStates
 from .derived import Derived
 from .ghosts import Ghosts
@@ -181,7 +181,7 @@ class Compactor:
         execute("BEGIN")
         try:
             dead = execute("SELECT dead FROM segment WHERE number=?", (number,)).get or 0
-            live = {row[0] for row in execute("SELECT DISTINCT ordinal FROM message WHERE segment=?", (number,))}
+            live = {row[0] for row in execute(schema.ORDINALS, (number,))}
             live.update(row[0] for row in execute("SELECT ordinal FROM checkpoint WHERE segment=?", (number,)))
             catalogue = execute("SELECT segment, ordinal FROM checkpoint WHERE subject=?", (CATALOGUE_SUBJECT,))
             latest = catalogue.fetchone() or (0, 0)
@@ -258,7 +258,7 @@ class Compactor:
             return (number, found.ordinal) > plan.catalogue
         if found.kind == records.PLACEMENTS:
             reference = json.loads(found.header)["of"]
-            return bool(index.rows("SELECT 1 FROM message WHERE segment=? AND ordinal=? LIMIT 1", reference))
+            return bool(index.rows(schema.REFERRED, reference))
         return found.ordinal in plan.live or found.ordinal in plan.pinned
 
     def _let_others(self) -> bool:

@@ -183,7 +183,7 @@ class EmbeddedMailbox:
         for token in self._watching:
             self._opened.watchers.pop(token, None)
         self._watching.clear()
-        self._store.release(self._opened, self)
+        self._store.let_go(self._opened, self)
 
     def _live(self) -> Opened:
         """The shared state, for what makes no sense once the mailbox was deleted."""

@@ -12,18 +12,23 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from ...errors import MailError, NoSuchMailbox
+from ...errors import MailError, NoSuchMailbox, Refused
 from ...values import Appended, NewDelivery, NewMessage
 from .. import keywords as kw
+from .. import queue_rules
 from ..names import INBOX, normalise
 from . import records
 from .boxes import Box
+from .log import Reference
 from .transaction import Transaction
 
 #: Rows of one slice of a large operation.
 SLICE = 500
-#: A delivery to more placements than this is sliced (decisions 5).
+#: A delivery to more placements and destinations than this is sliced (decisions 5).
 MAX_PLACEMENTS = 1000
+
+#: Of the rows of the queue in one record: octets, counted with so many for each recipient.
+_QUEUE_OCTETS, _RECIPIENT_OCTETS = 8 * 2**20, 200
 
 #: A placement that has a mailbox: its row, its flags.
 _Target = tuple[Box, frozenset[bytes]]
@@ -94,14 +99,15 @@ class Deliver(Operation):
         super().__init__()
         self.delivery = delivery
         self.octets = delivery.content.size
-        self.rows = min(len(delivery.placements), MAX_PLACEMENTS)
+        self.rows = min(len(delivery.placements) + len(delivery.queued), MAX_PLACEMENTS)
         self._at = 0
         self._reference: tuple[int, int] | None = None
 
     def run(self, transaction: Transaction) -> bool:
-        """Content and rows; of very many placements a part, each part with a record of its own."""
+        """Content and rows; of very many a part, each part with a record of its own."""
         delivery, boxes = self.delivery, transaction.boxes
         placements = delivery.placements[self._at : self._at + MAX_PLACEMENTS]
+        queued = self._queued(transaction, MAX_PLACEMENTS - len(placements)) if delivery.queued else []
         todo: list[_Target] = []
         shown: list[Any] = []
         taken: dict[int, int] = {}
@@ -115,26 +121,59 @@ class Deliver(Operation):
             todo.append((box, flags))
             shown.append([box.account, box.id, box.uidnext + offset, box.modseq + 1 + offset,
                           [flag.decode("latin-1") for flag in flags]])
-        if todo:
-            self._write(transaction, todo, shown)
-        self._at += len(placements)
-        return self._at >= len(delivery.placements)
+        if todo or queued:
+            self._write(transaction, todo, shown, queued)
+        self._at += len(placements) + len(queued)
+        return self._at >= len(delivery.placements) + len(delivery.queued)
 
-    def _write(self, transaction: Transaction, todo: list[_Target], shown: list[Any]) -> None:
+    def _queued(self, transaction: Transaction, most: int) -> list[Any]:
+        """The next rows of the queue as a record shows them; they come after all placements."""
+        delivery, rows, octets = self.delivery, [], 0
+        for new in delivery.queued[max(self._at - len(delivery.placements), 0) :][:most]:
+            recipients = queue_rules.pack_recipients(new.recipients)
+            rows.append([transaction.queue.number(), new.destination, int(new.held), recipients])
+            octets += _RECIPIENT_OCTETS * len(recipients)
+            if octets > _QUEUE_OCTETS:
+                break
+        return rows
+
+    def _write(self, transaction: Transaction, todo: list[_Target], shown: list[Any], queued: list[Any]) -> None:
         delivery = self.delivery
         content, date, zone = delivery.content, int(delivery.received_at), delivery.zone
-        if self._reference is None:
-            header = records.envelope_header(delivery, transaction.now, shown)
-            self._reference = transaction.add(records.CONTENT, header, content)
+        reference, now = self._reference, transaction.now
+        if reference is None:
+            header = records.envelope_header(delivery, now, shown, queued)
+        elif queued:
+            header = records.queue_header(reference, delivery, now, shown, queued)
         else:
-            header = records.placements_header(self._reference, content.size, date, zone, transaction.now, shown)
+            header = records.placements_header(reference, content.size, date, zone, now, shown)
+        if len(header) > records.MAX_HEADER_OCTETS:
+            raise Refused("The envelope is too large", "5.5.3")
+        if reference is None:
+            reference = self._reference = transaction.add(records.CONTENT, header, content)
+        else:
             transaction.add(records.PLACEMENTS, header)
-        reference, size, boxes = self._reference, content.size, transaction.boxes
+        size, boxes = content.size, transaction.boxes
+        if queued:
+            self._enqueue(transaction, reference, queued)
         for box, flags in todo:
             mask, new = kw.assign(flags, boxes.keywords(box), lenient=True) if flags else (0, ())
             if new:
                 boxes.add_keywords(box, new)
             transaction.insert(box, ((mask, reference, size, date, zone),), bool(new))
+
+    def _enqueue(self, transaction: Transaction, reference: Reference, queued: list[Any]) -> None:
+        delivery, envelope = self.delivery, self.delivery.envelope
+        path, parameters = envelope.reverse_path, envelope.parameters
+        common = (
+            delivery.id, delivery.received_at, delivery.server, delivery.origin, queue_rules.sender_key(path),
+            queue_rules.pack_path(path), records.to_json(parameters) if parameters else "",
+        )
+        for number, destination, held, recipients in queued:
+            transaction.queue.insert((
+                number, *reference, delivery.content.size, destination, delivery.received_at, held, *common,
+                records.to_json(recipients),
+            ))
 
 
 class Append(Operation):

@@ -8,7 +8,8 @@ endian.
     trailer  I CRC-32
 
 The header of a CONTENT record tells all that a rescue needs: the delivery's id, its envelope, and its placements
-`[account, mailbox id, UID, MODSEQ, [flag, ...]]`.
+`[account, mailbox id, UID, MODSEQ, [flag, ...]]`; with rows of the queue also those, `[id, destination, held,
+recipients]`, "origin", and "at", the instant of "date" with its fraction.
 """
 
 from __future__ import annotations
@@ -78,11 +79,13 @@ def prefix(kind: int, segment: int, ordinal: int, header_octets: int, body_octet
     return PREFIX.pack(_RECORD_MAGIC, kind, FORMAT, 0, segment, ordinal, header_octets, body_octets)
 
 
-def envelope_header(delivery: NewDelivery, saved_at: int, placements: list[Any]) -> bytes:
-    """The header of the CONTENT record of a delivery."""
+def envelope_header(
+    delivery: NewDelivery, saved_at: int, placements: list[Any], queued: list[Any] | None = None
+) -> bytes:
+    """The header of the CONTENT record of a delivery.  `queued`: rows `[id, destination, held, recipients]`."""
     envelope = delivery.envelope
     reverse = envelope.reverse_path
-    return to_json({
+    header = {
         "id": delivery.id,
         "server": delivery.server,
         "date": int(delivery.received_at),
@@ -92,7 +95,10 @@ def envelope_header(delivery: NewDelivery, saved_at: int, placements: list[Any])
         "to": [[_path(recipient.address), recipient.parameters] for recipient in envelope.recipients],
         "parameters": envelope.parameters,
         "put": placements,
-    }).encode()
+    }
+    if queued:
+        header |= {"origin": delivery.origin, "at": delivery.received_at, "queue": queued}
+    return to_json(header).encode()
 
 
 def append_header(date: int, zone: int, saved_at: int, placements: list[Any]) -> bytes:
@@ -106,6 +112,19 @@ def placements_header(
     """The header of a PLACEMENTS record: more rows for the content of an earlier record."""
     return to_json({
         "of": reference, "size": size, "date": date, "zone": zone, "saved": saved_at, "put": placements
+    }).encode()
+
+
+def queue_header(
+    reference: tuple[int, int], delivery: NewDelivery, saved_at: int, placements: list[Any], queued: list[Any]
+) -> bytes:
+    """The header of a PLACEMENTS record with rows of the queue: it names the envelope again."""
+    reverse = delivery.envelope.reverse_path
+    return to_json({
+        "of": reference, "size": delivery.content.size, "date": int(delivery.received_at), "zone": delivery.zone,
+        "saved": saved_at, "put": placements, "id": delivery.id, "server": delivery.server,
+        "from": None if reverse is None else _path(reverse), "parameters": delivery.envelope.parameters,
+        "origin": delivery.origin, "at": delivery.received_at, "queue": queued,
     }).encode()
 
 

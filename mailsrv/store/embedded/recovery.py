@@ -61,7 +61,10 @@ def recover(
                 segments.publish(file)
     missing = [number for number in referred if number not in numbers]
     for number in missing:
-        rows = connection.execute("SELECT count(*) FROM message WHERE segment=?", (number,)).get
+        rows = sum(
+            connection.execute(f"SELECT count(*) FROM {table} WHERE segment=?", (number,)).get
+            for table in ("message", "queue")
+        )
         report.append(f"segment {number} is missing: {rows} messages have lost their content")
     return report
 
@@ -71,9 +74,15 @@ def _referred_segments(connection: apsw.Connection) -> list[int]:
     found: list[int] = []
     last = -1
     while True:
-        last = connection.execute("SELECT min(segment) FROM message WHERE segment>?", (last,)).get
-        if last is None:
+        # Two steps on two indexes: a minimum over both tables at once would read all rows.
+        following = [
+            connection.execute(f"SELECT min(segment) FROM {table} WHERE segment>?", (last,)).get
+            for table in ("message", "queue")
+        ]
+        numbers = [number for number in following if number is not None]
+        if not numbers:
             return found
+        last = min(numbers)
         found.append(last)
 
 
@@ -103,8 +112,7 @@ def _recover_tail(file: SegmentFile, connection: apsw.Connection, report: list[s
 
     Gives the next ordinal, above all that anything refers to."""
     number, progress = file.head.number, Scan()
-    known = {ordinal for (ordinal,) in connection.execute(
-        "SELECT DISTINCT ordinal FROM message WHERE segment=?", (number,))}
+    known = {ordinal for (ordinal,) in connection.execute(schema.ORDINALS, (number,))}
     committed = schema.value(connection, "log")
     orphans, octets, last, unknown = 0, 0, -1, False
     for found in file.scan(progress):

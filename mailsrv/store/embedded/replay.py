@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from .. import keywords as kw
 from . import records
 from .checkpoint import CATALOGUE_SUBJECT, read_state
+from .index import parse_ranges
 from .records import Found
 
 #: Columns of `account`, and the place of one of them.  The log of a store of schema 1 has rows without the last two.
@@ -34,6 +36,20 @@ class Box:
     rows: Rows = field(factory=dict)
 
 
+@define
+class Waiting:
+    """One row of the queue as its delivery made it; `header` is that of its record."""
+
+    reference: tuple[int, ...]
+    size: int
+    header: dict[str, Any]
+    destination: str
+    held: int
+    recipients: list[list[Any]]
+    noticed: int = 0
+    changed: int = 0
+
+
 class Replay:
     """Feed it every record in the order of the log with `read`."""
 
@@ -45,8 +61,13 @@ class Replay:
         self.aliases: dict[tuple[str, str], list[Any]] = {}
         self.domains: list[list[Any]] = []
         self.subscriptions: set[tuple[int, str]] = set()
+        #: Rows of the queue by id: as made, which of them ended, and [destination, held, noticed, recipients] of those
+        #: that were changed.
+        self.queue: dict[int, Waiting] = {}
+        self._ended: set[int] = set()
+        self._requeued: dict[int, list[Any]] = {}
         #: Table -> the highest id that was given out.
-        self.sequences = {"account": 0, "app_password": 0, "mailbox": 0}
+        self.sequences = {"account": 0, "app_password": 0, "mailbox": 0, "queue": 0}
         #: Subject -> (segment, ordinal, octets) of its latest record.
         self.checkpoints: dict[int, tuple[int, int, int]] = {}
         #: (segment, ordinal) of every content that is there.
@@ -115,6 +136,14 @@ class Replay:
             self.subscriptions.discard((values[0], values[1]))
         elif kind == "sequence":
             self._issued(*values)
+        elif kind == "requeue":
+            self._requeued[values[0]] = list(values[1:])
+        elif kind == "unqueue":
+            self._ended.update(_numbers(values[0]))
+        elif kind == "queue":
+            # All that there are; so whatever the log said before of others is overruled, and of these too.
+            self._ended = self.queue.keys() - set(_numbers(values[0]))
+            self._requeued = {}
 
     def _app_password(self, kind: str, values: tuple[Any, ...]) -> None:
         if kind == "no-app-password":
@@ -144,8 +173,27 @@ class Replay:
         box.keywords = [name.encode("latin-1") for name in header["keywords"]]
         box.uidnext, box.modseq, box.recent_from = header["uidnext"], header["modseq"], header["recent_from"]
 
+    def waiting(self) -> dict[int, Waiting]:
+        """The rows of the queue that have not ended, as they are."""
+        found = {}
+        for row, made in self.queue.items():
+            if row not in self._ended and made.reference in self.contents:
+                if row in self._requeued:
+                    destination, held, noticed, recipients = self._requeued[row]
+                    made = evolve(
+                        made, destination=destination, held=held, noticed=noticed, recipients=recipients, changed=1
+                    )
+                found[row] = made
+        return found
+
     def _put(self, header: dict[str, Any], reference: tuple[int, ...], size: int) -> None:
         """Rows of a delivery or an append."""
+        for row, destination, held, recipients in header.get("queue", ()):
+            self.queue[row] = Waiting(reference, size, header, destination, held, recipients)
+            # The id of a row that was never acknowledged is used again.
+            self._ended.discard(row)
+            self._requeued.pop(row, None)
+            self._issued("queue", row)
         segment, ordinal = reference
         for account, mailbox, uid, modseq, flags in header["put"]:
             if mailbox in self._deleted:
@@ -160,3 +208,9 @@ class Replay:
                 modseq, mask, segment, ordinal, size, header["date"], header["zone"], header["saved"]
             )
             box.uidnext, box.modseq = max(box.uidnext, uid + 1), max(box.modseq, modseq)
+
+
+def _numbers(text: str) -> Iterator[int]:
+    """Read what `str(UidSet)` wrote."""
+    for low, high in parse_ranges(text) if text else ():
+        yield from range(low, high + 1)

@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ...errors import StoreUnavailable
-from ...values import DELETED, SEEN
+from ...values import DELETED, SEEN, Address
+from .. import queue_rules
 from . import records, schema
 from .check import check_files
 from .records import Scan
@@ -123,6 +124,7 @@ def _write(connection: apsw.Connection, replay: Replay, report: list[str]) -> No
     insert("INSERT INTO subscription VALUES (?,?)", sorted(replay.subscriptions))
     for mailbox, box in sorted(replay.boxes.items()):
         _write_box(connection, mailbox, box, replay, report)
+    _write_queue(connection, replay, report)
     for table, number in replay.sequences.items():
         connection.execute("DELETE FROM sqlite_sequence WHERE name=?", (table,))
         connection.execute("INSERT INTO sqlite_sequence VALUES (?,?)", (table, number))
@@ -132,6 +134,27 @@ def _write(connection: apsw.Connection, replay: Replay, report: list[str]) -> No
     schema.set_value(connection, "changes", 1)
     messages = connection.execute("SELECT count(*) FROM message").get
     report.append(f"{len(replay.accounts)} accounts, {len(replay.boxes)} mailboxes, {messages} messages")
+
+
+def _write_queue(connection: apsw.Connection, replay: Replay, report: list[str]) -> None:
+    """What waits to go on, due at once.  Where a part of the log could not be read it may have said that a row had
+    ended: then all are held until somebody has looked."""
+    waiting, held = replay.waiting(), int(bool(report))
+    rows = []
+    for number, row in sorted(waiting.items()):
+        header, parameters = row.header, row.header["parameters"]
+        path = None if header["from"] is None else Address(*header["from"])
+        rows.append((
+            number, *row.reference, row.size, row.destination, header["at"], 0, int(row.held or held), row.noticed,
+            row.changed or held, 0, header["id"], header["at"], header["server"], header["origin"],
+            queue_rules.sender_key(path), queue_rules.pack_path(path),
+            records.to_json(parameters) if parameters else "", "", records.to_json(row.recipients),
+        ))
+    connection.executemany(f"INSERT INTO queue VALUES ({','.join('?' * 20)})", rows)
+    if rows:
+        report.append(f"{len(rows)} rows of the queue wait to go on" + (
+            "; all are held, as some of them may have been sent: look at them and release them" if held else ""
+        ))
 
 
 def _home(replay: Replay, report: list[str]) -> None:

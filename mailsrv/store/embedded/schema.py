@@ -1,10 +1,12 @@
 """The index database: its tables, how it is opened, checked and upgraded (decisions 1, 7).
 
 One SQLite database in WAL mode with `synchronous=FULL`: when a commit returns, it is durable.  Rows of `message`
-are narrow and in (mailbox, UID) order; `message_content` finds what a segment still holds for whom.
+are narrow and in (mailbox, UID) order; `message_content` and `queue_content` find what a segment still holds for
+whom.
 
     flags      bits 0-4 system flags, 5-62 the first 58 keywords; further ones are in `spill`
     email id   is made of (segment, ordinal), which never changes and is shared by copies
+    queue      `sender` is the reverse path without case, for filters; `changed`: not as its delivery made it
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import apsw
 
 from ...errors import ConfigError, StoreUnavailable
 
-VERSION = 2
+VERSION = 3
 #: "msrv": tells the file from other databases.
 APPLICATION_ID = 0x6D737276
 #: WAL pages after which the writer copies them into the database between two batches.
@@ -29,6 +31,18 @@ CHECKPOINT_PAGES = 4000
 _APP_PASSWORD = """
 CREATE TABLE app_password (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, name TEXT NOT NULL,
     digest TEXT NOT NULL, scopes TEXT NOT NULL, created REAL NOT NULL, UNIQUE (account, name));
+"""
+
+#: Of version 3.  Whatever may be long comes last: the start reads the first columns of all rows.
+_QUEUE = """
+CREATE TABLE queue (id INTEGER PRIMARY KEY AUTOINCREMENT, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+    size INTEGER NOT NULL, destination TEXT NOT NULL, due REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+    held INTEGER NOT NULL, noticed INTEGER NOT NULL DEFAULT 0, changed INTEGER NOT NULL DEFAULT 0,
+    tenant INTEGER NOT NULL DEFAULT 0, delivery TEXT NOT NULL, received REAL NOT NULL, server TEXT NOT NULL,
+    origin TEXT NOT NULL, sender TEXT NOT NULL, path TEXT NOT NULL, parameters TEXT NOT NULL,
+    reply TEXT NOT NULL DEFAULT '', recipients TEXT NOT NULL);
+CREATE INDEX queue_content ON queue (segment, ordinal);
+CREATE TABLE unlogged (id INTEGER PRIMARY KEY);
 """
 
 TABLES = """
@@ -63,11 +77,18 @@ CREATE TABLE doomed (mailbox INTEGER PRIMARY KEY);
 CREATE TABLE segment (number INTEGER PRIMARY KEY, dead INTEGER NOT NULL, dead_since INTEGER);
 CREATE TABLE checkpoint (subject INTEGER PRIMARY KEY, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL,
     octets INTEGER NOT NULL);
-""" + _APP_PASSWORD
+""" + _APP_PASSWORD + _QUEUE
 
 #: Count octets of a segment that nothing refers to (segment, octets, now).
 ADD_DEAD = ("INSERT INTO segment VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET dead=dead+?2,"
             " dead_since=coalesce(dead_since, ?3)")
+
+#: Whether anything refers to a content (segment, ordinal).
+REFERRED = ("SELECT 1 FROM message WHERE segment=?1 AND ordinal=?2 UNION ALL"
+            " SELECT 1 FROM queue WHERE segment=?1 AND ordinal=?2 LIMIT 1")
+
+#: The contents of a segment that something refers to.
+ORDINALS = "SELECT ordinal FROM message WHERE segment=?1 UNION SELECT ordinal FROM queue WHERE segment=?1"
 
 #: From which version to the next: statements.  Version 1 is the first.  New columns come last and have a default:
 #: the log still holds rows that are narrower.
@@ -76,6 +97,7 @@ UPGRADES: dict[int, str] = {
 ALTER TABLE account ADD COLUMN secrets TEXT NOT NULL DEFAULT '';
 ALTER TABLE account ADD COLUMN settings TEXT NOT NULL DEFAULT '';
 """ + _APP_PASSWORD,
+    2: _QUEUE,
 }
 
 

@@ -15,8 +15,9 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ...errors import AccessDenied, MailError, StoreUnavailable
-from ...interfaces import IMessageStore, IQuota, IStoreMaintenance
+from ...interfaces import IMessageStore, IQueue, IQuota, IStoreMaintenance
 from ...values import NewDelivery
+from ..queue_rules import check_delivery
 from . import schema
 from .account import EmbeddedAccount
 from .check import check_files
@@ -31,6 +32,7 @@ from .log import SegmentLog
 from .naming import Purge
 from .opened import Opened, Openings
 from .operations import Barrier, Deliver, Operation
+from .queue import EmbeddedQueue
 from .recovery import Lock, recover, refuse_lost_index
 from .segments import SegmentSet
 from .transaction import HISTORY, Transaction
@@ -44,15 +46,15 @@ CHECKPOINT_SECONDS = 600.0
 CLOSE_ROWS = 2_000_000
 
 
-@implementer(IMessageStore, IQuota, IStoreMaintenance)
-class EmbeddedStore:
+@implementer(IMessageStore, IQuota, IStoreMaintenance, IQueue)
+class EmbeddedStore(EmbeddedQueue):
     """Open one with `EmbeddedStore.open`; `report` lists what the start found."""
 
     def __init__(
         self, path: Path, call_from_thread: Callable[..., Any], clock: Callable[[], float], lock: Lock
     ) -> None:
         self._lock = lock
-        self.path, self.clock = path, clock
+        self.path, self.clock, self._index_path = path, clock, path / INDEX
         self.report: list[str] = []
         self.ghosts = Ghosts()
         self.segments = SegmentSet(path / SEGMENTS)
@@ -98,6 +100,7 @@ class EmbeddedStore:
         self.report += recover(self.segments, log, connection, segment_octets, int(self.clock()))
         epoch = schema.value(connection, "epoch")
         doomed = [mailbox for (mailbox,) in connection.execute("SELECT mailbox FROM doomed")]
+        self._open_queue(connection)
         connection.close()
         self.log = log
         self.index = Index(self.path / INDEX)
@@ -125,8 +128,12 @@ class EmbeddedStore:
         return EmbeddedAccount(self, account_id)
 
     async def deliver(self, delivery: NewDelivery) -> None:
-        """Content once, a row for each placement, durable.  Raises StoreFull, StoreUnavailable."""
+        """Content once, a row for each placement and each destination, durable.  Raises StoreFull,
+        StoreUnavailable; Refused for impossible rows of the queue."""
+        if delivery.queued:
+            check_delivery(delivery)
         await self.writer.submit(Deliver(delivery))
+
     async def usage(self, account_id: int) -> tuple[int, int]:
         """Octets and messages of an account.  Raises AccessDenied when there is none."""
         if await self.directory.account(account_id) is None:
@@ -201,7 +208,7 @@ class EmbeddedStore:
         """There is derived data to be written."""
         self.writer.wake()
 
-    def release(self, opened: Opened, handle: object) -> None:
+    def let_go(self, opened: Opened, handle: object) -> None:
         """A handle is done."""
         self.openings.release(opened, handle)
         if self.derived.waiting:
@@ -216,8 +223,10 @@ class EmbeddedStore:
     def _committed(self, batch: list[Operation], transaction: Transaction | None) -> None:
         """A batch is durable, or refused (without a transaction): views first, then answers, then watchers."""
         changed: list[Opened] = []
+        queued = False
         if transaction is not None:
             changed = self.openings.committed(transaction.deltas, transaction.gone)
+            queued = self._queue_committed(transaction)
             if transaction.directory:
                 self.directory.changed()
             if transaction.buried:
@@ -226,6 +235,8 @@ class EmbeddedStore:
             operation.acknowledge()
         for opened in changed:
             opened.notify()
+        if queued:
+            self._queue_changed()
 
     # In the writer thread.
 

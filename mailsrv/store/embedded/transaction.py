@@ -19,6 +19,7 @@ from . import records, schema
 from .boxes import Box, Boxes
 from .ghosts import Ghosts, Stored
 from .log import Reference, SegmentLog
+from .queue_rows import QueueRows
 
 #: Bits of flags in the row; further ones are in `spill`.
 ROW_BITS = 63
@@ -61,6 +62,7 @@ class Transaction:
         self._dead: dict[int, int] = {}
         self._haunted: list[tuple[int, list[int]]] = []
         self.deltas: dict[int, list[Delta]] = {}
+        self.queue = QueueRows(connection)
         #: Mailboxes that were deleted; statements for the catalogue; whether the directory was changed.
         self.gone: list[int] = []
         self.catalogue: list[list[Any]] = []
@@ -199,9 +201,8 @@ class Transaction:
     def dead(self, contents: dict[Reference, int]) -> None:
         """Count those contents (reference -> octets) that no row refers to any more."""
         self.flush()
-        sql = "SELECT 1 FROM message WHERE segment=? AND ordinal=? LIMIT 1"
         for (segment, ordinal), size in contents.items():
-            if self.connection.execute(sql, (segment, ordinal)).fetchone() is None:
+            if self.connection.execute(schema.REFERRED, (segment, ordinal)).fetchone() is None:
                 self._dead[segment] = self._dead.get(segment, 0) + size + records.PREFIX.size
 
     def dead_octets(self, segment: int, octets: int) -> None:
@@ -223,11 +224,22 @@ class Transaction:
         if self._spill:
             spill, self._spill = self._spill, []
             self.connection.executemany("INSERT OR REPLACE INTO spill VALUES (?,?,?)", spill)
+        self.queue.flush()
+
+    def log_queue(self) -> None:
+        """Tell the log what became of rows of the queue."""
+        self.flush()
+        for statements in self.queue.statements():
+            self.add(records.CHANGES, records.to_json(statements).encode())
+            self.connection.execute("UPDATE meta SET value=value+1 WHERE key='changes'")
 
     def finish(self) -> None:
         """All that the batch did is in the database and the log; both still have to be made durable."""
         self.flush()
         self.boxes.write()
+        # Syncing the log for this alone would cost as much as a delivery.
+        if self.catalogue or self.log.following != self._began or (self.queue.marked and self.queue.many()):
+            self.log_queue()
         if self.catalogue:
             self.add(records.CHANGES, records.to_json(self.catalogue).encode())
             self.connection.execute("UPDATE meta SET value=value+1 WHERE key='changes'")
