@@ -32,6 +32,7 @@ use = "sqlite"
 listen = ["127.0.0.1:0"]
 [smtp.submission]
 role = "submission"
+sender_check = false
 listen = ["127.0.0.1:0", "127.0.0.1:0/tls"]
 [imap.default]
 listen = ["127.0.0.1:0", "127.0.0.1:0/tls"]
