@@ -58,12 +58,13 @@ class _Transaction:
         """See `send`."""
         client = self._client
         client.doubt = False
+        lines: list[bytes] = []
         try:
             lines = self._lines()
         except Refused as error:
             self._settle_rest("failed", error.status, error.text)
         try:
-            if self._written:
+            if lines and self._written:
                 yield from self._envelope(lines)
         except MailError as error:
             # The connection is in the middle of something, whatever it was that went wrong.
