@@ -77,7 +77,7 @@ def test_every_key_can_be_set_and_is_explained(options: type) -> None:
         assert kind_of(options, key).name
 
 
-def test_s070_s074_s075_s122_s123_numbers_of_the_profiles() -> None:
+def test_s070_s074_s075_numbers_of_the_profiles() -> None:
     """The table's own defaults are those of the profile `default`; what a profile writes is TOML."""
     today, chapter = delivery(**DEFAULT), delivery(**EXCHANGE_2003)
     assert today == DeliveryTable()

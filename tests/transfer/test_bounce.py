@@ -116,26 +116,28 @@ def test_s129_s130_what_can_neither_be_delivered_nor_returned_is_bad_mail(notify
     assert settle(row(bob, sender=None), [outcome(bob, "delayed")], WAIT).bad == ()
 
 
-class TestCopies:
-    """S-126, S-128."""
+# ---------------------------------------------------------------- copies
 
-    def test_every_failure_is_copied_with_the_whole_message(self) -> None:
-        bob = to("bob")
-        done = settle(row(bob), [outcome(bob, "failed")], WAIT, copy_to=HELP)
-        assert [(asked.to, asked.whole, asked.copy) for asked in done.reports] == [
-            (ALICE, False, False), (HELP, True, True),
-        ]  # fmt: skip
 
-    @pytest.mark.parametrize(("action", "decision"), [("relayed", WAIT), ("delayed", NOTICE)])
-    def test_nothing_else_is(self, action: str, decision: Decision) -> None:
-        bob = to("bob", "SUCCESS,DELAY")
-        done = settle(row(bob), [outcome(bob, action)], decision, copy_to=HELP)
-        assert [asked.to for asked in done.reports] == [ALICE]
+def test_s126_s128_every_failure_is_copied_with_the_whole_message() -> None:
+    bob = to("bob")
+    done = settle(row(bob), [outcome(bob, "failed")], WAIT, copy_to=HELP)
+    assert [(asked.to, asked.whole, asked.copy) for asked in done.reports] == [
+        (ALICE, False, False), (HELP, True, True),
+    ]  # fmt: skip
 
-    def test_nor_a_report_that_nobody_gets_or_that_goes_there_anyway(self) -> None:
-        bob, ann = to("bob", "NEVER"), to("ann")
-        assert settle(row(bob), [outcome(bob, "failed")], WAIT, copy_to=HELP).reports == ()
-        assert len(settle(row(ann, sender=HELP), [outcome(ann, "failed")], WAIT, copy_to=HELP).reports) == 1
+
+@pytest.mark.parametrize(("action", "decision"), [("relayed", WAIT), ("delayed", NOTICE)])
+def test_s126_nothing_else_is(action: str, decision: Decision) -> None:
+    bob = to("bob", "SUCCESS,DELAY")
+    done = settle(row(bob), [outcome(bob, action)], decision, copy_to=HELP)
+    assert [asked.to for asked in done.reports] == [ALICE]
+
+
+def test_nor_a_report_that_nobody_gets_or_that_goes_there_anyway() -> None:
+    bob, ann = to("bob", "NEVER"), to("ann")
+    assert settle(row(bob), [outcome(bob, "failed")], WAIT, copy_to=HELP).reports == ()
+    assert len(settle(row(ann, sender=HELP), [outcome(ann, "failed")], WAIT, copy_to=HELP).reports) == 1
 
 
 def test_rfc3461_4_1_delivered_is_said_by_who_delivers() -> None:

@@ -59,51 +59,55 @@ def test_s170_the_records_of_two_servers() -> None:
     ]
 
 
-class TestCheck:
-    """S-089: does the name lead here, and back?"""
+# ---------------------------------------------------------------- does the name lead here, and back?
 
-    GOOD: dict[str, Any] = {
-        "mx.example.org A": ["192.0.2.1"],
-        "1.2.0.192.in-addr.arpa PTR": ["mx.example.org"],
-        "example.org MX": [(10, "mx.example.org")],
-    }
+GOOD: dict[str, Any] = {
+    "mx.example.org A": ["192.0.2.1"],
+    "1.2.0.192.in-addr.arpa PTR": ["mx.example.org"],
+    "example.org MX": [(10, "mx.example.org")],
+}
 
-    @staticmethod
-    def found(table: dict[str, Any], hostname: str = "mx.example.org", **more: Any) -> list[str]:
-        findings = Loop().run(check_hostname(NameTable(table), hostname, **more))
-        return [f"{one.level}: {one.text}" for one in findings]
 
-    def test_all_is_well(self) -> None:
-        assert self.found(self.GOOD, addresses=["192.0.2.1"], domains=["example.org"]) == [
-            "ok: mx.example.org has the address 192.0.2.1",
-            "ok: 192.0.2.1 has the name mx.example.org",
-            "ok: example.org has the MX 10 mx.example.org",
-        ]
+def found(table: dict[str, Any], hostname: str = "mx.example.org", **more: Any) -> list[str]:
+    findings = Loop().run(check_hostname(NameTable(table), hostname, **more))
+    return [f"{one.level}: {one.text}" for one in findings]
 
-    @pytest.mark.parametrize(
-        ("change", "told"),
-        [
-            ({"mx.example.org A": []}, "error: mx.example.org has no A or AAAA record"),
-            ({"mx.example.org A": TryLater}, "warning: the name system does not tell the A records of mx.example.org"),
-            ({PTR: []}, "error: 192.0.2.1 has no name (PTR): many servers take no mail from it"),
-            ({PTR: ["x.net"]}, "warning: 192.0.2.1 has the name x.net (PTR), not mx.example.org"),
-            ({PTR: TryLater}, "warning: the name system does not tell the PTR records of 1.2.0.192.in-addr.arpa"),
-            ({MX: [(1, "x.net")]}, "warning: no MX of example.org is mx.example.org: its mail goes elsewhere"),
-            ({MX: TryLater}, "warning: the name system does not tell the MX records of example.org"),
-        ],
-    )  # fmt: skip
-    def test_what_is_not(self, change: dict[str, Any], told: str) -> None:
-        assert told in self.found(self.GOOD | change, domains=["example.org"])
 
-    def test_mail_sent_from_another_address(self) -> None:
-        told = self.found(self.GOOD, addresses=["192.0.2.1", "192.0.2.99"])
-        assert "warning: mail is sent from 192.0.2.99, which mx.example.org does not have" in told
+def test_s089_all_is_well() -> None:
+    assert found(GOOD, addresses=["192.0.2.1"], domains=["example.org"]) == [
+        "ok: mx.example.org has the address 192.0.2.1",
+        "ok: 192.0.2.1 has the name mx.example.org",
+        "ok: example.org has the MX 10 mx.example.org",
+    ]
 
-    def test_a_name_without_a_domain(self) -> None:
-        [told] = self.found({}, hostname="mail")
-        assert told.startswith("error: mail has no domain")
 
-    def test_a_domain_that_is_its_own_server(self) -> None:
-        table = {"example.org AAAA": ["2001:db8::1"]}
-        told = self.found(table, hostname="example.org", domains=["example.org"])
-        assert "ok: example.org has no MX, so its mail comes to its address" in told
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mx.example.org A": []}, "error: mx.example.org has no A or AAAA record"),
+        ({"mx.example.org A": TryLater}, "warning: the name system does not tell the A records of mx.example.org"),
+        ({PTR: []}, "error: 192.0.2.1 has no name (PTR): many servers take no mail from it"),
+        ({PTR: ["x.net"]}, "warning: 192.0.2.1 has the name x.net (PTR), not mx.example.org"),
+        ({PTR: TryLater}, "warning: the name system does not tell the PTR records of 1.2.0.192.in-addr.arpa"),
+        ({MX: [(1, "x.net")]}, "warning: no MX of example.org is mx.example.org: its mail goes elsewhere"),
+        ({MX: TryLater}, "warning: the name system does not tell the MX records of example.org"),
+    ],
+)  # fmt: skip
+def test_s089_what_is_not_well(change: dict[str, Any], told: str) -> None:
+    assert told in found(GOOD | change, domains=["example.org"])
+
+
+def test_mail_sent_from_another_address() -> None:
+    told = found(GOOD, addresses=["192.0.2.1", "192.0.2.99"])
+    assert "warning: mail is sent from 192.0.2.99, which mx.example.org does not have" in told
+
+
+def test_a_name_without_a_domain() -> None:
+    [told] = found({}, hostname="mail")
+    assert told.startswith("error: mail has no domain")
+
+
+def test_a_domain_that_is_its_own_server() -> None:
+    table = {"example.org AAAA": ["2001:db8::1"]}
+    told = found(table, hostname="example.org", domains=["example.org"])
+    assert "ok: example.org has no MX, so its mail comes to its address" in told
