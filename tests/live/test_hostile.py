@@ -317,7 +317,7 @@ def test_an_http_request_and_tls_where_neither_is_expected(site: Server, witness
     # A page may make a browser send this (RFC 9112): the commands in it must not work without an error in between.
     post += b"MAIL FROM:<>\r\nRCPT TO:<%s>\r\nDATA\r\nforged\r\n.\r\n" % ACCOUNT.encode()
     before = count(site)
-    for service, refusal in (("smtp", b"500 "), ("imap", b" BAD "), ("pop3", b"-ERR")):
+    for service, refusal in (("smtp", b"421 "), ("imap", b" BAD "), ("pop3", b"-ERR")):
         client = Raw(site, service)
         client.send(post)
         client.half_close()
