@@ -6,6 +6,7 @@ are is told in `docs/decisions/0014`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -27,8 +28,11 @@ from .smtp_verdicts import ENDS, REFUSES, Answers
 
 log = Logger()
 
-#: Verdicts told in the line about one message.
-MAX_NOTES = 20
+#: Verdicts told in the line about one message, and characters of a refusal's text (RFC 5321 section 4.5.3.1.5).
+MAX_NOTES, MAX_TEXT = 20, 450
+_ACTIONS = ENDS | {"accept", "quarantine", "redirect"}
+#: RFC 3463 section 2.
+_STATUS = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}", re.ASCII)
 #: Seconds that a policy may take for one answer, unless it has a `timeout` of its own.
 TIMEOUT = 30.0
 #: What goes wrong between a policy and its helpers; all else is a bug, and the connection's to handle.
@@ -124,7 +128,8 @@ class Judge:
         """
         kept = ACCEPT
         if self._ending is not None:
-            await self._ended()
+            ending, self._ending = self._ending, None
+            await ending
         for rule, method in self.asked(moment):
             verdict = await self._one(rule, method, moment, about)
             if verdict is ACCEPT:
@@ -228,27 +233,18 @@ class Judge:
             except MailError as error:
                 log.info("policy {name} at {moment}: {reason}", name=rule.name, moment=moment, reason=error.text)
 
-    async def _ended(self) -> None:
-        ending, self._ending = self._ending, None
-        if ending is not None:
-            await ending
-
     # ------------------------------------------------------------ one policy
-
-    def rules(self) -> list[_Rule]:
-        """The policies of this connection, made when first needed."""
-        if self._rules is None:
-            self._rules = [_rule(make) for make in self._makers]
-        return self._rules
 
     def asked(self, moment: str) -> list[tuple[_Rule, Any]]:
         """Those that have something to say at that moment: with a method of that name that is not `Policy`'s own."""
         found = self._methods.get(moment)
         if found is None:
+            if self._rules is None:
+                self._rules = [_rule(make) for make in self._makers]
             plain = getattr(Policy, moment)
             found = self._methods[moment] = [
                 (rule, getattr(rule.policy, moment))
-                for rule in self.rules()
+                for rule in self._rules
                 if getattr(type(rule.policy), moment, None) is not plain and hasattr(rule.policy, moment)
             ]
         return found
@@ -283,11 +279,15 @@ class Judge:
             return ACCEPT if rule.opens else _failed(rule, f"incident {incident}")
 
     def _note(self, rule: _Rule, verdict: Verdict) -> Verdict:
-        """Keep what a verdict adds to the message; gives it with the name of who decided."""
+        """Keep what a verdict adds to the message; gives it with the name of who decided.  Raises ValueError for a
+        verdict that is none: taken for another it might let in what was to be refused."""
+        if verdict.action not in _ACTIONS:
+            raise ValueError(f"policy {rule.name} gave the verdict {verdict.action!r}")
         if not verdict.part:
             verdict = evolve(verdict, part=rule.name)
         if verdict.action in ENDS:
-            return verdict
+            status = verdict.status if _STATUS.fullmatch(verdict.status) else ""
+            return evolve(verdict, status=status, text=verdict.text[:MAX_TEXT])
         wrong = [one for one in verdict.fields if not is_field(one)]
         if wrong:
             log.error("policy {name} gave what is no header field: {octets!r}", name=rule.name, octets=wrong[0][:100])
@@ -302,9 +302,10 @@ class Judge:
 
     def _tell(self, moment: str, verdict: Verdict, about: tuple[Any, ...]) -> None:
         """One line about a refusal."""
+        said = verdict.text if verdict.text.isprintable() else ascii(verdict.text)
         log.info(
             "{text}",
-            text=f"{_subject(moment, about)} refused {self._about} by {by(verdict)}: {verdict.text or verdict.action}",
+            text=f"{_subject(moment, about)} refused {self._about} by {by(verdict)}: {said or verdict.action}",
             part=verdict.part,
             rule=verdict.rule,
         )

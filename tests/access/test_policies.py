@@ -230,6 +230,23 @@ def test_a_bug_is_an_incident_and_ends_the_connection(log: list[LogEvent]) -> No
     assert len([event for event in log if "log_failure" in event]) == 1
 
 
+@pytest.mark.parametrize("answer", [Verdict("refuse"), None, "reject"])
+def test_what_is_no_verdict_lets_nothing_in(answer: Any, log: list[LogEvent]) -> None:
+    client, lines = sent(bed_with(Scripted(recipient=lambda: answer)), ENVELOPE)
+    assert lines[-1].startswith("451 4.3.0 Internal error") and client.closed
+    assert len([event for event in log if "log_failure" in event]) == 1
+
+
+@pytest.mark.parametrize(("status", "text", "said"), [
+    ("5.7.1 x\r\n250", "No", "550 5.7.1 No"), ("5.7.26", "a\r\n250 OK", "550 5.7.26 a??250 OK"),
+    ("5.7", "x" * 5000, "550 5.7.1 " + "x" * 450),
+])  # fmt: skip
+def test_a_policy_cannot_break_a_reply(status: str, text: str, said: str, log: list[LogEvent]) -> None:
+    policy = Scripted(sender=lambda: Verdict("reject", text, status))
+    assert sent(bed_with(policy), ENVELOPE[:41])[1][1:] == [said]
+    assert all("\n" not in line for line in texts(log))
+
+
 # ---------------------------------------------------------------- moments
 
 
