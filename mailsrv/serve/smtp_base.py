@@ -70,6 +70,8 @@ class SmtpBase(Session):
 
     def limit(self, connected: float, active: float) -> float | None:
         """See Session; a message that trickles in has to be there in time, too."""
+        if self.message is not None:
+            active = self.message.active(active)
         instant, deadline = super().limit(connected, active), self._deadline()
         if instant is None or deadline is None:
             return deadline if instant is None else instant
@@ -82,8 +84,8 @@ class SmtpBase(Session):
     def _late(self) -> bool:
         """Whether the message is the reason, not that nothing came at all."""
         deadline, idle, now = self._deadline(), self.limits.idle_timeout, self.connection.host.monotonic()
-        talks = idle is None or now < self.connection.active_at + idle
-        return talks and deadline is not None and now >= deadline
+        active = self.connection.active_at if self.message is None else self.message.active(self.connection.active_at)
+        return (idle is None or now < active + idle) and deadline is not None and now >= deadline
 
     def closed(self) -> None:
         """Let go of a message that was coming in."""

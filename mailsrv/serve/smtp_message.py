@@ -12,6 +12,7 @@ from ..errors import MailError, StoreFull
 from ..interfaces import IContent
 from ..message.content import MemoryContent
 from ..message.trace import count_received, header_end
+from ..net.connection import WORTH_NOTING
 from ..transfer.loops import comes_back
 from ..values import ACCEPT, Verdict
 from ..wire import smtp_server as wire
@@ -34,12 +35,14 @@ _BARE_MESSAGES = 3
 class MessageInput:
     """Takes one message on behalf of a session whose transaction is complete."""
 
-    __slots__ = ("_began", "_chunk", "_full", "_reader", "_session", "_spool", "_too_big")
+    __slots__ = ("_began", "_chunk", "_coming", "_full", "_noted", "_reader", "_session", "_spool", "_too_big")
 
     def __init__(self, session: SmtpSession) -> None:
         self._session = session
         self._spool = session.services.spool()
-        self._began = session.connection.host.monotonic()
+        self._began = self._noted = session.connection.host.monotonic()
+        #: Octets since `_noted`, None when none are awaited.
+        self._coming: int | None = None
         #: The BDAT whose octets come; who examines them.
         self._chunk: wire.Chunk | None = None
         self._reader: Any = None
@@ -50,12 +53,17 @@ class MessageInput:
         """The monotonic instant by which more of it must be here: so much time, or more for who keeps to `rate`."""
         return None if timeout is None else self._began + max(timeout, self._spool.size / rate)
 
+    def active(self, active: float) -> float:
+        """When the client did something last: octets that trickle in are no activity, only whole KiB (S-060)."""
+        return active if self._coming is None else self._noted
+
     def discard(self) -> None:
         """Forget what came in so far."""
         self._spool.discard()
 
     def data(self) -> None:
         """Answer 354: what comes next is the message."""
+        self._await()
         self._session.say(say.START_INPUT)
         self._session.engine.start_body(self._session.smtp.bare_newlines == "normalise")
 
@@ -64,6 +72,7 @@ class MessageInput:
         session = self._session
         refusal = self._foresee(event)
         if refusal is None:
+            self._await()
             self._chunk = event
             session.engine.take_chunk(self._start())
         else:
@@ -73,7 +82,9 @@ class MessageInput:
         """Octets of the message; with the last of a DATA or BDAT the answer."""
         if event.octets:
             self._keep(event.octets)
+            self._note(len(event.octets))
         if event.last:
+            self._coming = None
             self._reader, chunk = event.reader, self._chunk
             if chunk is None:
                 await self._end()
@@ -82,6 +93,14 @@ class MessageInput:
                 await self._end()
             else:
                 self._go_on(chunk)
+
+    def _await(self) -> None:
+        self._coming, self._noted = 0, self._session.connection.host.monotonic()
+
+    def _note(self, octets: int) -> None:
+        self._coming = (self._coming or 0) + octets
+        if self._coming >= WORTH_NOTING:
+            self._await()
 
     def _go_on(self, chunk: wire.Chunk) -> None:
         """Answer a chunk that is not the last."""
@@ -213,7 +232,7 @@ async def judge_content(session: SmtpSession, content: IContent) -> Answers:
     assert transaction is not None
     if judge.whole.action == "discard":
         return Answers(judge.whole)
-    if not any(share.owners for share in session.shares):
+    if not any(share.taken for share in session.shares):
         return Answers(Verdict("discard"))
     return await judge.content(transaction, content)
 
@@ -229,7 +248,7 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         await make_mailboxes(smtp.store, shares)
         moved = moved_field(shares)
     owners = [owner for share in shares for owner in share.owners]
-    if not owners:
+    if not owners and not any(share.onward for share in shares):
         smtp.count("messages discarded")
         judge.done()
         return say.DISCARDED
@@ -248,6 +267,7 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         removed={*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed if judge.notes else (),
         submission=smtp.submission,
         moved=any(share.verdict.action == "redirect" for share in shares),
+        onward=[(one, address, share.recipient) for share in shares for one, address in share.onward],
         note=judge.note(),
     )
     judge.done()
