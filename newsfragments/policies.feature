@@ -1,0 +1,1 @@
+Message policies at every moment of an SMTP connection, with time-outs and a meaning of failures; verdicts quarantine, redirect, change header fields and answer single recipients; sender filters (`[filter.NAME]`), and the policies `helo`, `fcrdns`, `rates`, `own_sender`; Delivered-To and loops; Date, Message-ID and `sender_check` of submissions, `hide_client`, `received_user`.
