@@ -57,8 +57,9 @@ class Issuer:
 
 @frozen
 class Report:
-    """A report ready to be accepted as mail of our own; closing `content` closes the message it is about.  The
-    reverse path is null, so nobody reports about a report (RFC 3461 section 6.1)."""
+    """A report ready to be accepted as mail of our own.  The reverse path is null, so nobody reports about a report
+    (RFC 3461 section 6.1).  `content` reads from the message it is about, which stays with who has it: closing the
+    report does not close it, as there may be another report about it."""
 
     envelope: Envelope
     content: IContent
@@ -99,7 +100,7 @@ async def make(
     if not to.local.isascii():
         parameters["SMTPUTF8"] = ""
     envelope = Envelope(None, (Recipient(to, {"NOTIFY": "NEVER"}),), parameters)
-    return Report(envelope, _Joined((MemoryContent(front), returned.content, MemoryContent(end)), message.content))
+    return Report(envelope, _Joined((MemoryContent(front), returned.content, MemoryContent(end))))
 
 
 def delivery_status(
@@ -300,12 +301,12 @@ def _ascii(domain: str) -> str:
 
 @implementer(IContent)
 class _Joined:
-    """Contents one after the other; closing closes `owned`."""
+    """Contents one after the other; none of them is closed with it."""
 
-    __slots__ = ("_owned", "_pieces", "size")
+    __slots__ = ("_pieces", "size")
 
-    def __init__(self, pieces: Sequence[IContent], owned: IContent) -> None:
-        self._pieces, self._owned = pieces, owned
+    def __init__(self, pieces: Sequence[IContent]) -> None:
+        self._pieces = pieces
         self.size: int = sum(piece.size for piece in pieces)
 
     def chunks(self) -> Iterator[bytes]:
@@ -324,4 +325,4 @@ class _Joined:
         return b"".join(found)
 
     def close(self) -> None:
-        self._owned.close()
+        """Nothing to let go of."""

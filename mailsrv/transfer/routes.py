@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any
 
 from attrs import field, frozen
@@ -131,7 +132,7 @@ class Routes:
     async def _of_hosts(self, rule: RouteRule) -> tuple[Hop, ...]:
         hosts = [name.strip("[]") for name in rule.hosts[:MAX_HOSTS]]
         found = await self._addresses(hosts)
-        hops = self._made(zip(hosts, ([a for a in some if _reachable(a)] for some in found), strict=True), rule)
+        hops = self._made(zip(hosts, found, strict=True), rule)
         if not hops:
             _look_failed(found)
             raise TryLater(f"No host of the route {rule.name} is known", "4.3.5")
@@ -139,12 +140,12 @@ class Routes:
 
     def _literal(self, destination: str, rule: RouteRule | None) -> tuple[Hop, ...]:
         """[192.0.2.1] and [IPv6:2001:db8::1] (RFC 5321 section 4.1.3)."""
-        address = _read_address(destination[1:].removesuffix("]").lower().removeprefix("ipv6:"))
-        if address is None or not _reachable(str(address)):
+        place = _place(destination[1:].removesuffix("]").lower().removeprefix("ipv6:"))
+        if place is None or not place.reachable:
             raise Unroutable(f"{destination} is no address of a mail server", "5.1.2")
-        if _is_ours(str(address), self._own()):
+        if _is_ours(place, self._own()):
             raise Unroutable(f"Mail for {destination} leads back to this server", "5.4.6")
-        return self._made([(str(address), [str(address)])], rule)
+        return self._made([(place.text, [place])], rule)
 
     # ------------------------------------------------------------ the name system
 
@@ -156,8 +157,7 @@ class Routes:
         hosts = [host for _, host in kept[:MAX_HOSTS]]
         found = await self._addresses(hosts)
         ahead = _before(kept, lambda index: index < len(found) and any(_is_ours(one, own) for one in found[index]))
-        usable = [[one for one in some if _reachable(one)] for some in found[: len(ahead)]]
-        hops = self._made(zip(hosts, usable, strict=False), rule)
+        hops = self._made(zip(hosts, found[: len(ahead)], strict=False), rule)
         if hops:
             return hops
         if not ahead:
@@ -176,7 +176,7 @@ class Routes:
         if not records:
             return [(0, _ascii(domain))]
         # QUIRK: zones of hand-made tools with a null MX beside others, or with an address where a name must be.
-        named = [(preference, host) for preference, host in records if host and _read_address(host) is None]
+        named = [(preference, host) for preference, host in records if host and _place(host) is None]
         if not named:
             if all(not host for _, host in records):
                 raise Refused(f"The domain {domain} takes no mail", "5.1.10")
@@ -186,12 +186,14 @@ class Routes:
 
     async def _addresses(self, hosts: Sequence[str]) -> list[_Found]:
         """Of each host, side by side."""
+        if len(hosts) == 1:
+            return [await self._of_host(hosts[0])]
         return list(await gatherResults([Deferred.fromCoroutine(self._of_host(host)) for host in hosts]))
 
     async def _of_host(self, host: str) -> _Found:
-        literal = _read_address(host)
+        literal = _place(host)
         if literal is not None:
-            return _Found([str(literal)])
+            return _Found([literal])
         found = _Found()
         for kind in FAMILIES[self._defaults.addresses]:
             try:
@@ -199,28 +201,23 @@ class Routes:
             except TryLater as error:
                 found.failure = error
                 continue
-            self._shuffle(records)
-            found += [str(address) for text in records if (address := _read_address(text)) is not None]
+            if len(records) > 1:
+                self._shuffle(records)
+            found += [place for text in records if (place := _place(text)) is not None]
         return found
 
-    def _made(self, hosts: Iterable[tuple[str, Sequence[str]]], rule: RouteRule | None) -> tuple[Hop, ...]:
+    def _made(self, hosts: Iterable[tuple[str, Iterable[_Place]]], rule: RouteRule | None) -> tuple[Hop, ...]:
         """Hops with addresses, each address once, within the limits."""
-        rule = rule or RouteRule("")
-        port = self._defaults.port if rule.port is None else rule.port
+        port = self._defaults.port if rule is None or rule.port is None else rule.port
+        tls, protocol = (rule.tls, rule.protocol) if rule is not None else ("", "smtp")
         hops, seen = [], set[str]()
-        for host, addresses in hosts:
-            fresh = [one for one in dict.fromkeys(addresses) if one not in seen][:MAX_ADDRESSES]
-            fresh = fresh[: MAX_ALL - len(seen)]
-            seen.update(fresh)
-            if fresh:
-                hops.append(Hop(_ascii(host), tuple(fresh), port, rule.tls or self._defaults.tls, rule.protocol))
+        for host, places in hosts:
+            fresh = dict.fromkeys(one.text for one in places if one.reachable and one.text not in seen)
+            addresses = tuple(fresh)[: min(MAX_ADDRESSES, MAX_ALL - len(seen))]
+            seen.update(addresses)
+            if addresses:
+                hops.append(Hop(_ascii(host), addresses, port, tls or self._defaults.tls, protocol))
         return tuple(hops)
-
-
-class _Found(list[str]):
-    """Addresses of a host; `failure`: some could not be looked up."""
-
-    failure: TryLater | None = None
 
 
 def _before(servers: Sequence[tuple[int, str]], ours: Callable[[int], bool]) -> list[tuple[int, str]]:
@@ -236,26 +233,37 @@ def _look_failed(found: Iterable[_Found]) -> None:
             raise TryLater("The addresses of the mail servers cannot be looked up now", "4.4.3") from one.failure
 
 
-def _read_address(text: str) -> IPv4Address | IPv6Address | None:
+@frozen
+class _Place:
+    """What an IP address says by itself.  `here`: this machine; `reachable`: a server may answer there."""
+
+    text: str
+    here: bool
+    reachable: bool
+
+
+class _Found(list[_Place]):
+    """Addresses of a host; `failure`: some could not be looked up."""
+
+    failure: TryLater | None = None
+
+
+@lru_cache(maxsize=4096)
+def _place(text: str) -> _Place | None:
+    """None for what is no address; IPv4 mapped into IPv6 is IPv4."""
     try:
-        address = ip_address(text)
+        parsed = ip_address(text)
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    # Without a zone nobody knows which link is meant.
+    nowhere = parsed.is_multicast or parsed.is_unspecified or parsed.is_link_local
+    nowhere = nowhere or (parsed.version == 4 and parsed.is_reserved)
+    return _Place(str(parsed), parsed.is_loopback or parsed.is_unspecified, not nowhere)
 
 
-def _is_ours(address: str, own: Own) -> bool:
-    if address in own.addresses:
-        return True
-    parsed = ip_address(address)
-    return own.loopback and (parsed.is_loopback or parsed.is_unspecified)
-
-
-def _reachable(address: str) -> bool:
-    """No server answers at these, or without a zone nobody knows which."""
-    parsed = ip_address(address)
-    reserved = parsed.version == 4 and parsed.is_reserved
-    return not (parsed.is_multicast or parsed.is_unspecified or parsed.is_link_local or reserved)
+def _is_ours(place: _Place, own: Own) -> bool:
+    return place.text in own.addresses or (own.loopback and place.here)
 
 
 def _ascii(name: str) -> str:

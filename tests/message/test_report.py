@@ -295,3 +295,48 @@ def test_addresses_are_quoted_where_they_must_be() -> None:
     assert print_address(Address('a "b', "x.org")) == '"a \\"b"@x.org'
     assert print_address(Address("postmaster", "")) == "postmaster"
     assert harmless("a\r\n b" * 1000, 20) == "a ba ba ba ba..."
+
+
+class Watched(MemoryContent):
+    """Content that tells the largest slice it was asked for, and whether it was closed."""
+
+    largest = 0
+    closed = False
+
+    async def read(self, offset: int, length: int) -> bytes:
+        self.largest = max(self.largest, min(length, self.size - offset))
+        return await super().read(offset, length)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_s128_a_large_message_is_never_held_and_serves_two_reports() -> None:
+    original = Watched([ORIGINAL, *[b"x" * 998 + b"\r\n"] * 3000, "ü".encode()])
+    loop, message = Loop(), Reported(original, "0abc", NOW)
+    first = loop.run(make(message, ALICE, [GONE], ISSUER, id="0d1", now=NOW))
+    copy = loop.run(make(message, BOB, [GONE], ISSUER, id="0d2", now=NOW, whole=True))
+    assert (first.content.size < 5000) and copy.content.size > original.size
+    assert original.largest <= 2**18
+    assert copy.envelope.parameters == {"BODY": "8BITMIME"}
+    first.content.close()
+    assert not original.closed
+    assert max(map(len, copy.content.chunks())) <= 2**18
+    assert octets(copy).count(b"x" * 998) == 3000
+
+
+@settings(max_examples=40)
+@given(
+    st.one_of(st.binary(max_size=200), st.text("Subjectmsag-id:\r\n <>@=?", max_size=80).map(str.encode)),
+    st.sampled_from(["failed", "delayed", "relayed"]), st.text(max_size=30),
+    st.dictionaries(
+        st.sampled_from(["RET", "ENVID", "BODY", "SMTPUTF8"]), st.sampled_from(["FULL", "HDRS", "+C3+9F", ""])
+    ),
+)  # fmt: skip
+def test_any_octets_can_be_reported_about(
+    original: bytes, action: str, words: str, parameters: dict[str, str]
+) -> None:
+    one = Outcome(Recipient(Address(words, "x.org"), {"ORCPT": "utf-8;" + words}), action, words, words, words)
+    made = report(one, original=original, parameters=parameters)
+    assert octets(made).count(b"--=_0def_report\r\n") == 3
+    assert octets(made).isascii() or "BODY" in made.envelope.parameters
