@@ -101,6 +101,16 @@ def awake(policy: Policy, row: Queued, now: float, tried_at: float = 0.0) -> Dec
     return _judged(policy, row, now, retry_at)
 
 
+def pressing(policy: Policy, row: Queued, now: float) -> bool:
+    """Whether a row of a destination that cannot be reached now needs `after` and a settlement of its own.
+
+    Its notice or its end is due, or falls before its next attempt.  All others may be put off together
+    (IQueue.postpone), which knows nothing of these instants.
+    """
+    wakes = _wakes(policy, row)
+    return bool(wakes) and min(wakes) <= now + interval(policy, row.attempts + 1)
+
+
 def simulate(policy: Policy, row: Queued, now: float, tried_at: float = 0.0) -> Iterator[tuple[float, str]]:
     """(instant, what happens) from now on if every attempt fails for now at once, in order; at most `MAX_EVENTS`.
 

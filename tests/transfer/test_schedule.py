@@ -9,7 +9,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailsrv.transfer.schedule import Ages, Decision, Policy, after, ages, awake, expires_at, interval, simulate
+from mailsrv.transfer.schedule import Ages, Decision, Policy, after, ages, awake, expires_at, interval, pressing, simulate
 from mailsrv.values import Queued
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -154,6 +154,39 @@ class TestAwake:
         now = T0 + HOUR
         decision = awake(CHAPTER, evolve(row(attempts=9), due=T0 + 12 * HOUR), now, tried_at=T0 + 11 * HOUR)
         assert decision.due <= now + 15 * MINUTE
+
+
+def test_a_dead_destination_puts_rows_off_together_and_each_still_ends_at_its_minute() -> None:
+    """Decisions 34: what `pressing` leaves out misses neither notice nor end when it is put off by the interval."""
+    rows = [evolve(row(), id=n, received_at=T0 + n * 7 * MINUTE, due=T0 + n * 7 * MINUTE) for n in range(40)]
+    told: dict[tuple[int, str], float] = {}
+    alone = together = 0
+    now = T0
+    while rows and now < T0 + 4 * DAY:
+        kept = []
+        for one in rows:
+            if one.due > now:
+                kept.append(one)
+                continue
+            if not pressing(CHAPTER, one, now):
+                together += 1
+                kept.append(evolve(one, attempts=one.attempts + 1, due=now + interval(CHAPTER, one.attempts + 1)))
+                continue
+            alone += 1
+            decision = after(CHAPTER, one, now)
+            if decision.notice:
+                told[one.id, "notice"] = now - one.received_at
+            if decision.expired:
+                told[one.id, "end"] = now - one.received_at
+            else:
+                noticed = one.noticed or decision.notice
+                kept.append(evolve(one, attempts=one.attempts + 1, due=decision.due, noticed=noticed))
+        rows = kept
+        now = min((one.due for one in rows), default=now)
+    assert rows == []
+    assert set(told.values()) == {12 * HOUR, 48 * HOUR}
+    assert len(told) == 80
+    assert together > 20 * alone
 
 
 @pytest.mark.parametrize("retry", [(), (0.0,), (600.0, -1.0)])
