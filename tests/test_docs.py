@@ -167,3 +167,8 @@ def test_the_suite_runs_as_it_is_shown(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("text", blocks("smtp.md", "toml"))
+def test_configurations_of_receiving_mail_are_taken_as_they_are_shown(text: str) -> None:
+    assert loads('site.domains = ["example.org"]\n' + text).warnings == ()

@@ -1,0 +1,1 @@
+SMTP: CHUNKING, BINARYMIME (made base64 on its way in), SMTPUTF8, LIMITS; parameters of DSN are kept; VRFY and EXPN by policy; `bare_newlines`, `message_timeout`; headers without measure, other protocols and trickling messages are turned away. Servers of role `lmtp` answer each recipient for itself. Quota and size limits of accounts hold at MAIL, RCPT and after the message.
