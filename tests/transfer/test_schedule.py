@@ -9,7 +9,18 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailsrv.transfer.schedule import Ages, Decision, Policy, after, ages, awake, expires_at, interval, pressing, simulate
+from mailsrv.transfer.schedule import (
+    Ages,
+    Decision,
+    Policy,
+    after,
+    ages,
+    awake,
+    expires_at,
+    interval,
+    pressing,
+    simulate,
+)
 from mailsrv.values import Queued
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
