@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsrv.values import Address, Reply
+from mailsrv.wire.smtp_commands import SMTP, read_command
 from mailsrv.wire.smtp_parameters import check_mail, check_rcpt, is_orcpt, read_xtext
 from mailsrv.wire.smtp_syntax import print_address, print_reply, read_domain, read_path
 
@@ -95,3 +96,18 @@ def test_no_address_makes_two_lines_of_a_reply(text: str) -> None:
         assert octets.count(b"\r\n") == octets.count(b"\n") == octets.count(b"\r") == 2
         assert not any("\x7f" <= c <= "\xa0" or c in "\u2028\u2029" for c in octets.decode())
         assert utf8 or octets.isascii()
+
+
+_NAME = st.text(alphabet="aZ0.-_+%\"@ ü", min_size=0, max_size=8)
+_TAIL = st.sampled_from(["", " ", " SIZE=1", " SIZE=1 SIZE=1", " BODY=8BITMIME ", "x", " =", " SMTPUTF8", "  A=1  B"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(_NAME, _NAME, _TAIL, st.sampled_from([".example", "", "."]))
+def test_the_usual_mail_and_rcpt_mean_the_same_as_those_in_other_letters(
+    local: str, domain: str, tail: str, end: str
+) -> None:
+    """A quick way reads what is nearly every line; in small letters a line goes the long way."""
+    for usual, other in (("MAIL FROM", "mail from"), ("RCPT TO", "rcpt to")):
+        rest = f":<{local}@{domain}{end}>{tail}".encode()
+        assert read_command(usual.encode() + rest, SMTP) == read_command(other.encode() + rest, SMTP)
