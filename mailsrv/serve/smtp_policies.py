@@ -124,7 +124,7 @@ class Judge:
         """The first verdict that ends it, else the first that is not plain accept, else ACCEPT.
 
         `moment` is a method of IMessagePolicy or IConnectionPolicy; a policy without it is not asked.  What is
-        refused is told to the log.  Raises MailError.
+        refused or dropped is told to the log.  Raises MailError.
         """
         kept = ACCEPT
         if self._ending is not None:
@@ -136,8 +136,7 @@ class Judge:
                 continue
             verdict = self._note(rule, verdict)
             if verdict.action in ENDS:
-                if verdict.action != "discard":
-                    self._tell(moment, verdict, about)
+                self._tell(moment, verdict, about)
                 return verdict
             if kept.action == "accept":
                 kept = verdict
@@ -196,9 +195,10 @@ class Judge:
                 break
             if answers.whole.action == "accept":
                 answers.whole = verdict
-        refusal = answers.refusal()
-        if refusal is not None:
-            self._tell("on_content", refusal, (transaction,))
+        each = () if answers.whole.action in ENDS else answers.each.values()
+        for verdict in dict.fromkeys((answers.whole, *each)):
+            if verdict.action in ENDS:
+                self._tell("on_content", verdict, (transaction,))
         return answers
 
     def note(self) -> str:
@@ -301,11 +301,12 @@ class Judge:
             self.whole = verdict
 
     def _tell(self, moment: str, verdict: Verdict, about: tuple[Any, ...]) -> None:
-        """One line about a refusal."""
+        """One line about what is refused or dropped."""
+        done = "dropped" if verdict.action == "discard" else "refused"
         said = verdict.text if verdict.text.isprintable() else ascii(verdict.text)
         log.info(
             "{text}",
-            text=f"{_subject(moment, about)} refused {self._about} by {by(verdict)}: {said or verdict.action}",
+            text=f"{_subject(moment, about)} {done} {self._about} by {by(verdict)}: {said or verdict.action}",
             part=verdict.part,
             rule=verdict.rule,
         )

@@ -409,6 +409,18 @@ def test_refusals_name_part_and_rule_in_the_log(log: list[LogEvent]) -> None:
     assert "recipient 'me@example.org' refused on smtp/default from 192.0.2.1 by Scripted (list): No" in texts(log)
 
 
+def test_what_is_dropped_is_told_in_the_log_alone(log: list[LogEvent]) -> None:
+    for moment in ("sender", "recipient", "data", "content"):
+        policy = Scripted(**{moment: Verdict("discard", rule="trap")})
+        bed = bed_with(policy)
+        client, _ = sent(bed)
+        assert say(bed, client, MESSAGE) == ["250 2.0.0 OK"] and mailbox(bed) == []
+    subjects = ["sender 'a@b.example'", "recipient 'me@example.org'", "message", "message"]
+    assert [text for text in texts(log) if "dropped" in text] == [
+        f"{subject} dropped on smtp/default from 192.0.2.1 by Scripted (trap): discard" for subject in subjects
+    ]
+
+
 # ---------------------------------------------------------------- answers for single recipients
 
 TWO = ENVELOPE + b"RCPT TO:<you@example.org>\r\n"
