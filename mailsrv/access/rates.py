@@ -11,12 +11,19 @@ from typing import Any
 
 from attrs import frozen
 
-from ..parts import DURATION, option, or_off, whole
+from ..parts import DURATION, TEXTS, Kind, option, or_off, whole
 from ..values import ACCEPT, Peer, Recipient, Transaction, Verdict
-from .networks import number_of
+from .networks import Matcher, number_of, parse_network
 from .policy import Policy
 
 _MANY = or_off(whole(1, 1_000_000_000))
+#: A client for whom nothing is counted.
+_FREE = ""
+
+
+def _read_networks(value: Any) -> tuple[str, ...]:
+    """Networks in their normal form."""
+    return tuple(str(parse_network(text)[0]) for text in TEXTS.read(value))
 
 
 @frozen
@@ -31,6 +38,9 @@ class Options:
     recipients_per_user: int | None = option(_MANY, None, "recipients of one login")
     messages_per_sender: int | None = option(_MANY, None, "messages with one reverse path")
     recipients_per_sender: int | None = option(_MANY, None, "recipients of one reverse path")
+    never: tuple[str, ...] = option(
+        Kind("list of networks", _read_networks), (), 'clients whose address is not counted: ["192.0.2.0/24"]'
+    )
     names: int = option(whole(100, 10_000_000), 100_000, "addresses, logins and senders remembered for each number")
 
 
@@ -63,6 +73,7 @@ class Rates:
 
     def __init__(self, options: Options, now: Callable[[], float]) -> None:
         self._now = now
+        self._never = Matcher((parse_network(text)[0], 0) for text in options.never)
         self._buckets = {
             (what, whose): Bucket(limit, options.interval, options.names)
             for what in ("connections", "messages", "recipients")
@@ -73,6 +84,14 @@ class Rates:
     def for_connection(self) -> RateLimit:
         """The policy of one connection."""
         return RateLimit(self)
+
+    def client(self, host: str) -> str:
+        """What an address is counted as: itself, or the /64 of IPv6, which is one customer's; "" for not at all, as at
+        a UNIX socket."""
+        number = number_of(host)
+        if number is None or self._never.find(*number) >= 0:
+            return _FREE
+        return f"{number[1]:x}" if number[0] == 4 else f"{number[1] >> 64:x}/64"
 
     def over(self, what: str, names: dict[str, str]) -> str:
         """Take one of everything; the first limit ("messages_per_user") that is used up, or ""."""
@@ -92,39 +111,32 @@ class RateLimit(Policy):
 
     async def on_connect(self, peer: Peer, client_name: str) -> Verdict:
         """Connections are counted."""
-        return self._verdict(self._rates.over("connections", {"address": _network(peer.host)}), "4.7.0")
+        return self._verdict(self._rates.over("connections", {"address": self._rates.client(peer.host)}), "4.7.0")
 
     async def on_sender(self, transaction: Transaction) -> Verdict:
         """Messages are counted at MAIL: attempts count too."""
-        return self._verdict(self._rates.over("messages", _names(transaction)))
+        return self._verdict(self._rates.over("messages", self._names(transaction)))
 
     async def on_recipient(self, transaction: Transaction, recipient: Recipient) -> Verdict:
         """Recipients are counted at RCPT."""
-        return self._verdict(self._rates.over("recipients", _names(transaction)))
+        return self._verdict(self._rates.over("recipients", self._names(transaction)))
+
+    def _names(self, transaction: Transaction) -> dict[str, str]:
+        """Whom a transaction counts for.  A user's machines are many and may be shared: the login counts instead."""
+        identity, path = transaction.identity, transaction.reverse_path
+        user = ""
+        if identity is not None and not identity.anonymous:
+            user = str(identity.account_id) if identity.account_id else identity.authcid
+        return {
+            "address": _FREE if user else self._rates.client(transaction.peer.host),
+            "user": user,
+            "sender": f"{path.local.casefold()}@{path.domain}" if path is not None else "",
+        }
 
     def _verdict(self, rule: str, status: str = "4.7.1") -> Verdict:
         if not rule:
             return ACCEPT
         return Verdict("tempfail", "Too much mail for this time, try again later", status, rule=rule)
-
-
-def _names(transaction: Transaction) -> dict[str, str]:
-    """Whom a transaction counts for.  A user's machines are many and may be shared: the login counts instead."""
-    identity, path = transaction.identity, transaction.reverse_path
-    known = identity is not None and not identity.anonymous
-    return {
-        "address": "" if known else _network(transaction.peer.host),
-        "user": (str(identity.account_id) if identity.account_id else identity.authcid) if known and identity else "",
-        "sender": f"{path.local.casefold()}@{path.domain}" if path is not None else "",
-    }
-
-
-def _network(host: str) -> str:
-    """An IPv4 address, or the /64 of an IPv6 one, which is one customer's; "" for a UNIX socket."""
-    number = number_of(host)
-    if number is None:
-        return ""
-    return host if number[0] == 4 else f"{number[1] >> 64:x}/64"
 
 
 def build(options: Options, site: Any) -> Rates:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from mailsrv.access import fcrdns, helo, own_sender, rates
 from mailsrv.access.rates import Bucket, Rates
 from mailsrv.access.senders import SenderList, read_entry
-from mailsrv.errors import TryLater
+from mailsrv.errors import ConfigError, TryLater
+from mailsrv.interfaces import IMessagePolicy
 from mailsrv.message.content import MemoryContent
+from mailsrv.parts import find
 from mailsrv.testing.loop import Loop
 from mailsrv.values import ACCEPT, Address, Identity, Peer, Transaction, Verdict
 
@@ -119,6 +121,17 @@ def test_an_ipv6_client_is_its_network(hosts: tuple[str, str], counted: bool) ->
     answers = [run(policy.on_sender(transaction(host=host))) for host in hosts]
     assert answers[0] is ACCEPT and (answers[1].action == "tempfail") is counted
     assert not counted or answers[1].rule == "messages_per_address"
+
+
+def test_an_address_that_is_never_counted_and_one_written_in_two_ways() -> None:
+    options = find(IMessagePolicy, "rates").read({"messages_per_address": 1, "never": ["10.1.2.3/8", "2001:db8::/32"]})
+    assert options.never == ("10.0.0.0/8", "2001:db8::/32")
+    policy = Rates(options, lambda: 0.0).for_connection()
+    hosts = ["10.9.9.9"] * 3 + ["2001:db8::1"] * 3 + ["192.0.2.1", "::ffff:192.0.2.1"]
+    said = [run(policy.on_sender(transaction(host=host))).action for host in hosts]
+    assert said == ["accept"] * 7 + ["tempfail"]
+    with pytest.raises(ConfigError, match="is no IP address"):
+        find(IMessagePolicy, "rates").read({"never": ["x"]})
 
 
 # ---------------------------------------------------------------- HELO, reverse DNS
