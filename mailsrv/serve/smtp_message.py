@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: The header of most messages fits into this.
 _HEAD = 8192
+#: How messages that policies moved are counted.
+_MOVED = {"quarantine": "messages quarantined", "redirect": "messages redirected"}
 #: Messages with a lone CR or LF that one connection may try (decisions 38).
 _BARE_MESSAGES = 3
 
@@ -247,6 +249,8 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         shares = await placed(smtp.router, transaction, shares, judge.whole, answers)
         await make_mailboxes(smtp.store, shares)
         moved = moved_field(shares)
+        for action in {share.verdict.action for share in shares} & _MOVED.keys():
+            smtp.count(_MOVED[action])
     owners = [owner for share in shares for owner in share.owners]
     if not owners and not any(share.onward for share in shares):
         smtp.count("messages discarded")

@@ -360,6 +360,7 @@ def test_quarantine_goes_into_a_mailbox_that_is_made(moment: str, log: list[LogE
     assert mailbox(bed) == []
     (message,) = mailbox(bed, name="Held/Spam")
     assert b"\r\nX-Mailsrv-Verdict: quarantine by spam (score 9)\r\n" in message
+    assert bed.server("smtp").services.counters["messages quarantined"] == 1
     assert any(text.endswith("octets for 1 mailboxes; quarantine by spam (score 9)") for text in texts(log))
 
 
