@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -286,9 +288,11 @@ class Outgoing(Patient):
 def _tls_reason(reason: Failure) -> str:
     """OpenSSL's words, or those of the judgement of a name; nothing that a peer may choose but its certificate."""
     value = reason.value
-    found = value.args[0] if value.args else ""
-    if isinstance(found, list) and found:
-        # Lists of (library, function, reason).
+    found = value.args[0] if value is not None and value.args else ""
+    if isinstance(value, VerificationError):
+        return "the certificate is for another name"
+    if isinstance(value, SSL.Error) and isinstance(found, list) and found:
+        # Tuples of library, function, reason.
         return str(found[-1][-1])
     name = type(value).__name__
     return {"ConnectionDone": "the server closed the connection", "ConnectionLost": "the connection was cut"}.get(
