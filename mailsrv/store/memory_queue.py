@@ -76,7 +76,7 @@ class MemoryQueue:
         self.room.claim(0)
         rules.check_intervals(intervals)
         self._now = now
-        slots = self._index.claim_due(destination, now)
+        slots = self._index.claim_due(destination, len(self._rows), now)
         for slot in slots:
             due = now + intervals[min(slot.attempts, len(intervals) - 1)]
             attempts = slot.attempts + 1

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
+from typing import Any
 
 from attrs import define
 
 from ..values import Due
+
+#: From so many rows of one destination on a list is made anew instead of changed row by row.
+_MANY = 20
 
 
 @define(eq=False)
@@ -49,8 +53,13 @@ class _Lanes:
         for oldest, destination in self.heads[: max(most, 0)]:
             if oldest > now:
                 break
-            found.append(Due(destination, bisect_right(self._lanes[destination], (now, inf)), oldest))
+            found.append(Due(destination, self.count(destination, now), oldest))
         return found
+
+    def count(self, destination: str, now: float) -> int:
+        """How many rows of a destination are due."""
+        lane = self._lanes.get(destination)
+        return 0 if lane is None else bisect_right(lane, (now, inf))
 
     def take(self, destination: str, count: int, now: float) -> list[int]:
         """Take so many rows that are due out."""
@@ -79,6 +88,32 @@ class _Lanes:
             self._drop_head(first, destination)
             insort(self.heads, (slot.due, destination))
 
+    def put_many(self, slots: Iterable[Slot]) -> None:
+        """Rows are free: for many of one destination sorting once is less work."""
+        for some in _by_destination(slots):
+            destination, lane = some[0].destination, self._lanes.get(some[0].destination)
+            if lane is None or len(some) < _MANY:
+                for slot in some:
+                    self.put(slot)
+                continue
+            self._drop_head(lane[0][0], destination)
+            lane += [(slot.due, slot.id) for slot in some]
+            lane.sort()
+            self._new_head(lane, destination)
+
+    def drop_many(self, slots: Iterable[Slot]) -> None:
+        """They are not any more."""
+        for some in _by_destination(slots):
+            destination = some[0].destination
+            if len(some) < _MANY:
+                for slot in some:
+                    self.drop(slot)
+                continue
+            lane, gone = self._lanes[destination], {slot.id for slot in some}
+            self._drop_head(lane[0][0], destination)
+            lane[:] = [entry for entry in lane if entry[1] not in gone]
+            self._new_head(lane, destination)
+
     def drop(self, slot: Slot) -> None:
         """It is not any more."""
         lane = self._lanes[slot.destination]
@@ -96,6 +131,13 @@ class _Lanes:
             insort(self.heads, (lane[0][0], destination))
         else:
             del self._lanes[destination]
+
+
+def _by_destination(slots: Iterable[Slot]) -> Iterable[list[Slot]]:
+    found: dict[str, list[Slot]] = {}
+    for slot in slots:
+        found.setdefault(slot.destination, []).append(slot)
+    return found.values()
 
 
 class QueueIndex:
@@ -127,14 +169,20 @@ class QueueIndex:
         attempts: int | None = None,
     ) -> None:
         """A claimed row was changed; its lease, if any, has ended, and so has the claim."""
-        slot = self._slots[row]
-        slot.destination = slot.destination if destination is None else destination
-        slot.due = slot.due if due is None else due
-        slot.held = slot.held if held is None else held
-        slot.attempts = slot.attempts if attempts is None else attempts
-        slot.until, slot.token, slot.claimed = 0.0, "", False
-        if not slot.held:
-            self._lanes.put(slot)
+        self.change_all([(row, {"destination": destination, "due": due, "held": held, "attempts": attempts})])
+
+    def change_all(self, changes: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+        """Claimed rows were changed, each as in `change`; None: as it was."""
+        free = []
+        for row, fields in changes:
+            slot = self._slots[row]
+            for name, value in fields.items():
+                if value is not None:
+                    setattr(slot, name, value)
+            slot.until, slot.token, slot.claimed = 0.0, "", False
+            if not slot.held:
+                free.append(slot)
+        self._lanes.put_many(free)
 
     # Questions
 
@@ -192,19 +240,22 @@ class QueueIndex:
         for row in sorted(set(rows)):
             slot = self._slots.get(row)
             if slot is not None and not slot.claimed and not slot.until:
-                self._claim(slot)
-                claimed.append(row)
-        return claimed
+                claimed.append(slot)
+        self._lanes.drop_many([slot for slot in claimed if not slot.held])
+        for slot in claimed:
+            slot.claimed = True
+        return [slot.id for slot in claimed]
 
-    def claim_due(self, destination: str, now: float) -> list[Slot]:
-        """All rows of a destination that are due."""
-        slots = self._take(destination, len(self._slots), now)
+    def claim_due(self, destination: str, most: int, now: float) -> list[Slot]:
+        """So many rows of a destination that are due, the longest due first."""
+        slots = self._take(destination, most, now)
         for slot in slots:
             slot.claimed = True
         return slots
 
     def unclaim(self, rows: Iterable[int]) -> None:
         """Nothing happened to them; a lease goes on."""
+        free = []
         for row in rows:
             slot = self._slots.get(row)
             if slot is not None and slot.claimed:
@@ -212,7 +263,13 @@ class QueueIndex:
                 if slot.until:
                     heapq.heappush(self._leases, (slot.until, slot.id, slot.token))
                 elif not slot.held:
-                    self._lanes.put(slot)
+                    free.append(slot)
+        self._lanes.put_many(free)
+
+    def count_due(self, destination: str, now: float) -> int:
+        """How many rows of a destination are due."""
+        self._lapse(now)
+        return self._lanes.count(destination, now)
 
     def _claim(self, slot: Slot) -> None:
         if not slot.until and not slot.held:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..interfaces import IAppPasswords
+import pytest
+
+from ..interfaces import IAppPasswords, IQueue
 from ..numbers import UidSet
-from ..values import DomainFacts, Placement
-from .store_suite_base import ALL, DOMAINS, StoreCase, add, address, message, octets_of, remove
+from ..values import DomainFacts, Envelope, NewDelivery, NewQueued, Placement, Recipient
+from .store_suite_base import ALL, DATE, DOMAINS, ZONE, StoreCase, add, address, message, octets_of, remove
 
 _ALL_FACTS = frozenset({"size", "dates", "ids"})
+
+
+def queue_of(store: Any) -> Any:
+    """The store as IQueue; the test is skipped when it is none."""
+    if not IQueue.providedBy(store):
+        pytest.skip("this store has no queue")
+    return store
+
+
+def recipient(local: str, **parameters: str) -> Recipient:
+    """A recipient elsewhere."""
+    return Recipient(address(f"{local}@far.example"), parameters)
 
 
 class PersistentStoreContract(StoreCase):
@@ -172,6 +186,37 @@ class PersistentStoreContract(StoreCase):
             assert [kept.name for kept in before[0].app_passwords] == ["phone", "printer"]
             made = self.run(directory.add_app_password(anna.account_id, "lost", "d", frozenset()))
             assert made.id > max(kept.id for kept in before[0].app_passwords)
+
+    def test_queue_survives(self) -> None:
+        """What waits, as it was; what ended stays ended; ids and tokens go on."""
+        queue = queue_of(self.store)
+        rows = [NewQueued(f"{name}.example", (recipient("x"), recipient("y", NOTIFY="NEVER"))) for name in "abcdef"]
+        envelope = Envelope(address("ann@foreign.example"), (), {"RET": "HDRS"})
+        content = message(1, size=3000).content
+        new = NewDelivery("q1", envelope, content, (), DATE + 0.75, ZONE, "smtp/default", tuple(rows), "local")
+        self.run(queue.deliver(new))
+        now = DATE + 1.0
+        a, b, c, d, e, f = self.run(queue.queued())
+        for row in (a, b, c):
+            (leased,) = self.run(queue.lease(row.destination, 1, "one", now, 60.0))
+            if row is not c:
+                left = row.recipients[1:] if row is a else ()
+                assert self.run(queue.settle(leased, left, due=now + 9, reply="451 later", noticed=True))
+        self.run(queue.alter([d.id], "hold"))
+        self.run(queue.alter([e.id], "reroute", destination="smart"))
+        self.run(queue.postpone("f.example", now, (30.0,), "no route"))
+        before = self.run(queue.queued(ids=[a.id, d.id, e.id, f.id]))
+        assert len(before) == 4 and before[0].noticed and before[1].held
+        for _ in range(2):
+            self.restart()
+            queue = queue_of(self.store)
+            assert self.run(queue.queued(ids=[a.id, b.id, d.id, e.id, f.id])) == before
+        (again,) = self.run(queue.lease("c.example", 1, "two", now + 60.0, 60.0))
+        assert again.id == c.id and again.token != leased.token and not self.run(queue.settle(leased, (), due=now))
+        assert octets_of(self.run(queue.queue_content(again))) == octets_of(content)
+        assert [due.destination for due in self.run(queue.due(now + 60.0))] == ["smart", "a.example", "f.example"]
+        self.run(queue.deliver(new))
+        assert min(row.id for row in self.run(queue.queued(after=f.id))) > f.id
 
     def test_removed_account_stays_removed(self) -> None:
         """Its mail does not come back with a new account of that address."""

@@ -41,10 +41,10 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 # ---------------------------------------------------------------- kill -9
 
 
-def storm(folder: Path, first: int, seconds: float) -> list[list[str]]:
+def storm(folder: Path, first: int, seconds: float, script: str = "embedded_storm.py") -> list[list[str]]:
     """Let a child store for a while, kill it; gives the lines that it got out."""
     child = subprocess.Popen(
-        [sys.executable, str(HERE / "embedded_storm.py"), str(folder), str(first)],
+        [sys.executable, str(HERE / script), str(folder), str(first)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(HERE.parent.parent)},
     )
     assert child.stdout is not None and child.stderr is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ...errors import MailError, Refused, StoreUnavailable
 from ...interfaces import IContent
 from ...values import Due, Queued, Recipient
 from .. import queue_rules as rules
-from ..queue_index import QueueIndex
+from ..queue_index import QueueIndex, Slot
 from .content import Readers, StoredContent
 from .index import Index
 from .operations import Operation
@@ -113,20 +113,25 @@ class EmbeddedQueue:
         then some may be postponed."""
         rules.check_intervals(intervals)
         self._now = now
-        reply, last = rules.tidy(reply), len(intervals) - 1
-        changed = [
-            (slot.attempts + 1, now + intervals[min(slot.attempts, last)], slot.id)
-            for slot in self._rows.claim_due(destination, now)
-        ]
+        reply, left, postponed = rules.tidy(reply), self._rows.count_due(destination, now), 0
+        while left > 0:
+            slots = self._rows.claim_due(destination, min(left, SLICE_ROWS), now)
+            if not slots:
+                break
+            await self._postpone(slots, now, intervals, reply)
+            postponed += len(slots)
+            left -= len(slots)
+        return postponed
 
-        async def part(some: Sequence[tuple[int, float, int]]) -> None:
-            def done() -> None:
-                for attempts, due, row in some:
-                    self._rows.change(row, due=due, attempts=attempts)
+    async def _postpone(self, slots: Sequence[Slot], now: float, intervals: Sequence[float], reply: str) -> None:
+        """One slice."""
+        last = len(intervals) - 1
+        some = [(slot.attempts + 1, now + intervals[min(slot.attempts, last)], slot.id) for slot in slots]
 
-            await self._change([entry[2] for entry in some], lambda both: Postpone(both, some, reply), done)
+        def done() -> None:
+            self._rows.change_all((row, {"due": due, "attempts": attempts}) for attempts, due, row in some)
 
-        return await self._sliced(changed, part, lambda entry: int(entry[2]))
+        await self._change([slot.id for slot in slots], lambda both: Postpone(both, some, reply), done)
 
     async def queued(
         self, ids: Sequence[int] | None = None, *, destination: str = "", sender: str | None = None, after: int = 0,
@@ -155,19 +160,26 @@ class EmbeddedQueue:
         rules.check_action(action, due, destination)
         value: float | str = due if action == "retry" else destination
         changes = rules.changes_of(action, due, destination)
+        wanted, altered = sorted(set(ids)), 0
+        for at in range(0, len(wanted), SLICE_ROWS):
+            some = self._rows.claim_idle(wanted[at : at + SLICE_ROWS], self._now)
+            if some:
+                await self._alter(some, action, value, changes)
+                altered += len(some)
+        return altered
 
-        async def part(some: Sequence[int]) -> None:
-            def done() -> None:
+    async def _alter(self, some: Sequence[int], action: str, value: float | str, changes: dict[str, Any]) -> None:
+        """One slice."""
+
+        def done() -> None:
+            if action == "delete":
                 for row in some:
-                    if action == "delete":
-                        self._rows.remove(row)
-                    else:
-                        self._rows.change(row, **changes)
-
-            await self._change(some, lambda both: Alter(both, some, action, value), done)
+                    self._rows.remove(row)
+            else:
+                self._rows.change_all((row, changes) for row in some)
             self._queue_changed()
 
-        return await self._sliced(self._rows.claim_idle(ids, self._now), part, int)
+        await self._change(some, lambda both: Alter(both, some, action, value), done)
 
     async def queue_content(self, row: Queued) -> IContent:
         """The message; its file stays until it is closed.  Raises StoreUnavailable, Refused when the row has ended."""
@@ -210,21 +222,6 @@ class EmbeddedQueue:
             self._rows.unclaim(rows)
             raise
         await deferred
-
-    async def _sliced(
-        self, all_: Sequence[Any], part: Callable[[Sequence[Any]], Coroutine[Any, Any, None]], row: Callable[[Any], int]
-    ) -> int:
-        """Work off claimed entries in transactions of bounded size; gives their number."""
-        at = 0
-        try:
-            while at < len(all_):
-                some = all_[at : at + SLICE_ROWS]
-                at += len(some)
-                await part(some)
-        finally:
-            # What was not begun.
-            self._rows.unclaim([row(entry) for entry in all_[at:]])
-        return len(all_)
 
     def _queue_committed(self, transaction: Transaction) -> bool:
         """Rows of a batch are durable; whether there were any."""
