@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import evolve
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -196,7 +195,7 @@ class SmtpAgent:
 
 
 def _key(hop: Hop, login: Any) -> Any:
-    return evolve(hop, addresses=()), login
+    return hop.host, hop.port, hop.tls, hop.protocol, login
 
 
 def _nothing_said(outcomes: Sequence[Outcome]) -> bool:

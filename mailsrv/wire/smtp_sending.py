@@ -18,6 +18,9 @@ from .smtp_client import COMMAND, DATA, DOT, Body, Sending, SmtpClient, Talk, Wi
 from .smtp_features import needs_utf8, parameters, print_mail, print_path, print_rcpt
 from .smtp_replies_reader import status_of, words
 
+#: Commands that are said in one piece to a server that takes them so; the next piece waits for its answers.
+GROUP = 1000
+
 
 @frozen
 class Mail:
@@ -51,8 +54,10 @@ class _Transaction:
         self._written: list[int] = []
         self._accepted: list[int] = []
         self._utf8 = False
-        self._group = b""
-        self._pipelined = False
+        #: Commands, how many of them were said, how many go at a time, and replies on their way.
+        self._queue: list[bytes] = []
+        self._at = self._outstanding = 0
+        self._group = 1
 
     def run(self) -> Generator[Wish, Any, list[Outcome]]:
         """See `send`."""
@@ -118,43 +123,46 @@ class _Transaction:
                 self._written.append(index)
         return lines
 
-    def _hear(self, line: bytes, seconds: float = COMMAND) -> Generator[Wish, Any, Reply]:
-        """The reply to a command: of a group it is on its way already (RFC 2920 section 3.1)."""
-        if self._pipelined:
-            line, self._group = self._group, b""
-        return self._client.hear(line, seconds)
+    def _next(self, seconds: float = COMMAND) -> Generator[Wish, Any, Reply]:
+        """The reply to the next command, said now or in one piece with others before (RFC 2920 section 3.1)."""
+        octets = b""
+        if not self._outstanding:
+            group = self._queue[self._at : self._at + self._group]
+            octets, self._outstanding = b"".join(group), len(group)
+            self._at += len(group)
+        self._outstanding -= 1
+        return self._client.hear(octets, seconds)
 
     # ------------------------------------------------------------ the dialogue
 
     def _envelope(self, lines: list[bytes]) -> Talk:
         client, binary = self._client, self._mail.body == "BINARYMIME"
-        self._pipelined = "PIPELINING" in client.features
-        if self._pipelined:
-            # BDAT would bring the message along, wanted or not, so it is no part of the group.
-            self._group = (b"RSET\r\n" if client.dirty else b"") + b"".join(lines) + (b"" if binary else b"DATA\r\n")
+        self._group = GROUP if "PIPELINING" in client.features else 1
+        # BDAT brings the message along, wanted or not, so it is in no group.
+        self._queue = [*lines] if binary else [*lines, b"DATA\r\n"]
         if client.dirty:
-            reply = yield from self._hear(b"RSET\r\n")
+            self._queue.insert(0, b"RSET\r\n")
+            reply = yield from self._next()
             if reply.code // 100 != 2:
                 raise client.wrong(reply)
         client.dirty = True
-        reply = yield from self._hear(lines[0])
-        welcome = reply.code // 100 == 2
-        if not welcome:
+        reply = yield from self._next()
+        if reply.code // 100 == 2:
+            yield from self._recipients()
+        else:
             self._refuse(reply, self._written)
-        if welcome or self._pipelined:
-            yield from self._recipients(lines[1:], welcome)
-        if binary:
-            self._pipelined = False
-            if self._accepted:
-                yield from self._binary()
-        elif self._accepted or self._pipelined:
+            # What was said already is answered too; a DATA among it below.
+            began = not binary and self._at == len(self._queue)
+            while self._outstanding > began:
+                yield from self._next()
+        if binary and self._accepted:
+            yield from self._binary()
+        elif self._accepted or self._outstanding:
             yield from self._data()
 
-    def _recipients(self, lines: list[bytes], welcome: bool) -> Talk:
-        for index, line in zip(self._written, lines):
-            reply = yield from self._hear(line)
-            if not welcome:
-                continue
+    def _recipients(self) -> Talk:
+        for index in self._written:
+            reply = yield from self._next()
             if reply.code // 100 == 2:
                 self._accepted.append(index)
             elif reply.code == 552 and self._accepted and reply.status in ("", "5.5.3"):
@@ -164,8 +172,7 @@ class _Transaction:
                 self._refuse(reply, [index])
 
     def _data(self) -> Talk:
-        reply = yield from self._hear(b"DATA\r\n", DATA)
-        self._pipelined = False
+        reply = yield from self._next(DATA)
         if reply.code == 354:
             self._client.quiet()
             if self._accepted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from smtp_client_drive import Drive, client
 
 from mailsrv.errors import Refused, StoreUnavailable
 from mailsrv.values import Address, Outcome, Recipient
+from mailsrv.wire import smtp_sending
 from mailsrv.wire.smtp_client import Body, SmtpClient
 from mailsrv.wire.smtp_sending import Mail, send
 
@@ -47,6 +49,16 @@ def test_all_commands_in_one_piece_rfc2920() -> None:
     outcomes, drive = sent(client("PIPELINING"), mail(), [OK + OK, OK, GO, OK])
     assert outcomes == ["delivered 2.0.0"] * 2 and len(drive.said) == 2
     assert drive.said[0].count(b"\r\n") == 4 and drive.said[0].endswith(b"DATA\r\n")
+
+
+def test_very_many_recipients_go_in_several_pieces_and_none_follows_a_refusal() -> None:
+    with patch.object(smtp_sending, "GROUP", 3):
+        outcomes, drive = sent(client("PIPELINING"), mail(4), [OK] * 5 + [GO, OK])
+        assert outcomes == ["delivered 2.0.0"] * 4 and [said.count(b"\r\n") for said in drive.said[:-1]] == [3, 3]
+        outcomes, drive = sent(client("PIPELINING"), mail(5), [OK, NO, NO, NO, NO, NO])
+        assert outcomes == ["failed 5.1.1"] * 5 and [said.count(b"\r\n") for said in drive.said] == [3, 3]
+        outcomes, drive = sent(client("PIPELINING"), mail(4), [NO, NO, NO])
+        assert outcomes == ["failed 5.1.1"] * 4 and len(drive.said) == 1
 
 
 def test_a_second_message_needs_no_rset_after_an_answered_one_but_after_an_open_one() -> None:
@@ -216,10 +228,15 @@ REPLY = st.sampled_from(
 )
 
 
-@given(st.lists(REPLY, max_size=9), st.integers(1, 3), st.booleans(), st.booleans(), st.booleans())
+@given(st.lists(REPLY, max_size=9), st.integers(1, 3), st.booleans(), st.booleans(), st.booleans(), st.integers(2, 5))
 def test_no_message_without_354_and_no_delivery_without_an_answer_to_it(
-    replies: list[bytes], count: int, pipelining: bool, lmtp: bool, dirty: bool
+    replies: list[bytes], count: int, pipelining: bool, lmtp: bool, dirty: bool, group: int
 ) -> None:
+    with patch.object(smtp_sending, "GROUP", group):
+        check(replies, count, pipelining, lmtp, dirty)
+
+
+def check(replies: list[bytes], count: int, pipelining: bool, lmtp: bool, dirty: bool) -> None:
     one = client(*(["PIPELINING"] if pipelining else []), lmtp=lmtp)
     one.dirty = dirty
     drive = Drive(one, replies)
