@@ -6,6 +6,7 @@ one instant is kept for each name), so a burst up to the limit passes and then t
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -51,8 +52,9 @@ class Bucket:
         self._step = interval / limit
         self._interval = interval
         self._most = most
-        #: When the bucket of a name is full again; in the order in which names were last seen.
-        self._full_at: dict[str, float] = {}
+        #: When the bucket of a name is full again; in the order in which names were last seen.  A plain dict takes
+        #: longer and longer to find its first key when keys at its front were deleted.
+        self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -61,9 +63,9 @@ class Bucket:
         """Take one for that name, if there is one."""
         full_at = max(self._full_at.pop(name, 0.0), now) + self._step
         allowed = full_at <= now + self._interval + self._step * 1e-9
-        if not self._full_at.get(name) and len(self._full_at) >= self._most:
+        if len(self._full_at) >= self._most:
             # The name that was not seen for longest is forgotten: it is nearest to full.
-            del self._full_at[next(iter(self._full_at))]
+            self._full_at.popitem(last=False)
         self._full_at[name] = full_at if allowed else full_at - self._step
         return allowed
 
