@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.internet import ssl as twisted_ssl
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
@@ -28,11 +29,13 @@ from mailsrv.errors import TryLater
 from mailsrv.message.content import MemoryContent
 from mailsrv.net.client import Connector, Unreachable
 from mailsrv.net.client_tls import KEPT, ClientTls
+from mailsrv.net.tls import Certificate
+from mailsrv.testing.bed import Bed
 from mailsrv.transfer import smtp_open
 from mailsrv.transfer.connections import Connections
 from mailsrv.transfer.smtp_agent import SmtpAgent
 from mailsrv.transfer.smtp_open import Opener
-from mailsrv.values import Address, Hop, Outcome, Queued, Recipient
+from mailsrv.values import Address, Hop, Outcome, Peer, Queued, Recipient
 from mailsrv.wire.sasl import mechanisms
 
 HOST = "mx.example.org"
@@ -186,7 +189,7 @@ class Certified:
         )
         self.der = made.public_bytes(Encoding.DER)
         self.pem = made.public_bytes(Encoding.PEM)
-        path = folder / "both.pem"
+        path = self.path = folder / "both.pem"
         path.write_bytes(self.pem + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(path)
@@ -263,7 +266,6 @@ BIG = b"Subject: big\r\n\r\n" + (b"x" * 76 + b"\r\n") * 60_000
 
 
 def read_slowly(server: Any, client: socket.socket) -> None:
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     client.sendall(b"220 hello\r\n")
     file = client.makefile("rb")
     for answer in (b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
@@ -281,17 +283,25 @@ def read_slowly(server: Any, client: socket.socket) -> None:
     file.readline()
 
 
-def test_a_big_message_waits_for_a_slow_server_in_little_memory(net: Net, start: Any) -> None:
-    server = start(read_slowly)
+@pytest.mark.parametrize("level", ["off", "require"])
+def test_a_big_message_waits_for_a_slow_server_in_little_memory(
+    net: Net, start: Any, certified: Certified, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    def talk(server: Any, client: socket.socket) -> None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        read_slowly(server, client if level == "off" else certified.context.wrap_socket(client, server_side=True))
+
+    server = start(talk)
+    monkeypatch.setattr(smtp_open, "IMPLICIT_TLS", server.port if level != "off" else 465)
     peak = 0
 
     def watch() -> None:
         nonlocal peak
         for one in net.connector._live:
-            one.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+            one.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
             peak = max(peak, len(one.transport.dataBuffer) + one.transport._tempDataLen)
 
-    assert net.send(server.port, content=BIG, watch=watch).action == "delivered"
+    assert net.send(server.port, level, BIG, watch=watch).action == "delivered"
     assert server.lines == [sha256(BIG).digest()] and 0 < peak < 256 * 1024
 
 
@@ -451,3 +461,25 @@ def test_aiosmtpd_as_a_peer_with_tls_and_login(net: Net, certified: Certified) -
         assert "Login by PLAIN failed" in caught.value.text
     finally:
         controller.stop()
+
+
+# ---------------------------------------------------------------- our own server
+
+
+def test_both_our_sides_agree_on_the_channel_of_real_tls_rfc9266(
+    net: Net, certified: Certified, tmp_path: Path
+) -> None:
+    bed = Bed(kinds="scram-sha-256", login_without_tls=False)
+    server = bed.server("smtp")
+    certificate = Certificate(certified.path, certified.path, time.monotonic)
+    server.tls_context = certificate.context  # type: ignore[method-assign]
+    factory = Factory()
+    factory.buildProtocol = lambda address: server.accept(Peer("192.0.2.1", 1), False)  # type: ignore[method-assign]
+    port = net.reactor.listenTCP(0, factory, interface="127.0.0.1")
+    login = OutboundLogin("SCRAM-SHA-256-PLUS", "me@example.org", "secret")
+    net.connector.tls = ClientTls(certified.trust())
+    row = Queued(1, "id", "example.org", Address("a", "example.com"), (Recipient(Address("you", "example.org")),))
+    hop = Hop(HOST, ("127.0.0.1",), port.getHost().port, "verify")
+    (outcome,) = net.run(net.agent.deliver(row, MemoryContent(b"Subject: x\r\n\r\n"), [hop], login), bed.settle)
+    assert (outcome.action, outcome.status) == ("delivered", "2.0.0")
+    port.stopListening()
