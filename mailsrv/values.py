@@ -190,11 +190,11 @@ class AccountFacts:
 
 @frozen
 class Route:
-    """Where a recipient's mail goes next.  Local: `placements` hold owners.  Otherwise `agent` and `next_hop`."""
+    """Where a recipient's mail goes next: into the mailboxes of `placements`, and on to other servers for the
+    addresses of `onward`, each with its destination in the queue (a domain, or the name of a route)."""
 
     placements: tuple[Owner, ...] = ()
-    agent: str = ""
-    next_hop: str = ""
+    onward: tuple[tuple[str, Address], ...] = ()
 
 
 # ---------------------------------------------------------------- mailboxes

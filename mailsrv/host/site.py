@@ -24,7 +24,7 @@ from twisted.python.threadpool import ThreadPool
 
 from ..auth.hashing import PasswordHasher
 from ..errors import ConfigError, MailError, Refused
-from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore
+from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, IQueue
 from ..net.certificate import ensure
 from ..net.tls import Certificate
 from ..parts import find
@@ -42,6 +42,7 @@ from .config.edit import write_atomically
 from .config.options import PolicyChoice, ServerOptions, SiteOptions, SmtpOptions
 from .control.wire import ControlFactory
 from .control.wire import listen as listen_control
+from .delivery import Delivery
 from .logins import Logins
 from .protocols import SESSIONS
 from .vserver import VirtualServer
@@ -83,6 +84,8 @@ class Site(MultiService):
         self.authorizer: Any = None
         self.guard: Any = None
         self.allowances: Any = None
+        self.delivery: Any = None
+        self.ids: Any = None
         self.maildrops: set[int] = set()
         self.access = Access(self)
         self.started: Deferred[Site] = Deferred()
@@ -119,6 +122,16 @@ class Site(MultiService):
         self.allowances = Allowances(self.directory, self.store, site_limits(self.options))
         self.logins = Logins(self)
         self.authorizer, self.guard = self.logins.authorizer, self.logins.guard
+        self.ids = IdMaker(self.clock, os.urandom)
+        self.intake = Intake(self.store, self.ids, self.clock)
+        self.delivery = Delivery(self) if IQueue.providedBy(self.store) else None
+        self.router = LocalRouter(
+            self.directory,
+            self.first_domain,
+            self.logins.learners,
+            onward=self.delivery is not None,
+            unresolved=self.delivery.unresolved if self.delivery is not None else lambda server: "",
+        )
 
     async def close(self) -> None:
         """Flush and let go."""
@@ -165,6 +178,8 @@ class Site(MultiService):
         self._wire()
         for server in self.servers.values():
             server.setServiceParent(self)
+        if self.delivery is not None:
+            await self.delivery.start()
         self._listen_control()
         self._tell_ready()
 
@@ -187,6 +202,8 @@ class Site(MultiService):
             await self._opening
         # All at once: a command that takes its time on one server gives no time to clients of the others.
         await gatherResults([s.stopService() if s.running else s.stop() for s in self.servers.values()])
+        if self.delivery is not None:
+            await self.delivery.stop()
         await self.close()
         if self._control is not None:
             if self._control_factory is not None:
@@ -242,8 +259,6 @@ class Site(MultiService):
     def _wire(self) -> None:
         """All parts of the site, made and given to the servers: the architecture on one screen."""
         options = self.options
-        self.router = LocalRouter(self.directory, self.first_domain, self.logins.learners)
-        self.intake = Intake(self.store, IdMaker(self.clock, os.urandom), self.clock)
         for name, server in options.servers.items():
             common = self._common(server)
             if isinstance(server, SmtpOptions):

@@ -6,8 +6,9 @@ delivery, so that a recipient without a mailbox is refused (RFC 2033 section 5).
 
 from __future__ import annotations
 
-from ..errors import MailError
+from ..errors import MailError, RelayDenied
 from ..interfaces import IContent
+from ..values import Recipient, Transaction
 from ..wire import smtp_commands
 from . import smtp_replies as say
 from .smtp import SmtpSession
@@ -21,6 +22,13 @@ class LmtpSession(SmtpSession):
 
     commands = smtp_commands.LMTP
     word = greeting = "LMTP"
+
+    async def take_recipient(self, transaction: Transaction, recipient: Recipient) -> bytes | None:
+        """See SmtpSession; whatever the lists say, nobody sends mail on by way of LMTP.  Raises MailError."""
+        domain = recipient.address.domain
+        if domain and await self.smtp.store.directory.domain(domain) is None:
+            raise RelayDenied(f"Mail for {domain} is not sent on from here")
+        return await super().take_recipient(transaction, recipient)
 
     def answer_message(self, refusal: bytes) -> None:
         """The whole message is refused, once for each recipient that was accepted (RFC 2033 section 4.2)."""

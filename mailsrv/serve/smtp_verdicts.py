@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from ..errors import BadMailboxName, MailboxExists, NoSuchMailbox, Refused, Unroutable
 from ..interfaces import IMessageStore, IRouter
 from ..message.trace import verdict_field
-from ..values import ACCEPT, Address, Owner, Recipient, Transaction, Verdict
+from ..values import ACCEPT, Address, Owner, Recipient, Route, Transaction, Verdict
 
 log = Logger()
 
@@ -25,12 +25,18 @@ REFUSES = frozenset({"reject", "tempfail"})
 
 @define(eq=False)
 class Share:
-    """A recipient that was accepted, and whose mailboxes get its mail; `verdict` is quarantine or redirect when a
-    policy changed them."""
+    """A recipient that was accepted, whose mailboxes get its mail, and where else it goes (`Route.onward`); `verdict`
+    is quarantine or redirect when a policy changed them."""
 
     recipient: Recipient
     owners: tuple[Owner, ...]
     verdict: Verdict = ACCEPT
+    onward: tuple[tuple[str, Address], ...] = ()
+
+    @property
+    def taken(self) -> bool:
+        """Whether anybody gets it."""
+        return bool(self.owners or self.onward)
 
 
 @define(eq=False)
@@ -57,31 +63,39 @@ class Answers:
 async def admit(router: IRouter, transaction: Transaction, recipient: Recipient, verdict: Verdict) -> Share:
     """The share of a recipient that policies took, as their verdict wants it.  Raises MailError."""
     if verdict.action == "redirect":
-        return Share(recipient, await redirected(router, transaction, verdict), verdict)
+        route = await redirected(router, transaction, verdict)
+        return Share(recipient, route.placements, verdict, route.onward)
     route = await router.route(recipient.address, transaction)
-    if not route.placements:
+    if not route.placements and not route.onward:
         # Whoever has a router of its own: what nobody gets is never accepted.
         raise Unroutable()
     if verdict.action == "quarantine":
-        return Share(recipient, _into(route.placements, verdict), verdict)
-    return Share(recipient, route.placements)
+        return _quarantined(Share(recipient, route.placements, ACCEPT, route.onward), verdict)
+    return Share(recipient, route.placements, ACCEPT, route.onward)
 
 
-async def redirected(router: IRouter, transaction: Transaction, verdict: Verdict) -> tuple[Owner, ...]:
+async def redirected(router: IRouter, transaction: Transaction, verdict: Verdict) -> Route:
     """Who gets what a verdict redirects; policies are not asked again.  Raises MailError."""
     if not 0 < len(verdict.targets) <= MAX_TARGETS:
         raise Refused("Redirected to nobody, or to too many", "5.4.6")
     owners: dict[Owner, None] = {}
+    onward: dict[tuple[str, Address], None] = {}
     for target in verdict.targets:
         route = await router.route(target, transaction)
-        if not route.placements:
+        if not route.placements and not route.onward:
             raise Unroutable()
         owners.update(dict.fromkeys(route.placements))
-    return tuple(owners)
+        onward.update(dict.fromkeys(route.onward))
+    return Route(tuple(owners), tuple(onward))
 
 
-def _into(owners: Sequence[Owner], verdict: Verdict) -> tuple[Owner, ...]:
-    return tuple(evolve(owner, mailbox=verdict.mailbox or JUNK) for owner in owners)
+def _quarantined(share: Share, verdict: Verdict) -> Share:
+    """Into the mailbox of the verdict.  What goes on to another server cannot be put aside there, and is not sent:
+    where that is all, the message is refused.  Raises Refused."""
+    if not share.owners:
+        raise Refused(verdict.text or "Refused by policy", "5.7.1")
+    owners = tuple(evolve(owner, mailbox=verdict.mailbox or JUNK) for owner in share.owners)
+    return Share(share.recipient, owners, verdict)
 
 
 async def placed(
@@ -99,9 +113,10 @@ async def placed(
         if verdict.action == "accept":
             verdict = whole
         if verdict.action == "redirect":
-            share = Share(share.recipient, await redirected(router, transaction, verdict), verdict)
+            route = await redirected(router, transaction, verdict)
+            share = Share(share.recipient, route.placements, verdict, route.onward)
         elif verdict.action == "quarantine":
-            share = Share(share.recipient, _into(share.owners, verdict), verdict)
+            share = _quarantined(share, verdict)
         found.append(share)
     return found
 

@@ -13,11 +13,31 @@ from twisted.logger import Logger
 from ..interfaces import IContent, IMessageStore
 from ..message.rewrite import rewritten
 from ..message.trace import delivered_to_field, received_field, return_path_field
-from ..values import Envelope, NewDelivery, Owner, Placement, TlsFacts, Transaction
+from ..values import (
+    Address,
+    Envelope,
+    NewDelivery,
+    NewQueued,
+    Owner,
+    Placement,
+    Recipient,
+    TlsFacts,
+    Transaction,
+)
 from .ids import IdMaker
 from .submission import PLAIN, Submission, missing_fields, submitted
 
 log = Logger()
+
+
+def queue_rows(onward: Sequence[tuple[str, Address, Recipient]]) -> tuple[NewQueued, ...]:
+    """A row for each destination, every address once (RFC 3461: what was asked for the recipient holds for those that
+    it leads to)."""
+    rows: dict[str, dict[Address, Recipient]] = {}
+    for destination, address, asked in onward:
+        recipient = asked if asked.address == address else Recipient(address, asked.parameters)
+        rows.setdefault(destination, {}).setdefault(address, recipient)
+    return tuple(NewQueued(destination, tuple(found.values())) for destination, found in rows.items())
 
 
 class Intake:
@@ -41,11 +61,13 @@ class Intake:
         removed: Collection[bytes] = (),
         submission: Submission = PLAIN,
         moved: bool = False,
+        onward: Sequence[tuple[str, Address, Recipient]] = (),
         note: str = "",
     ) -> str:
         """Deliver to `owners` (each once); gives the id of the message.
 
         `fields` are whole header fields from policies, `removed` names of fields (lower case) that they take out.
+        `onward` are addresses to be sent on to: destination in the queue, address, the recipient that led to it.
         `submission` is how the server treats mail of its users; `moved`: the owners are not who the recipients mean.
         `note` goes into the line of the log.  Raises StoreFull, StoreUnavailable.
         """
@@ -64,13 +86,16 @@ class Intake:
                 received_at=now,
                 zone=self._zone,
                 server=transaction.server,
+                queued=queue_rows(onward),
+                origin=transaction.origin,
             )
         )
         # One field to format instead of five: this line is written for every message.
         log.info(
             "{text}",
             text=f"message {delivery_id} accepted on {transaction.server} from {transaction.peer.host}: "
-            f"{content.size} octets for {len(places)} mailboxes{note}",
+            f"{content.size} octets for {len(places)} mailboxes"
+            f"{f' and {len(onward)} elsewhere' if onward else ''}{note}",
             id=delivery_id,
         )
         return delivery_id

@@ -1,21 +1,38 @@
-"""Where a recipient's mail goes (floor 2b): local addresses, aliases and lists.
+"""Where a recipient's mail goes (floor 2b): accounts, aliases and lists here, other servers for all else.
 
-Mail for other domains is refused with the reason: sending to other servers is not built yet, and a message that
-cannot go on is never accepted.
+Without a queue (`onward` False) mail for other domains is refused with the reason: a message that cannot go on is never
+accepted.  Who may send mail on at all is the business of the relay rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from attrs import define, field
 from zope.interface import implementer
 
 from ..errors import NoSuchRecipient, Refused, RelayDenied
 from ..interfaces import IDirectory, IRouter
-from ..values import Address, Forward, Owner, Route, Transaction
+from ..values import Address, DomainFacts, Forward, Owner, Route, Transaction
 
 #: Aliases followed one after the other, and accounts that one address may lead to.
 MAX_DEPTH, MAX_TARGETS = 10, 1000
+
+
+@define(eq=False)
+class _Found:
+    """What was found so far for one recipient of a transaction of `server`."""
+
+    server: str
+    seen: set[Address]
+    owners: dict[tuple[int, str], Owner] = field(factory=dict)
+    onward: dict[tuple[str, Address], None] = field(factory=dict)
+
+    def check(self) -> None:
+        """Raises Refused."""
+        if len(self.owners) + len(self.onward) > MAX_TARGETS:
+            # Cut short it would lose mail of those behind in silence.
+            raise Refused("This list has more members than mail is accepted for at once", "5.2.4")
 
 
 @implementer(IRouter)
@@ -23,7 +40,8 @@ class LocalRouter:
     """Routes to accounts of the directory; all that an alias or list leads to, or a refusal of the whole.
 
     `learners` may make an account for an address nobody has yet (authenticators whose users are kept elsewhere, the
-    test profile); each says whether it did.
+    test profile); each says whether it did.  `onward`: there is a queue for mail to other servers; `unresolved(server)`
+    is the destination of mail for unknown recipients of shared domains, "" for none (S-133).
     """
 
     def __init__(
@@ -31,29 +49,43 @@ class LocalRouter:
         directory: IDirectory,
         first_domain: Callable[[], str],
         learners: Sequence[Callable[[Address], Awaitable[bool]]] = (),
+        *,
+        onward: bool = False,
+        unresolved: Callable[[str], str] = lambda server: "",
     ) -> None:
         self._directory = directory
         self._first_domain = first_domain
         self._learners = learners
+        self._onward, self._unresolved = onward, unresolved
 
     async def route(self, address: Address, transaction: Transaction) -> Route:
         """See IRouter."""
-        owners: dict[tuple[int, str], Owner] = {}
-        await self._collect(address, owners, {address}, 0)
-        if not owners:
+        found = _Found(transaction.server, {address})
+        await self._collect(address, found, 0)
+        if not found.owners and not found.onward:
             raise NoSuchRecipient()
-        return Route(placements=tuple(owners.values()))
+        return Route(tuple(found.owners.values()), tuple(found.onward.items()))
 
-    async def _collect(
-        self, address: Address, owners: dict[tuple[int, str], Owner], seen: set[Address], depth: int
-    ) -> None:
+    async def _collect(self, address: Address, found: _Found, depth: int) -> None:
         if not address.domain:
             # RFC 5321 section 4.1.1.3: `postmaster` alone is always ours.
             address = Address(address.local, self._first_domain())
-        if await self._directory.domain(address.domain) is None:
+        domain = await self._directory.domain(address.domain)
+        if domain is None or domain.kind == "relay":
+            self._send_on(address, address.domain, found, depth)
+            return
+        await self._collect_local(address, domain, found, depth)
+
+    def _send_on(self, address: Address, destination: str, found: _Found, depth: int) -> None:
+        """To another server.  Raises RelayDenied, Refused."""
+        if not self._onward:
             if depth:
-                raise Refused("This address leads to another server, and mail is not sent on from here yet", "5.7.1")
+                raise Refused("This address leads to another server, and mail is not sent on from here", "5.7.1")
             raise RelayDenied(f"Mail for {address.domain} is not sent on from here")
+        found.onward[destination, address] = None
+        found.check()
+
+    async def _collect_local(self, address: Address, domain: DomainFacts, into: _Found, depth: int) -> None:
         found = await self._directory.resolve(address)
         if not isinstance(found, Owner | Forward):
             for learn in self._learners:
@@ -61,16 +93,18 @@ class LocalRouter:
                     found = await self._directory.resolve(address)
                     break
         if isinstance(found, Owner):
-            owners[found.account_id, found.mailbox] = found
-            if len(owners) > MAX_TARGETS:
-                # Cut short it would lose mail of those behind in silence.
-                raise Refused("This list has more members than mail is accepted for at once", "5.2.4")
+            into.owners[found.account_id, found.mailbox] = found
+            into.check()
         elif not isinstance(found, Forward):
-            raise NoSuchRecipient()
+            unresolved = self._unresolved(into.server) if domain.kind == "shared" else ""
+            if not unresolved:
+                raise NoSuchRecipient()
+            # S-133: somebody else knows; S-134: so nobody hears that we do not.
+            self._send_on(address, unresolved, into, depth)
         elif depth >= MAX_DEPTH:
             raise Refused("This address leads from alias to alias without end", "5.4.6")
         else:
             for target in found.targets:
-                if target not in seen:
-                    seen.add(target)
-                    await self._collect(target, owners, seen, depth + 1)
+                if target not in into.seen:
+                    into.seen.add(target)
+                    await self._collect(target, into, depth + 1)

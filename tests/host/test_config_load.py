@@ -73,7 +73,10 @@ MISTAKES = [
     ("[store]\npurge_after = 7", 2, "store.purge_after", "must be a duration"),
     ("[store]\nuse = 'memory'\npurge_after = '7d'", 3, "store.purge_after", "there are no options here"),
     ("[domain.'y.org']\n", 1, 'domain."y.org"', "not in site.domains"),
-    ("[site]\ndomains=['y.org']\n[domain.'y.org']\nkind = 'shared'", 4, 'domain."y.org".kind', "not in this version"),
+    ("[site]\ndomains=['y.org']\n[domain.'y.org']\nkind = 'half'", 4, 'domain."y.org".kind', "must be one of"),
+    ("[routes.'a b']", 1, 'routes."a b"', "host"),
+    ("[routes.'a.org']\nauth='basic'", 1, 'routes."a.org".username', "needs a username"),
+    ("[smtp.a.delivery]\nexpiration='1h'", 1, "smtp.a.delivery.delay_notification", "less than expiration"),
     ("[site]\ndomains=['y.org']\n[domain.'y.org']\nkind = 'globa'", 4, 'domain."y.org".kind', 'one of "local"'),
     ("[limits]\nappend_limit = '50 megabytes'", 2, "limits.append_limit", 'such as "4096K"'),
     ("[auth]\nuse = ['directry']", 2, "auth.use", 'did you mean "directory"?'),
@@ -179,7 +182,6 @@ UNBUILT = [
         (f"[{table}.default]\n{key} = 1", f"{table}.default.{key}", 2)
         for table in SERVER_TABLES for key in sorted(unbuilt.KEYS[table])
     ),
-    ("[smtp.default.delivery]\nport = 25", "smtp.default.delivery", 1),
     ("[imap.default.format]\nbody = 'both'", "imap.default.format", 1),
 ]
 

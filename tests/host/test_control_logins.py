@@ -38,7 +38,7 @@ class Room:
 
     def __init__(self, folder: Path) -> None:
         self.loop = Loop()
-        reactor = SimpleNamespace(callFromThread=self.loop.call_from_thread)
+        reactor = SimpleNamespace(callFromThread=self.loop.call_from_thread, callLater=None)
         self.site = Site(loads(CONFIG, folder / "mailsrv.toml"), reactor)
         self.loop.run(self.site.open())
         for name in ("me", "other"):
@@ -100,7 +100,8 @@ def test_an_authenticator_has_the_name_of_its_table(tmp_path: Path) -> None:
     """There may be two of one part."""
     loop = Loop()
     text = '[store]\nuse = "memory"\n[auth]\nuse = ["people"]\n[auth.people]\nuse = "directory"\n'
-    site = Site(loads(text, tmp_path / "mailsrv.toml"), SimpleNamespace(callFromThread=loop.call_from_thread))
+    reactor = SimpleNamespace(callFromThread=loop.call_from_thread, callLater=None)
+    site = Site(loads(text, tmp_path / "mailsrv.toml"), reactor)
     loop.run(site.open())
     answer: Any = loop.run(run(site, "auth.list", {}))
     assert [one["name"] for one in answer["result"]["authenticators"]] == ["people"]

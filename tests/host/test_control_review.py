@@ -30,7 +30,7 @@ class Room:
 
     def __init__(self, folder: Path) -> None:
         self.loop = Loop()
-        reactor = SimpleNamespace(callFromThread=self.loop.call_from_thread)
+        reactor = SimpleNamespace(callFromThread=self.loop.call_from_thread, callLater=None)
         self.site = Site(loads(CONFIG, folder / "mailsrv.toml"), reactor)
         self.loop.run(self.site.open())
         self.lines: list[str] = []

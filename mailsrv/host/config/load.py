@@ -19,6 +19,7 @@ from ...errors import ConfigError
 from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore
 from ...parts import TEXTS, Place, did_you_mean, dotted, fields_of, find, quoted, read_table
 from . import unbuilt
+from .delivery import DeliveryTable
 from .lines import LineIndex
 from .options import (
     SERVER_TABLES,
@@ -36,10 +37,11 @@ from .options import (
 )
 from .permissions import RoleTable
 from .review import review
+from .routes import RouteTable, route_name
 from .values import HOSTNAME, server_name
 
 #: The tables this version reads.
-TABLES = (
+TABLES = ("routes",
     "site", "store", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "filter", "policy",
     *SERVER_TABLES,
 )  # fmt: skip
@@ -117,6 +119,7 @@ class _Reader:
             policies=self._policies(),
             filters={name: self._read(FilterTable, "filter", name) for name in self._names("filter")},
             access={name: self._access(name) for name in self._names("access")},
+            routes=self._routes(),
             servers=self._servers(site),
             file=self._file,
             given=frozenset(_paths(self._tables)),
@@ -132,9 +135,10 @@ class _Reader:
                 raise self._place.error("must be a table", *path[:length])
         return found
 
-    def _read(self, options: type, *path: str, **derived: Any) -> Any:
-        """An attrs class from the table at a path."""
+    def _read(self, options: type, *path: str, leaving: tuple[str, ...] = (), **derived: Any) -> Any:
+        """An attrs class from the table at a path; `leaving` are tables in it that are read by themselves."""
         place, table = self._place.at(*path), self._table(*path)
+        table = {key: value for key, value in table.items() if key not in leaving}
         for key in table:
             if key in unbuilt.KEYS.get(path[0], ()):
                 raise place.error("this key is not in this version", key)
@@ -259,11 +263,34 @@ class _Reader:
         wanted = [(protocol, name) for protocol in SERVER_TABLES for name in self._names(protocol)]
         found = {}
         for protocol, name in wanted or [(protocol, "default") for protocol in SERVER_TABLES]:
-            server = self._read(SERVER_TABLES[protocol], protocol, name, id=f"{protocol}/{name}")
+            server = self._server(protocol, name)
             server = attrs.evolve(server, hostname=server.hostname or site.hostname)
             if protocol == "smtp" and not server.default_domain:
                 server = attrs.evolve(server, default_domain=site.domains[0])
             found[server.id] = server
+        return found
+
+
+    def _server(self, protocol: str, name: str) -> ServerOptions:
+        """[PROTOCOL.NAME], and [smtp.NAME.delivery] inside it."""
+        more: dict[str, Any] = {"id": f"{protocol}/{name}"}
+        if protocol == "smtp":
+            more["delivery"] = self._read(DeliveryTable, protocol, name, "delivery")
+        made: ServerOptions = self._read(SERVER_TABLES[protocol], protocol, name, leaving=("delivery",), **more)
+        return made
+
+    def _routes(self) -> dict[str, RouteTable]:
+        """[routes.NAME] by canonical name."""
+        found: dict[str, RouteTable] = {}
+        for key in self._table("routes"):
+            place = self._place.at("routes", key)
+            try:
+                name = route_name(key)
+            except ValueError as error:
+                raise place.error(str(error)) from None
+            if name in found:
+                raise place.error(f"the route of {name} is there twice")
+            found[name] = self._read(RouteTable, "routes", key)
         return found
 
 

@@ -16,8 +16,10 @@ from ...access.entries import Entry
 from ...access.senders import Options as FilterTable
 from ...errors import ConfigError
 from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, whole
+from .delivery import DeliveryTable
 from .permissions import USERS, RoleTable
-from .values import BINDINGS, DOMAINS, HOSTNAME, NETWORKS, PATH, Binding, binding, later, or_empty, subset
+from .routes import RouteTable
+from .values import BINDINGS, DOMAINS, HOSTNAME, NETWORKS, PATH, Binding, binding, or_empty, subset
 
 _MANY = 1_000_000_000
 
@@ -48,8 +50,9 @@ class DomainTable:
     """[domain."example.org"]: what differs for one of the local domains."""
 
     kind: str = option(
-        later(choice("local"), shared="unresolved recipients go on", relay="another host has the mailboxes"),
-        "local", "local: all its recipients are here",
+        choice("local", "shared", "relay"), "local",
+        "local: all its recipients are here; shared: unknown ones go on to forward_unresolved of the server (S-133); "
+        "relay: another host has the mailboxes",
     )
     subaddress: str = option(TEXT, "+", 'what separates a subaddress from the account\'s name; "" for none')
     catch_all: str = option(TEXT, "", "address that gets mail for unknown recipients of the domain")
@@ -228,6 +231,8 @@ class SmtpOptions(ServerOptions):
     policies: tuple[str, ...] = option(
         TEXTS, (), "message policies in order, each a [policy.NAME] or a part; the relay rule always holds"
     )
+    #: The table [smtp.NAME.delivery].
+    delivery: DeliveryTable = derived(DeliveryTable())
 
 
 @frozen(kw_only=True)
@@ -278,6 +283,7 @@ class SiteOptions:
     filters: Mapping[str, FilterTable] = Factory(dict)
     access: Mapping[str, AccessTable] = Factory(dict)
     roles: Mapping[str, RoleTable] = Factory(dict)
+    routes: Mapping[str, RouteTable] = Factory(dict)
     servers: Mapping[str, ServerOptions] = Factory(dict)
     file: Path | None = field(default=None, eq=False)
     given: frozenset[tuple[str, ...]] = field(default=frozenset(), eq=False)

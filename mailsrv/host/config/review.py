@@ -10,7 +10,9 @@ import attrs
 from ...access.entries import Entry
 from ...errors import ConfigError
 from ...parts import Place, did_you_mean, dotted, quoted
+from .delivery import delivery_mistakes
 from .options import ServerOptions, SiteOptions, SmtpOptions
+from .routes import route_mistakes
 from .values import MAX_SOCKET_PATH
 
 #: Below these the RFCs' clients are cut off (RFC 9051 section 5.4, RFC 1939 section 3, RFC 5321 section 4.5.3.2.7).
@@ -23,12 +25,25 @@ def review(options: SiteOptions, place: Place) -> SiteOptions:
     _bindings(options, place)
     for server in options.servers.values():
         _references(options, server, _at(place, server))
+    _delivery(options, place)
     warnings = [*_site_warnings(options, place), *_access_warnings(options, place)]
     for server in options.servers.values():
         warnings += _server_warnings(server, _at(place, server))
         if isinstance(server, SmtpOptions):
             warnings += _smtp_warnings(options, server, _at(place, server))
     return attrs.evolve(options, warnings=tuple(warnings))
+
+
+def _delivery(options: SiteOptions, place: Place) -> None:
+    """Routes, and how servers send on."""
+    for name, table in options.routes.items():
+        for key, text in route_mistakes(table):
+            raise place.at("routes", name).error(text, key)
+    smart_host = bool("*" in options.routes and options.routes["*"].host)
+    for server in options.servers.values():
+        if isinstance(server, SmtpOptions):
+            for key, text in delivery_mistakes(server.delivery, smart_host):
+                raise _at(place, server).at("delivery").error(text, key)
 
 
 def _at(place: Place, server: ServerOptions) -> Place:

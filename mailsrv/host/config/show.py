@@ -10,7 +10,8 @@ from attrs import frozen
 from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore
 from ...parts import fields_of, kind_of
 from ...parts import find as find_part
-from .options import PartChoice, SiteOptions
+from ...transfer.schedule import Ages
+from .options import PartChoice, SiteOptions, SmtpOptions
 
 Path = tuple[str, ...]
 
@@ -51,8 +52,13 @@ def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
     for name, policy in options.policies.items():
         yield from _part(("policy", name), policy, IMessagePolicy)
         yield from _table(("policy", name), policy.common)
+    for name, route in options.routes.items():
+        yield from _table(("routes", name), route)
     for server in options.servers.values():
-        yield from _table(tuple(server.id.split("/", 1)), server)
+        path = tuple(server.id.split("/", 1))
+        yield from _table(path, server)
+        if isinstance(server, SmtpOptions):
+            yield from _table((*path, "delivery"), server.delivery)
 
 
 def _part(path: Path, choice: PartChoice, contract: Any) -> Iterator[tuple[Path, Any]]:
@@ -79,6 +85,11 @@ def written(kind: str, value: Any) -> Any:
         return "off"
     if kind.startswith("duration") and isinstance(value, float):
         return _unit(int(value), (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)))
+    if isinstance(value, Ages):
+        pair = {"local": written("duration", value.local), "outbound": written("duration", value.outbound)}
+        return pair["local"] if value.local == value.outbound else pair
+    if kind == "list of durations":
+        return [written("duration", item) for item in value]
     if kind.startswith("size") and isinstance(value, int):
         return _unit(value, (("G", 2**30), ("M", 2**20), ("K", 2**10))) if value % 1024 == 0 else value
     if isinstance(value, frozenset | set):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: Whole tables at the top of the file.
-TABLES = frozenset({"service", "routes", "console", "metrics"})
+TABLES = frozenset({"service", "console", "metrics"})
 
 _SERVER = frozenset({"require_strong_tls"})
 
@@ -11,7 +11,7 @@ _SERVER = frozenset({"require_strong_tls"})
 KEYS: dict[str, frozenset[str]] = {
     "site": frozenset({"workers", "run_as"}),
     "limits": frozenset({"sessions_per_user"}),
-    "smtp": _SERVER | {"delivery"},
+    "smtp": _SERVER,
     "imap": _SERVER | {"public_folders", "fast_retrieval", "format"},
     "pop3": _SERVER | {"format"},
 }

@@ -1,0 +1,232 @@
+"""Sending mail on (floor 6): runner, lanes, reports and bad mail of a site, put together from its configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from attrs import evolve
+from twisted.logger import Logger
+
+from ..auth.any import read_password
+from ..auth.outbound import choose
+from ..errors import ConfigError, NoSuchRecipient
+from ..interfaces import IContent, IQueue
+from ..message.report import Issuer, Reported, make
+from ..message.trace import count_received
+from ..net.client import Connector
+from ..transfer.attempts import Lane
+from ..transfer.badmail import BadMail, entry_of
+from ..transfer.bounce import Asked
+from ..transfer.connections import Connections
+from ..transfer.masquerade import outgoing_path
+from ..transfer.routes import SMART_HOST, Own, RouteRule, Routes, unresolved
+from ..transfer.runner import Runner
+from ..transfer.smtp_agent import SmtpAgent
+from ..transfer.smtp_open import Opener
+from ..values import Address, Envelope, Outcome, Owner, Peer, Queued, Recipient, Transaction
+from ..wire.ntlm import Ntlm
+from ..wire.sasl import mechanisms
+from .config.delivery import DeliveryTable, badmail_folder, defaults_of, policy_of, unresolved_rule
+from .config.options import SmtpOptions
+from .config.routes import LoginTable, login_of, rule_of
+
+log = Logger()
+
+#: Octets of a message in which its hops are counted, to know whether this is the first (S-085).
+HEAD = 64 * 1024
+DNS_PORT = 53
+
+
+class Delivery:
+    """What a site needs to send mail on.  Made when its store has a queue; `runner` runs between start and stop.
+
+    `lanes` and `badmail` are keyed by SMTP server ("smtp/default").
+    """
+
+    def __init__(self, site: Any) -> None:
+        self._site = site
+        self.queue: IQueue = site.store
+        options = site.options
+        self.servers: dict[str, SmtpOptions] = {
+            name: server for name, server in options.servers.items() if isinstance(server, SmtpOptions)
+        }
+        self._rules = {
+            name: rule_of(name, table, login_of(table, self._secret(table, f"routes.{name}")))
+            for name, table in options.routes.items()
+        }
+        self._connectors: list[tuple[Connector, Connections]] = []
+        self.badmail = {name: self._bad_mail(name, server) for name, server in self.servers.items()}
+        self.lanes = {name: self._lane(name, server) for name, server in self.servers.items()}
+        self.runner = Runner(self.queue, self.lanes, site.clock, site.reactor.callLater)
+
+    async def start(self) -> None:
+        """Begin to send."""
+        if self.lanes:
+            self.runner.start()
+
+    async def stop(self) -> None:
+        """Let attempts under way end, then close what is open."""
+        await self.runner.stop()
+        for connector, connections in self._connectors:
+            connections.close()
+            connector.stop()
+
+    def unresolved(self, server: str) -> str:
+        """The destination of mail for unknown recipients of shared domains (S-133); "" for none."""
+        found = self.servers.get(server)
+        return unresolved(server) if found is not None and found.delivery.forward_unresolved else ""
+
+    # ------------------------------------------------------------ one server's half
+
+    def _lane(self, name: str, server: SmtpOptions) -> Lane:
+        site, table = self._site, server.delivery
+        connector = Connector(site.reactor, site.monotonic, idle=table.timeout)
+        connections = Connections(
+            connector, total=table.max_connections, per_domain=table.max_connections_per_domain,
+            messages=table.messages_per_connection,
+        )  # fmt: skip
+        self._connectors.append((connector, connections))
+        wanted = [*mechanisms().values(), Ntlm()]
+        opener = Opener(connector, lambda: server.hostname, partial(choose, wanted), os.urandom, site.clock)
+        copy_to = table.ndr_copy if isinstance(table.ndr_copy, Address) else None
+        return Lane(
+            server=name,
+            policy=policy_of(table),
+            routes=self._routes(name, server),
+            agent=SmtpAgent(opener, connections, recipients=table.recipients_per_message),
+            reporter=_Reporter(self, name, server, copy_to),
+            messages=table.messages_per_connection or 1000,
+            per_domain=table.max_connections_per_domain,
+            copy_to=copy_to,
+            active=lambda: name not in site.servers or site.servers[name].state == "running",
+            outgoing=partial(self._outgoing, table.masquerade_domain),
+        )
+
+    def _routes(self, name: str, server: SmtpOptions) -> Routes:
+        table = server.delivery
+        rules: dict[str, RouteRule] = dict(self._rules)
+        rule = unresolved_rule(name, table)
+        if rule is not None:
+            rules[rule.name] = rule
+        login = login_of(table, self._secret(table, f"smtp.{name}.delivery")) if SMART_HOST in rules else None
+        return Routes(self._resolver(table), rules, self._own, defaults_of(table, login))
+
+    def _resolver(self, table: DeliveryTable) -> Any:
+        """The servers of names for outside (S-094, S-095), or the system's."""
+        if not table.dns_servers:
+            return self._site.access.resolver
+        from ..net.dns_exchange import NetworkExchange
+        from ..net.resolver import Resolver
+
+        site, servers = self._site, tuple((address, DNS_PORT) for address in table.dns_servers)
+        return Resolver(NetworkExchange(site.reactor), lambda: servers, site.reactor, site.monotonic)
+
+    def _own(self) -> Own:
+        """How this site is known: its host names, and the addresses its servers listen on."""
+        names = {server.hostname for server in self._site.options.servers.values()}
+        addresses = set[str]()
+        for name in self.servers:
+            running = self._site.servers.get(name)
+            for text in running.addresses() if running is not None else ():
+                host = text.removesuffix("/tls").rpartition(":")[0].strip("[]")
+                if host and host not in ("0.0.0.0", "::"):
+                    addresses.add(host)
+        # A test bed sends to other servers of its own loopback interface.
+        loopback = not _all_loopback(self._site)
+        return Own(frozenset(names), frozenset(addresses - {"127.0.0.1", "::1"}), loopback)
+
+    def _secret(self, table: LoginTable, key: str) -> str:
+        """The password of a login.  Raises ConfigError."""
+        if table.password_file:
+            return read_password(self._site.base / table.password_file, f"{key}.password_file")
+        if table.password_env:
+            found = os.environ.get(table.password_env, "")
+            if not found:
+                raise ConfigError(f"the environment has no {table.password_env}", key=f"{key}.password_env")
+            return found
+        return ""
+
+    def _bad_mail(self, name: str, server: SmtpOptions) -> BadMail:
+        site, table = self._site, server.delivery
+        short = name.partition("/")[2]
+        return BadMail(
+            lambda: badmail_folder(short, table, site.base, site.options.data), octets=table.badmail_size
+        )
+
+    async def _outgoing(self, masquerade: str, row: Queued, content: IContent) -> Queued:
+        """The row as other servers are told of it (S-083): on its first hop, before others had it (S-085)."""
+        if not masquerade:
+            return row
+        # The topmost Received is ours.
+        hops = count_received(await content.read(0, HEAD)) - 1
+        domains = self._site.options.domains
+        path = outgoing_path(row.reverse_path, row.origin, masquerade, lambda domain: domain in domains, hops)
+        return evolve(row, reverse_path=path)
+
+    # ------------------------------------------------------------ mail of our own
+
+    async def submit(self, envelope: Envelope, content: IContent, server: str, origin: str = "local") -> str:
+        """Accept a message of our own (a report, something sent again): into mailboxes and the queue, in one commit.
+
+        Gives its id.  Raises Refused when a recipient has no way, StoreFull, StoreUnavailable.
+        """
+        site = self._site
+        transaction = Transaction(
+            server=server, peer=Peer(""), helo="localhost", protocol="ESMTP", reverse_path=envelope.reverse_path,
+            recipients=list(envelope.recipients), parameters=dict(envelope.parameters), origin=origin,
+        )  # fmt: skip
+        owners: dict[Owner, None] = {}
+        onward: list[tuple[str, Address, Recipient]] = []
+        for recipient in envelope.recipients:
+            route = await site.router.route(recipient.address, transaction)
+            owners.update(dict.fromkeys(route.placements))
+            onward += [(destination, address, recipient) for destination, address in route.onward]
+        if not owners and not onward:
+            raise NoSuchRecipient()
+        hostname = self.servers[server].hostname if server in self.servers else site.options.site.hostname
+        made: str = await site.intake.accept(transaction, content, owners, hostname=hostname, onward=onward)
+        return made
+
+    async def fail(self, row: Queued, reply: str) -> None:
+        """End a row with a report to its sender.  Raises Refused when an attempt is under way."""
+        await self.runner.attempts.fail(row, reply)
+
+
+class _Reporter:
+    """Reports and bad mail of one server (S-125..S-130)."""
+
+    def __init__(self, delivery: Delivery, name: str, server: SmtpOptions, copy_to: Address | None) -> None:
+        self._delivery, self._name, self._server = delivery, name, server
+        sender = Address("postmaster", server.default_domain or server.hostname)
+        self._issuer = Issuer(server.hostname, sender, copy_to)
+        self._bound = server.delivery.report_size
+
+    async def report(self, row: Queued, content: IContent, asked: Asked, until: float | None) -> None:
+        """See Reporter."""
+        site = self._delivery._site
+        original = await self._delivery.queue.queue_content(row)
+        try:
+            made = await make(
+                Reported(original, row.delivery, row.received_at, row.parameters), asked.to, asked.outcomes,
+                self._issuer, id=site.ids.next(), now=site.clock(), until=until, whole=asked.whole, bound=self._bound,
+            )  # fmt: skip
+            await self._delivery.submit(made.envelope, made.content, self._name)
+        finally:
+            original.close()
+
+    async def keep_bad(self, row: Queued, content: IContent, outcomes: Sequence[Outcome]) -> None:
+        """See Reporter."""
+        site = self._delivery._site
+        badmail = self._delivery.badmail[self._name]
+        key = await site.aside(badmail.keep, content, entry_of(row, outcomes, site.clock()))
+        log.warn("message {id} is bad mail of {server} now: {key}", id=row.delivery, server=self._name, key=key)
+
+
+def _all_loopback(site: Any) -> bool:
+    """Whether every SMTP server listens on the loopback interface alone."""
+    return all(one.loopback for server in site.options.servers.values() for one in server.listen)
+
+
