@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import Refused
 from ..host.control.part import installed
 from .common import DONE, NO, emit, noun, options_of, perform, table, verb
+from .dns import add_records
 
 
 def add_parsers(nouns: Any) -> None:
@@ -20,6 +21,7 @@ def add_parsers(nouns: Any) -> None:
         parser = verb(verbs, name, _domain_change, text)
         parser.add_argument("domain")
         parser.set_defaults(operation=f"domain.{name}")
+    add_records(verbs)
     verbs = noun(nouns, "server", "virtual servers")
     verb(verbs, "list", _servers, "state, addresses, connections")
     verb(verbs, "show", _server, "one server with its limits").add_argument("name", metavar="PROTOCOL/NAME")

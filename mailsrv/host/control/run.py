@@ -14,13 +14,31 @@ from twisted.logger import Logger
 
 from ...errors import AccessDenied, MailError, Refused, TryLater
 from ...values import Identity
-from . import access, alias, app_password, auth, ban, domain, part, server, session, status, store, user
+from . import (
+    access,
+    alias,
+    app_password,
+    auth,
+    badmail,
+    ban,
+    dns,
+    domain,
+    part,
+    queue,
+    server,
+    session,
+    status,
+    store,
+    user,
+)  # fmt: skip
 from .table import OPERATIONS, Operation, find_operation
 
 log = Logger()
 
 #: Importing them filled the table.
-NOUNS = (access, alias, app_password, auth, ban, domain, part, server, session, status, store, user)
+NOUNS = (
+    access, alias, app_password, auth, badmail, ban, dns, domain, part, queue, server, session, status, store, user,
+)  # fmt: skip
 
 
 #: Characters of what was asked, and of why not, in the log.
