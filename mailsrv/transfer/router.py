@@ -64,7 +64,7 @@ class LocalRouter:
         await self._collect(address, found, 0)
         if not found.owners and not found.onward:
             raise NoSuchRecipient()
-        return Route(tuple(found.owners.values()), tuple(found.onward.items()))
+        return Route(tuple(found.owners.values()), tuple(found.onward))
 
     async def _collect(self, address: Address, found: _Found, depth: int) -> None:
         if not address.domain:

@@ -121,7 +121,7 @@ class Runner:
             found = await self._queue.due(now)
             for one in found:
                 pace = self._paces.setdefault(one.destination, _Pace())
-                wanted = min(-(-one.count // self._batch(one.destination)), pace.limit - pace.workers)
+                wanted = min(-(-one.count // self.attempts.batch()), pace.limit - pace.workers)
                 for _ in range(max(0, min(wanted, MAX_WORKERS - self.workers))):
                     pace.workers += 1
                     self._begin(self._worker(one.destination, pace))
