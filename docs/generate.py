@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from mailsrv.host.config import unbuilt
+from mailsrv.host.config.delivery import DeliveryTable
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import (
     AccessTable,
@@ -29,6 +30,7 @@ from mailsrv.host.config.options import (
 )
 from mailsrv.host.config.permissions import RoleTable
 from mailsrv.host.config.profiles import PROFILES, toml, write_profile
+from mailsrv.host.config.routes import RouteTable
 from mailsrv.host.config.show import flatten, written
 from mailsrv.parts import Part, all_parts, dotted, fields_of, kind_of
 
@@ -75,6 +77,15 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
         "Case is nothing to it, and the length of the list does not matter to its speed.",
     ),
     (
+        '[routes."NAME"]', RouteTable, "",
+        "Where mail for a domain goes (S-112), and how this site logs in there.  NAME is a domain, `.example.com` for "
+        "all domains below it, or `*` for all others: the smart host (S-111).  Without a route the name system says.",
+    ),
+    (
+        "[smtp.NAME.delivery]", DeliveryTable, "",
+        "How an SMTP server sends on what it accepted: times, limits, login at the smart host, reports, bad mail.",
+    ),
+    (
         "[policy.NAME]", PolicyTable, "",
         "A message policy that SMTP servers name in `policies`: these keys, and those of its part (\"Parts\" below).  "
         "[policies.md](policies.md) tells how to write one.",
@@ -119,13 +130,6 @@ LATER = """\
 These are settled names of tables and keys that nothing reads yet.  A file that has one is refused with "not in this
 version", so that nobody believes to have switched something on.
 """
-
-#: Values that the kinds of these keys refuse in the same way (tests/test_docs.py tries each).
-VALUES_LATER = (
-    ('domain."example.org".kind', '"shared"'),
-    ('domain."example.org".kind', '"relay"'),
-)
-
 
 def written_default(options: type, entry: attrs.Attribute[Any], key: str) -> str:
     """The default of a key as the file would hold it."""
@@ -201,8 +205,6 @@ def later() -> Iterator[str]:
     for table, keys in unbuilt.KEYS.items():
         where = f"[{dotted((table,))}]" if table in ("site", "limits") else f"[{table}.NAME]"
         yield f"| `{where}` | {', '.join(f'`{key}`' for key in sorted(keys))} |"
-    told = (f"`{key} = {value}`" for key, value in VALUES_LATER)
-    yield f"| values | {', '.join(told)} |"
 
 
 def configuration() -> str:

@@ -12,7 +12,6 @@ import pytest
 
 from docs import generate
 from mailsrv.cli.main import parser
-from mailsrv.errors import ConfigError
 from mailsrv.host.config import unbuilt
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import SERVER_TABLES
@@ -41,12 +40,6 @@ def test_the_page_of_configuration_has_every_key_and_every_name_that_is_not_buil
     later = text.split("## Names known, but not in this version")[1]
     for name in unbuilt.TABLES.union(*unbuilt.KEYS.values()):
         assert re.search(rf"`\[?{name}\]?`", later), name
-
-
-@pytest.mark.parametrize(("key", "value"), generate.VALUES_LATER)
-def test_values_that_are_not_built_are_refused_as_such(key: str, value: str) -> None:
-    with pytest.raises(ConfigError, match="not in this version"):
-        loads(f'site.domains = ["example.org"]\n{key.replace("NAME", "one")} = {value}\n')
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -177,7 +177,10 @@ def test_port_0_may_be_used_by_many() -> None:
 #: Every name of docs and profiles that is settled but not built.
 UNBUILT = [
     *((f"[{name}]\nx = 1", name, 1) for name in sorted(unbuilt.TABLES)),
-    *((f"[{table}]\n{key} = 1", f"{table}.{key}", 2) for table in ("site", "limits") for key in unbuilt.KEYS[table]),
+    *(
+        (f"[{table}]\n{key} = 1", f"{table}.{key}", 2)
+        for table in ("site", "limits") for key in sorted(unbuilt.KEYS[table])
+    ),
     *(
         (f"[{table}.default]\n{key} = 1", f"{table}.default.{key}", 2)
         for table in SERVER_TABLES for key in sorted(unbuilt.KEYS[table])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mailsrv.errors import ConfigError
+from mailsrv.host.config.delivery import DeliveryTable, policy_of
 from mailsrv.host.config.derive import (
     domain_facts,
     guard_settings,
@@ -28,9 +29,11 @@ from mailsrv.host.config.options import (
     SiteTable,
 )
 from mailsrv.host.config.profiles import toml
+from mailsrv.host.config.routes import RouteTable
 from mailsrv.host.config.show import flatten
 from mailsrv.limits import Limits
 from mailsrv.parts import dotted, fields_of, kind_of
+from mailsrv.transfer.schedule import Ages
 from mailsrv.transfer.submission import Submission
 from mailsrv.values import DomainFacts
 
@@ -134,6 +137,47 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
 ], ids=lambda text: text)
 def test_every_option_of_the_site_makes_a_difference(before: str, after: str) -> None:
     assert loads(before) != loads(after)
+
+
+#: Key of [smtp.NAME.delivery] -> a value unlike its default.  Every key must be here.
+DELIVERY: dict[str, Any] = {
+    "retry": ["1m"], "delay_notification": "1h", "expiration": "9d", "masquerade_domain": "m.org",
+    "dns_servers": ["192.0.2.53"], "addresses": "ipv4", "port": 2525, "tls": "require", "max_connections": 7,
+    "max_connections_per_domain": 3, "timeout": "40m", "messages_per_connection": 5, "recipients_per_message": 50,
+    "ndr_copy": "a@b.org", "report_size": "2M", "badmail": "bad", "badmail_size": "2M", "forward_unresolved": "h.org",
+    "auth": "anonymous", "username": "me", "password_file": "x", "password_env": "X", "login_without_tls": True,
+}  # fmt: skip
+#: The same for [routes.NAME].
+ROUTE: dict[str, Any] = {
+    "host": ["h.org"], "port": 2525, "tls": "verify", "protocol": "lmtp", "auth": "anonymous", "username": "me",
+    "password_file": "x", "password_env": "X", "login_without_tls": True,
+}  # fmt: skip
+#: What a key needs beside it.
+LOGIN = {"username": 'auth = "basic"\npassword_file = "p"', "password_file": 'auth = "basic"\nusername = "u"'}
+LOGIN["password_env"] = LOGIN["password_file"]
+
+
+@pytest.mark.parametrize(("table", "key"), [
+    *(("delivery", key) for key in fields_of(DeliveryTable)), *(("routes", key) for key in fields_of(RouteTable)),
+])
+def test_every_option_of_sending_makes_a_difference(table: str, key: str) -> None:
+    values = DELIVERY if table == "delivery" else ROUTE
+    more = LOGIN.get(key, "")
+    more = more if key != "username" else more + '\nusername = "u"'
+    host = '\nhost = ["z.org"]' if table == "routes" and key != "host" else ""
+    head = '[routes."*"]\nhost = ["z.org"]\n[smtp.a.delivery]' if table == "delivery" else f'[routes."a.org"]{host}'
+    line = f"{key} = {toml(values[key])}"
+    before = more if key != "password_file" and key != "password_env" else ""
+    if key in ("password_file", "password_env"):
+        before = f'{more}\n{"password_env" if key == "password_file" else "password_file"} = "other"'
+    after = f"{more}\n{line}" if key != "username" else f'auth = "basic"\npassword_file = "p"\n{line}'
+    assert loads(f"{head}\n{before}") != loads(f"{head}\n{after}")
+
+
+def test_a_site_sends_as_its_tables_say() -> None:
+    site = loads('[smtp.a.delivery]\nretry = ["1m", "2m"]\nexpiration = { local = "6h", outbound = "2d" }')
+    policy = policy_of(site.servers["smtp/a"].delivery)  # type: ignore[attr-defined]
+    assert (policy.retry, policy.expiration) == ((60.0, 120.0), Ages(6 * 3600.0, 2 * 86400.0))
 
 
 def test_every_option_of_the_site_is_in_the_test_above() -> None:

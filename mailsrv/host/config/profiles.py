@@ -11,6 +11,7 @@ from typing import Any
 from attrs import Factory, frozen
 
 from ...parts import fields_of
+from .delivery import DEFAULT, EXCHANGE_2003, DeliveryTable
 from .options import SERVER_TABLES
 
 #: Last two digits of a listener's usual port -> what `--port-base N` adds to N.
@@ -28,6 +29,8 @@ class Profile:
     ports: Mapping[str, Sequence[tuple[int, bool]]]
     tables: Mapping[str, Values] = Factory(dict)
     loopback: bool = False
+    #: [smtp.NAME.delivery] of each SMTP server.
+    delivery: Values = Factory(lambda: DEFAULT)
 
 
 _THREE = {
@@ -104,6 +107,7 @@ PROFILES: dict[str, Profile] = {
             "auth": {"use": ["directory"]},
             "auth.directory": {"keep": ["ntlm"]},
         },
+        delivery=EXCHANGE_2003,
     ),
     "test": Profile(
         "FOR TEST BEDS ONLY: one password for every name, login without TLS",
@@ -175,6 +179,11 @@ def write_profile(
         told.update(values, {"listen"})
         ordered = dict(sorted({"listen": listen, **values}.items(), key=lambda item: _ORDER.index(item[0])))
         lines += _table(f"{protocol}.{server_name}", ordered, texts)
+        if protocol == "smtp":
+            fields = fields_of(DeliveryTable)
+            texts = {key: entry.metadata["text"] for key, entry in fields.items() if key not in told}
+            told.update(profile.delivery)
+            lines += _table(f"smtp.{server_name}.delivery", profile.delivery, texts)
     return "\n".join(lines[:-1]) + "\n"
 
 

@@ -148,19 +148,6 @@ def _read_path(value: Any) -> str:
 PATH = Kind("path", _read_path)
 
 
-def later(kind: Kind, **words: str) -> Kind:
-    """The kind, with words that are known but not built: each is refused as not in this version."""
-
-    def read(value: Any) -> Any:
-        """The value, without such words."""
-        for word in value if isinstance(value, list) else [value]:
-            if isinstance(word, str) and word in words:
-                raise ValueError(f'"{word}" ({words[word]}) is not in this version')
-        return kind.read(value)
-
-    return Kind(kind.name, read)
-
-
 def or_empty(kind: Kind) -> Kind:
     """The kind, or "", which stands for the default."""
     return Kind(kind.name, lambda value: "" if value == "" else kind.read(value))
