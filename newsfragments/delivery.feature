@@ -1,0 +1,1 @@
+Mail is sent on: a queue in the store, routes, smart host and MX, TLS by four levels, logins at other servers, retries, delay notices and reports by the numbers of the configuration, bad mail; `mailsrv queue`, `mailsrv badmail`, `mailsrv dns check`, `mailsrv domain records`.
