@@ -14,6 +14,9 @@ import pytest
 
 from mailsrv.host.config.load import load
 
+#: Processes of their own: more than a second each on a slow machine.
+pytestmark = pytest.mark.slow
+
 
 def mailsrv(
     *arguments: str, cwd: Path, status: int = 0, typed: str = ""

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+#: Processes of their own: more than a second each on a slow machine.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 #: What every child begins with: `text(name)`, `mail(port)` and `files()`.

@@ -110,6 +110,7 @@ def rounds(path: Path, count: int, longest: float) -> None:
     assert delivered
 
 
+@pytest.mark.slow
 def test_kill_in_a_storm(tmp_path: Path) -> None:
     """Promise 1 and 2: SIGKILL at random moments; every acknowledged message whole and once, every flag, expunge
     and move done."""

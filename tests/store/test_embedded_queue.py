@@ -185,6 +185,7 @@ def rounds(path: Path, count: int, longest: float) -> None:
     assert waiting and {"Q", "B", "E"} == {line[0] for line in lines}
 
 
+@pytest.mark.slow
 def test_kill_in_a_storm(tmp_path: Path) -> None:
     """SIGKILL at random moments of delivering, leasing, settling, deleting, postponing, with compaction: nothing that
     was acknowledged is lost, nothing that ended comes back, every content is whole."""
