@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.error import TimeoutError
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
@@ -43,8 +45,15 @@ class _Factory(ClientFactory):
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """Twisted: not to be reached."""
         if not self._made._up.called:
-            text = reason.getErrorMessage().rstrip(".")
-            self._made._up.errback(Unreachable(f"Cannot connect: {text}"))
+            self._made._up.errback(Unreachable(f"Cannot connect: {_why(reason.value)}"))
+
+
+def _why(error: Any) -> str:
+    """Why there is no connection, in few words."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT:.0f} seconds"
+    number = getattr(error, "osError", None)
+    return os.strerror(number).lower() if isinstance(number, int) else "refused by the network"
 
 
 class Connector:

@@ -23,7 +23,7 @@ from ..interfaces import IContent
 from ..values import Reply
 from ..wire.smtp_client import BLOCK, QUIT, Ask, Body, Handshake, SmtpClient
 from ..wire.smtp_dots import DotStuffer
-from ..wire.smtp_replies_reader import PeerLost
+from ..wire.smtp_replies_reader import PeerLost, garbled
 from .bindings import bindings_of, server_end_point
 from .send import send, unsent, without_delay
 
@@ -79,6 +79,8 @@ class Patient(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Twisted: the server said something."""
         self.client.reader.receive(data)
+        if self.client.reader.flooded:
+            self.abort(garbled("more than was asked for"))
         self._wake()
 
     def handshakeCompleted(self) -> None:

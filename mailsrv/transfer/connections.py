@@ -105,7 +105,7 @@ class Connections:
         made = place.outgoing
         if made is None:
             self._freed(place)
-        elif made.lost or made.client.over or made.client.reader.buffered or self._worn(place):
+        elif made.lost or made.client.over or made.client.reader.buffered or self._worn(place) or self._keep < 0:
             self._close(place)
         else:
             place.since = self._connector.monotonic()
@@ -121,7 +121,10 @@ class Connections:
             made.abort()
 
     def close(self) -> None:
-        """Take leave of all servers that nothing is being sent to."""
+        """Keep no connection any more: take leave of all servers that nothing is being sent to."""
+        self._keep = -1.0
+        if self._tick in self._connector.on_tick:
+            self._connector.on_tick.remove(self._tick)
         for kept in list(self._idle.values()):
             for place in list(kept):
                 self._close(place)

@@ -42,6 +42,11 @@ class ReplyReader:
         """Octets and lines that are not yet given out as a reply: 0 when there is nothing."""
         return len(self._buffer) + len(self._lines)
 
+    @property
+    def flooded(self) -> bool:
+        """More came than is kept; nothing that follows can be understood."""
+        return self._buffer.overflowed
+
     def receive(self, octets: bytes) -> None:
         """Take what the transport read."""
         self._buffer.feed(octets)

@@ -218,6 +218,7 @@ def test_nobody_listens(net: Net) -> None:
     with pytest.raises(Unreachable) as caught:
         net.send(port)
     assert caught.value.status == "4.4.1" and not len(net.connector)
+    assert caught.value.text == f"{HOST} [127.0.0.1]: Cannot connect: connection refused"
 
 
 def test_lmtp_over_a_unix_socket(net: Net, tmp_path: Path) -> None:

@@ -317,6 +317,26 @@ def test_who_gives_up_waiting_takes_nobodys_turn() -> None:
     assert first and third and len(network.made) == 1
 
 
+def test_at_the_end_no_connection_is_kept() -> None:
+    network = Network()
+    post = Post(network)
+    post.send()
+    post.connections.close()
+    network.settle()
+    assert network.wires[0].closed and network.wires[0].commands[-1] == b"QUIT"
+    post.send()
+    assert network.wires[1].closed and not len(post.connections) and not post.connector.on_tick
+
+
+def test_a_server_that_talks_without_end_is_left() -> None:
+    network = Network()
+    post = Post(network)
+    post.send()
+    network.wires[0].inbox += b"250 blah\r\n" * 20_000
+    network.settle()
+    assert network.wires[0].closed and not len(post.connections)
+
+
 def test_an_attempt_that_is_cancelled_leaves_no_connection() -> None:
     from twisted.internet.defer import Deferred
 
