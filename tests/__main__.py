@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Program -> Debian package of the clients that the live tests use.
 PACKAGES = {
     "swaks": "swaks", "mbsync": "isync", "fetchmail": "fetchmail", "curl": "curl", "msmtp": "msmtp", "mpop": "mpop",
-    "mutt": "mutt", "gsasl": "gsasl", "doveadm": "dovecot-imapd",
+    "mutt": "mutt", "gsasl": "gsasl", "doveadm": "dovecot-imapd", "postfix": "postfix",
 }  # fmt: skip
 #: Perl module -> package: Mail::IMAPClient, and what swaks needs for TLS and AUTH, a recommendation only.
 MODULES = {
@@ -50,6 +50,10 @@ def install_packages(packages: list[str]) -> None:
     """Install with apt, quietly; services that a package brings are kept from starting."""
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     install = ["apt-get", "-qq", "-y", "install", "--no-install-recommends", *packages]
+    if "postfix" in packages and shutil.which("debconf-set-selections"):
+        # Without a configuration of the system's own it has nothing to start with, whoever asks it to.
+        subprocess.run(["debconf-set-selections"], input=b"postfix postfix/main_mailer_type select No configuration\n",
+                       check=False, timeout=60)  # fmt: skip
     for command in (["apt-get", "-qq", "update"], install):
         subprocess.run(command, env=quiet, check=False, stdout=subprocess.DEVNULL, timeout=300)
 

@@ -114,6 +114,11 @@ service imap-login {{
     port = 0
   }}
 }}
+service auth {{
+  unix_listener auth-relay {{
+    mode = 0666
+  }}
+}}
 service anvil {{
   chroot =
   unix_listener anvil-auth-penalty {{
