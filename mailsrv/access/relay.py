@@ -15,6 +15,8 @@ from .lists import AccessList, Decision
 from .reverse import Once, ReverseNames
 
 DENIED = Verdict("reject", "Relay access denied", "5.7.1", part="relay", rule="not authenticated")
+#: What another server may read as a way to a third one: the %-hack, a bang path, an address in the local part.
+ROUTING = frozenset("%!@")
 #: Seconds after which a look-up is taken to have failed.
 DEADLINE = 15.0
 
@@ -70,8 +72,11 @@ class RelayPolicy:
         return ACCEPT
 
     async def on_recipient(self, transaction: Transaction, recipient: Recipient) -> Verdict:
-        """Ours, or from somebody who may relay."""
-        if not recipient.address.domain or await self._directory.domain(recipient.address.domain) is not None:
+        """Ours, or from somebody who may relay.  Where mail may go on to another server, which trusts us, an address
+        of ours must not tell it to send the mail elsewhere."""
+        address = recipient.address
+        domain = await self._directory.domain(address.domain) if address.domain else None
+        if not address.domain or (domain is not None and (domain.kind == "local" or ROUTING.isdisjoint(address.local))):
             return ACCEPT
         verdict = DENIED
         if transaction.identity is not None:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import Refused
 from ..interfaces import IAuthenticator, IMessagePolicy
 from ..message.content import MemoryContent
-from ..values import Owner, Peer, Recipient, Transaction
+from ..values import Address, Owner, Peer, Recipient, Transaction
 from .config.load import loads
 from .control.common import address_of
 from .site import Site
@@ -51,11 +51,13 @@ async def start(site: Site) -> Site:
 
 
 async def deliver(site: Site, message: bytes, recipients: Sequence[str], sender: str = "") -> str:
-    """Put a message into mailboxes through the same door as SMTP; gives its id when it is on the disk.
+    """Put a message into mailboxes, and into the queue for those elsewhere, through the same door as SMTP; gives its
+    id when it is on the disk.
 
-    `message` has CRLF line ends (`EmailMessage.as_bytes(policy=email.policy.SMTP)`), `recipients` are local addresses
-    or aliases, `sender` is the reverse path ("": the null path).  It goes to all of them or, with an error, to none:
-    raises Refused (NoSuchRecipient, RelayDenied), StoreFull, StoreUnavailable.  Policies are not asked.
+    `message` has CRLF line ends (`EmailMessage.as_bytes(policy=email.policy.SMTP)`), `recipients` are addresses (of
+    other domains only where the store has a queue), `sender` is the reverse path ("": the null path).  It goes to all
+    of them or, with an error, to none: raises Refused (NoSuchRecipient, RelayDenied), StoreFull, StoreUnavailable.
+    Policies are not asked.
     """
     if not recipients:
         raise Refused("A message needs a recipient", "5.5.4")
@@ -70,12 +72,15 @@ async def deliver(site: Site, message: bytes, recipients: Sequence[str], sender:
         origin="local",
     )
     owners: list[Owner] = []
+    onward: list[tuple[str, Address, Recipient]] = []
     for text in recipients:
         address = address_of(text)
         route = await site.router.route(address, transaction)
-        transaction.recipients.append(Recipient(address))
+        recipient = Recipient(address)
+        transaction.recipients.append(recipient)
         owners.extend(route.placements)
+        onward += [(destination, found, recipient) for destination, found in route.onward]
     accepted: str = await site.intake.accept(
-        transaction, MemoryContent(message), owners, hostname=site.options.site.hostname
+        transaction, MemoryContent(message), owners, hostname=site.options.site.hostname, onward=onward
     )
     return accepted

@@ -277,6 +277,7 @@ class Site(MultiService):
                     vrfy=server.vrfy,
                     expn=server.expn,
                     bare_newlines=server.bare_newlines,
+                    dsn=self.delivery is not None,
                 )
             else:
                 services = Services(**common)

@@ -103,12 +103,13 @@ async def _vrfy(session: SmtpSession, event: wire.Plain) -> None:
     # The router decides for somebody from outside: what it would take is what is verified.
     about = Transaction(session.services.name, session.connection.peer, session.helo, identity=session.identity)
     try:
-        await session.smtp.router.route(address, about)
+        route = await session.smtp.router.route(address, about)
     except MailError as error:
         # Each guess counts as a mistake, so that nobody tries all names there are on one connection.
         session.complain(say.CANNOT_VERIFY_NOW if not error.permanent else say.of_error(error))
         return
-    session.say(_members([address], utf8))
+    # What another server has to say is not known here: RFC 5321 section 3.5.3.
+    session.say(_members([address], utf8) if route.placements else say.CANNOT_VERIFY)
 
 
 async def _expn(session: SmtpSession, event: wire.Plain) -> None:

@@ -67,10 +67,14 @@ class LocalRouter:
         return Route(tuple(found.owners.values()), tuple(found.onward))
 
     async def _collect(self, address: Address, found: _Found, depth: int) -> None:
-        if not address.domain:
+        bare = not address.domain
+        if bare:
             # RFC 5321 section 4.1.1.3: `postmaster` alone is always ours.
             address = Address(address.local, self._first_domain())
         domain = await self._directory.domain(address.domain)
+        if domain is None and bare:
+            # A site without domains has nobody, and must not look for itself elsewhere.
+            raise NoSuchRecipient()
         if domain is None or domain.kind == "relay":
             self._send_on(address, address.domain, found, depth)
             return
