@@ -36,6 +36,8 @@ SLICE_ROWS = 2000
 _FEW = 100
 _COLUMNS = ("id, delivery, destination, path, recipients, server, origin, parameters, size, received, attempts, due,"
             " held, noticed, reply")
+#: A third of the time of json.loads: for listing very many rows.
+_DECODE = json.JSONDecoder().raw_decode
 
 
 class EmbeddedQueue:
@@ -261,7 +263,7 @@ def _queued(row: tuple[Any, ...], tokens: dict[int, str]) -> Queued:
     (number, delivery, destination, path, recipients, server, origin, parameters, size, received, attempts, due,
      held, noticed, reply) = row
     return Queued(
-        number, delivery, destination, rules.unpack_path(path), rules.unpack_recipients(json.loads(recipients)),
+        number, delivery, destination, rules.unpack_path(path), rules.unpack_recipients(_DECODE(recipients)[0]),
         server, origin, json.loads(parameters) if parameters else {}, size, received, attempts, due,
         bool(held), bool(noticed), reply, tokens.get(number, ""),
     )
