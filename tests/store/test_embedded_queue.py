@@ -525,3 +525,19 @@ def test_many_rows_at_the_start(bed: Bed) -> None:
     assert sum(due.count for due in before) == sum(
         at <= START + 500 for number, at in enumerate(instants) if number % 50
     )
+
+
+def test_a_store_of_version_3_is_read(tmp_path: Path) -> None:
+    """decisions 7: a small store of each version that landed is kept; this one has the rows of `history`."""
+    bed = Bed(unpack(3, tmp_path / "old"), purge_after=None)
+    seen = {row.id: row for row in rows(bed)}
+    assert {number: row.destination for number, row in seen.items()} == {
+        2: "b.example", 3: "c.example", 4: "smart", 6: "f.example", 7: "g.example", 8: "a.example"
+    }
+    assert (seen[2].recipients, seen[2].noticed, seen[2].reply) == ((to("y", "b.example"),), True, "451 later")
+    assert seen[3].held and not seen[4].held and (seen[6].attempts, seen[6].due) == (1, START + 61)
+    assert [octets(bed, row) for row in seen.values()] == [body(number) for number in (1, 2, 3, 5, 6, 9)]
+    again = rescued(bed.path, tmp_path / "new")
+    assert comparable(again) == comparable(bed) and bed.run(bed.store.check()) == []
+    again.close()
+    bed.close()
