@@ -277,7 +277,8 @@ class Site(MultiService):
                     vrfy=server.vrfy,
                     expn=server.expn,
                     bare_newlines=server.bare_newlines,
-                    dsn=self.delivery is not None,
+                    # Success of local delivery is not reported yet: what NOTIFY asks is kept, but not offered.
+                    dsn=False,
                 )
             else:
                 services = Services(**common)
