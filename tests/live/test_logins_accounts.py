@@ -104,7 +104,7 @@ def test_auth_test_tells_an_administrator_why_a_login_fails(logins: Server) -> N
     done = logins.command("auth", "test", EVE, "--password-file", str(wrong), check=False)
     assert done.returncode == 1 and f"wrong password for {EVE}" in done.stderr
     nobody = logins.command("auth", "test", "nobody", "--password-file", str(right), check=False)
-    assert nobody.returncode == 1 and "no account of the directory has this name" in nobody.stderr
+    assert nobody.returncode == 1 and "no account of the directory has the name" in nobody.stderr
 
 
 def _file(server: Server, text: str, name: str = "password") -> Path:
