@@ -36,9 +36,12 @@ def delivery_of(site: Any) -> Any:
 
 
 def lane_of(site: Any, row: Queued) -> Any:
-    """How the server of a row sends on; the first one for a server that is gone."""
+    """How the server of a row sends on; the first one for a server that is gone.  Raises Refused."""
     lanes = delivery_of(site).lanes
-    return lanes.get(row.server) or next(iter(lanes.values()))
+    found = lanes.get(row.server) or next(iter(lanes.values()), None)
+    if found is None:
+        raise Refused("this site has no SMTP server that could send it on")
+    return found
 
 
 async def _chosen(site: Any, ids: Sequence[str], everything: bool, wanted: Wanted) -> list[Queued]:

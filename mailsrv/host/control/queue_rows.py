@@ -50,8 +50,8 @@ class Wanted:
         return "" if self.sender == "<>" else self.sender
 
     def fits(self, row: Queued) -> bool:
-        """Is it one of them?  The store has looked at destination and whole sender."""
-        if self.server and row.server != self.server:
+        """Is it one of them?"""
+        if (self.server and row.server != self.server) or self.destination not in ("", row.destination):
             return False
         if self.before is not None and row.received_at > self.before:
             return False
@@ -59,13 +59,18 @@ class Wanted:
             return False
         if self.reply and self.reply not in row.reply.lower():
             return False
-        if self.sender.startswith("@") and not (row.reverse_path and _is(row.reverse_path, self.sender)):
+        if self.sender and not _is(row.reverse_path, self.sender):
             return False
         return not self.recipient or any(_is(one.address, self.recipient) for one in row.recipients)
 
 
-def _is(address: Address, wanted: str) -> bool:
+def _is(address: Address | None, wanted: str) -> bool:
     """As `Wanted` has them."""
+    if address is None:
+        return wanted == "<>"
+    # Looked at first, as it decides nearly always.
+    if not wanted.endswith(address.domain):
+        return False
     return str(address).lower() == wanted or wanted == f"@{address.domain}"
 
 
