@@ -48,7 +48,7 @@ def queue(bed: Bed, number: int, *names: str, local: bool = False, size: int = 2
 
 def rows(bed: Bed) -> list[Queued]:
     """All that waits."""
-    return list(bed.run(bed.store.queued(most=10_000)))
+    return list(bed.run(bed.store.queued(most=10**6)))
 
 
 def take(bed: Bed, name: str = "a.example", now: float = START + 1) -> Queued:
