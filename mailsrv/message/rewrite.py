@@ -15,6 +15,7 @@ from .header import MAX_OCTETS, header_end
 _FIELD = re.compile(rb"[!-9;-~]{1,200}:[^\r\n\0]*+(?:\r\n[ \t][^\r\n\0]*+)*+\r\n")
 #: The first octets read to find a header's end; most headers are shorter.
 _FIRST = 8192
+_RETURN_PATH = b"return-path:"
 
 
 def is_field(octets: bytes) -> bool:
@@ -59,6 +60,18 @@ async def rewritten(content: IContent, prefix: bytes, removed: Collection[bytes]
         if len(kept) != end:
             return prefixed(prefix + kept, _Tail(content, end)) if prefix + kept else _Tail(content, end)
     return prefixed(prefix, content)
+
+
+async def without_return_path(content: IContent) -> IContent:
+    """`content` without the Return-Path that we put on top of it: that is not sent on (RFC 5321 section 4.4).
+
+    One further down came with the message and is nothing to us.
+    """
+    first = await content.read(0, _FIRST)
+    if first[: len(_RETURN_PATH)].lower() != _RETURN_PATH:
+        return content
+    end = first.find(b"\r\n") + 2
+    return content if end < 2 else _Tail(content, end)
 
 
 @implementer(IContent)

@@ -5,14 +5,16 @@ What follows from an attempt is told before the row is settled: what nobody coul
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
-from ..errors import Refused, TryLater
+from ..errors import MailError, Refused, TryLater
 from ..interfaces import IContent, IDeliveryAgent, IQueue
+from ..message.rewrite import without_return_path
 from ..values import Address, Outcome, Queued
 from . import schedule
 from .bounce import Asked, Settled, failed_by, settle
@@ -22,8 +24,13 @@ log = Logger()
 
 #: Seconds until rows are looked at again whose server does not run, or whose report could not be kept.
 PAUSE = 300.0
-#: Rows whose last attempt is remembered to the second.
+#: Rows whose last attempt is remembered to the second, those that wait for the start of one server, and destinations
+#: that cannot be reached.
 MEMORY = 100_000
+#: Instants as near as this, in seconds, are one: stores may round them.
+NEAR = 0.01
+#: Of these recipients nothing more is to be done, whatever else goes wrong.
+_ARRIVED = ("relayed", "delivered", "expanded")
 
 
 class Reporter(Protocol):
@@ -68,13 +75,33 @@ class Attempt:
     final: bool = False
 
 
+@frozen
+class Down:
+    """A destination could not be reached at `at`; it is tried again `wait` seconds later."""
+
+    at: float
+    wait: float
+    reply: str
+
+    @property
+    def until(self) -> float:
+        """The instant of the next attempt."""
+        return self.at + self.wait
+
+    def holds(self, now: float) -> bool:
+        """Whether it is still to come (and the clock was not set back meanwhile)."""
+        return self.at <= now < self.until - NEAR
+
+
 class Attempts:
     """What one row goes through.  `lanes` by server, the first one also for mail of servers that are gone; `now` gives
     UTC epoch seconds."""
 
     def __init__(self, queue: IQueue, lanes: Mapping[str, Lane], now: Callable[[], float]) -> None:
         self._queue, self._lanes, self._now = queue, dict(lanes), now
-        self._tried: dict[int, float] = {}
+        self._tried: OrderedDict[int, float] = OrderedDict()
+        self._down: OrderedDict[tuple[str, str], Down] = OrderedDict()
+        self._parked: dict[str, set[int]] = {}
         self.counters: dict[str, int] = {}
 
     def batch(self) -> int:
@@ -86,54 +113,95 @@ class Attempts:
         found = self._lanes.get(row.server)
         return found if found is not None else next(iter(self._lanes.values()))
 
+    def down(self, row: Queued) -> Down | None:
+        """Whether its destination is waited for, by way of its server."""
+        return self._down.get((row.destination, self.lane(row).server))
+
+    # ------------------------------------------------------------ one attempt
+
     async def go(self, row: Queued) -> bool | None:
-        """One attempt, settled.  False: nobody of this destination can be reached now; None: none was made."""
-        lane, now = self.lane(row), self._now()
+        """One attempt, settled.  False: nobody of this destination can be reached now; None: none was made.
+
+        Raises StoreUnavailable, StoreFull when the queue cannot keep what came of it.
+        """
+        lane, now, down = self.lane(row), self._now(), self.down(row)
         if not lane.active():
-            await self._queue.settle(row, row.recipients, due=now + PAUSE, reply="The server does not run")
+            await self._park(lane, row, now)
             return None
-        decision = schedule.awake(lane.policy, row, now, self._tried.get(row.id, 0.0))
-        content = await self._queue.queue_content(row)
+        waits = down is not None and down.holds(now)
+        if down is not None and waits and not row.attempts:
+            # It joins those that wait for the next attempt at the destination (decisions 34).
+            await self.late(row, down)
+            return None
+        decision = self._awake(lane, row, now, down if waits else None)
+        try:
+            content = await self._queue.queue_content(row)
+        except MailError as error:
+            # One message that cannot be read must not hold up those behind it.
+            log.error("message {id} cannot be read: {reason}", id=row.delivery, reason=error.text)
+            await self.put_off(row, error.text)
+            return None
         try:
             attempt = await self._attempt(lane, row, content) if decision.attempt else Attempt(decision=decision)
             if decision.attempt:
-                self._remember(row.id, now)
-                attempt.decision = schedule.after(lane.policy, row, self._now())
+                self._judge(lane, row, attempt, now)
             await self._settle(lane, row, content, attempt)
         finally:
             content.close()
         return attempt.reached if decision.attempt else None
 
+    def _awake(self, lane: Lane, row: Queued, now: float, down: Down | None) -> schedule.Decision:
+        tried = self._tried.get(row.id, 0.0)
+        if down is None:
+            return schedule.awake(lane.policy, row, now, tried)
+        return schedule.awake(evolve(lane.policy, retry=(down.wait,)), row, now, down.at)
+
     async def _attempt(self, lane: Lane, row: Queued, content: IContent) -> Attempt:
         """Ask where it goes, and hand it over."""
         try:
+            told, sent = await lane.outgoing(row, content), await without_return_path(content)
+        except MailError as error:
+            return Attempt(failed_by(row.recipients, TryLater(error.text, "4.3.0")))
+        try:
             plan: Plan = await lane.routes.hops(row.destination)
-            outcomes = await lane.agent.deliver(await lane.outgoing(row, content), content, plan.hops, plan.login)
+            outcomes = await lane.agent.deliver(told, sent, plan.hops, plan.login)
         except TryLater as error:
             return Attempt(failed_by(row.recipients, error), reached=False)
         except Refused as error:
             return Attempt(failed_by(row.recipients, error))
         return Attempt(outcomes, final=bool(plan.hops) and plan.hops[0].protocol == "lmtp")
 
-    def _remember(self, row: int, now: float) -> None:
-        self._tried.pop(row, None)
-        while len(self._tried) >= MEMORY:
-            del self._tried[next(iter(self._tried))]
-        self._tried[row] = now
+    def _judge(self, lane: Lane, row: Queued, attempt: Attempt, began: float) -> None:
+        """What the schedule says after an attempt, and what is known of the destination now."""
+        key, now, policy = (row.destination, lane.server), self._now(), lane.policy
+        _keep(self._tried, row.id, began)
+        if attempt.reached:
+            self._down.pop(key, None)
+        else:
+            down = self._down.get(key)
+            if down is None or not down.holds(now):
+                down = Down(now, schedule.interval(policy, row.attempts + 1), attempt.outcomes[0].reply)
+                _keep(self._down, key, down)
+            # Of attempts side by side, or by hand, the destination keeps the rhythm it had.
+            policy = evolve(policy, retry=(down.until - now,)) if down.until - now >= 1 else policy
+        attempt.decision = schedule.after(policy, row, now)
+
+    # ------------------------------------------------------------ what follows
 
     async def _settle(self, lane: Lane, row: Queued, content: IContent, attempt: Attempt) -> None:
         """Reports first, then bad mail, then the row: what is not told of yet stays in the queue."""
         found = settle(row, attempt.outcomes, attempt.decision, copy_to=lane.copy_to, final=attempt.final)
+        for outcome in attempt.outcomes:
+            self.counters[outcome.action] = self.counters.get(outcome.action, 0) + 1
         try:
             await self._tell(lane, row, content, found)
         except TryLater as error:
             log.warn("a report about {id} must wait: {reason}", id=row.delivery, reason=error.text)
-            untold = tuple(dict.fromkeys(one.recipient.address for asked in found.reports for one in asked.outcomes))
-            left = [one for one in row.recipients if one.address in untold or one in found.remaining]
-            await self._queue.settle(row, left or row.recipients, due=self._now() + PAUSE, reply=error.text)
+            # Whoever has the message must not get it again for want of a report.
+            arrived = {one.recipient.address for one in attempt.outcomes if one.action in _ARRIVED}
+            left = [one for one in row.recipients if one.address not in arrived]
+            await self._queue.settle(row, left, due=self._now() + PAUSE, reply=error.text)
             return
-        for outcome in attempt.outcomes:
-            self.counters[outcome.action] = self.counters.get(outcome.action, 0) + 1
         if not await self._queue.settle(
             row, found.remaining, due=found.due, reply=found.reply, noticed=found.noticed
         ):
@@ -169,39 +237,85 @@ class Attempts:
         why = f": {found.reply}" if found.reply else ""
         log.info("{text}", text=f"message {row.delivery} for {row.destination}: {said}{why}", id=row.delivery)
 
+    # ------------------------------------------------------------ without an attempt
 
-    def pressing(self, row: Queued) -> bool:
+    def pressing(self, row: Queued, down: Down) -> bool:
         """Whether a row of a destination that cannot be reached needs a settlement of its own."""
-        return schedule.pressing(self.lane(row).policy, row, self._now())
+        policy = evolve(self.lane(row).policy, retry=(down.wait,))
+        return schedule.pressing(policy, row, down.at)
 
     async def put_off(self, row: Queued, reply: str) -> None:
         """Try it again after a pause; the attempt counts."""
         await self._queue.settle(row, row.recipients, due=self._now() + PAUSE, reply=reply)
 
-    async def late(self, row: Queued, reply: str) -> None:
-        """A row that waits for a destination that cannot be reached: as after an attempt of its own."""
-        lane = self.lane(row)
-        decision = schedule.after(lane.policy, row, self._now())
+    async def late(self, row: Queued, down: Down) -> None:
+        """A row that waits for a destination that cannot be reached: as after an attempt of its own, but it is tried
+        when the destination is."""
+        now = self._now()
+        wait = max(down.until - now, 1.0)
+        await self._delayed(row, TryLater(down.reply, "4.4.1"), evolve(self.lane(row).policy, retry=(wait,)))
+
+    async def broken(self, row: Queued, reply: str) -> None:
+        """An attempt has ended in a mistake of ours: the row goes on as if its server had said 4xx, so it is neither
+        tried for ever nor lost."""
+        await self._delayed(row, TryLater(reply, "4.3.0"), self.lane(row).policy)
+
+    async def _delayed(self, row: Queued, error: TryLater, policy: schedule.Policy) -> None:
+        decision = schedule.after(policy, row, self._now())
         if not (decision.notice or decision.expired):
-            await self._queue.settle(row, row.recipients, due=decision.due, reply=reply)
+            await self._queue.settle(row, row.recipients, due=decision.due, reply=error.text)
             return
         content = await self._queue.queue_content(row)
         try:
-            outcomes = failed_by(row.recipients, TryLater(reply, "4.4.1"))
-            await self._settle(lane, row, content, Attempt(outcomes, decision, reached=False))
+            attempt = Attempt(failed_by(row.recipients, error), decision, reached=False)
+            await self._settle(self.lane(row), row, content, attempt)
         finally:
             content.close()
 
+    async def _park(self, lane: Lane, row: Queued, now: float) -> None:
+        """Its server does not run: it waits for the start (`resume`).  No attempt is counted."""
+        parked = self._parked.setdefault(lane.server, set())
+        if len(parked) < MEMORY:
+            parked.add(row.id)
+        await self._queue.release(row)
+        await self._queue.alter([row.id], "retry", due=now + PAUSE)
+
+    @property
+    def parked(self) -> int:
+        """Rows that wait for the start of their server."""
+        return sum(len(rows) for rows in self._parked.values())
+
+    async def resume(self) -> None:
+        """What waits for a server that runs now is due at once.  Raises StoreFull, StoreUnavailable."""
+        for server in [name for name in self._parked if self._lanes[name].active()]:
+            await self._queue.alter(sorted(self._parked[server]), "retry", due=self._now())
+            del self._parked[server]
+
     async def fail(self, row: Queued, reply: str) -> None:
-        """End a row now, with a report to its sender.  Raises Refused while an attempt is under way, TryLater."""
+        """End a row now, with a report to its sender.  Raises Refused while an attempt is under way, TryLater; then
+        it is in the queue as it was."""
         # Held, it is not taken up meanwhile.
         if not await self._queue.alter([row.id], "hold"):
             raise Refused("An attempt at it is under way; try again in a moment", "5.5.1")
-        lane, content = self.lane(row), await self._queue.queue_content(row)
         try:
-            outcomes = [Outcome(recipient, "failed", "5.0.0", reply) for recipient in row.recipients]
-            found = settle(row, outcomes, schedule.Decision(self._now()), copy_to=lane.copy_to)
-            await self._tell(lane, row, content, found)
-        finally:
-            content.close()
-        await self._queue.alter([row.id], "delete")
+            lane, content = self.lane(row), await self._queue.queue_content(row)
+            try:
+                outcomes = [Outcome(recipient, "failed", "5.0.0", reply) for recipient in row.recipients]
+                found = settle(row, outcomes, schedule.Decision(self._now()), copy_to=lane.copy_to)
+                await self._tell(lane, row, content, found)
+            finally:
+                content.close()
+            await self._queue.alter([row.id], "delete")
+        except MailError:
+            if not row.held:
+                await self._queue.alter([row.id], "release")
+            raise
+        self._tried.pop(row.id, None)
+
+
+def _keep(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    """Remember it as the newest; the oldest is forgotten when there are too many."""
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > MEMORY:
+        memory.popitem(last=False)

@@ -10,24 +10,33 @@ One of the few places where anything at all is caught: a bug in an attempt must 
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 
 from ..errors import MailError
 from ..interfaces import IQueue
-from ..values import Queued
-from .attempts import PAUSE, Attempts, Lane
+from ..values import Due, Queued
+from .attempts import NEAR, Attempts, Lane
 
 log = Logger()
 
-#: Seconds for which rows are leased: longer than any attempt takes.
-LEASE = 3600.0
-#: Workers of all destinations, and how many a destination begins with and may have.
-MAX_WORKERS, FIRST, MOST = 100, 2, 20
+#: Seconds for which rows are leased, and after which an attempt is cut off; one that would outlast its lease is not
+#: begun, for then somebody else would send the message a second time.
+LEASE, ATTEMPT = 6 * 3600.0, 2 * 3600.0
+#: Workers of all destinations, and how many a destination begins with and may have.  One to begin with: for a dead
+#: destination that is one attempt in each interval.
+MAX_WORKERS, FIRST, MOST = 200, 1, 20
+#: Beyond so many a destination that has a worker gets no further one: these are for those that have none yet.
+SHARED = MAX_WORKERS // 2
+#: Seconds that a destination, or everything, rests when the queue fails.
+REST = 30.0
+#: Seconds between looks while some rows that are due wait for something else than an instant.
+POLL = 1.0
 #: Seconds that an end of service waits for attempts under way, and the longest sleep.
 GRACE, LONGEST = 10.0, 3600.0
 #: Rows looked at one by one when a destination cannot be reached, in lots; those beyond are postponed unseen.
@@ -38,50 +47,62 @@ MEMORY = 100_000
 
 @define(eq=False)
 class _Pace:
-    """What is known of one destination."""
+    """What is known of one destination; before `rest` nothing is begun."""
 
     limit: int = FIRST
     workers: int = 0
+    rest: float = 0.0
 
 
 class Runner:
     """One for a site.  `lanes` by server, the first one also for mail of servers that are gone; `now` gives UTC epoch
-    seconds, `call_later(seconds, function)` the reactor's."""
+    seconds, `call_later(seconds, function)` the reactor's.  `workers` counts those that are at work."""
 
     def __init__(
         self, queue: IQueue, lanes: Mapping[str, Lane], now: Callable[[], float], call_later: Callable[..., Any]
     ) -> None:
         self._queue, self._now, self._call_later = queue, now, call_later
         self.attempts = Attempts(queue, lanes, now)
+        self.workers = 0
         self._holder = f"runner-{secrets.token_hex(4)}"
-        self._paces: dict[str, _Pace] = {}
+        self._paces: OrderedDict[str, _Pace] = OrderedDict()
+        #: Those of them that have workers, or rest.
+        self._busy: set[str] = set()
         self._tasks: set[Deferred[None]] = set()
         self._unwatch: Callable[[], None] | None = None
         self._timer: Any = None
-        self._looking = self._again = self._stopping = False
+        self._soon: Any = None
+        self._looking = self._again = False
+        self._stopping = True
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Recipients by what became of them in an attempt: relayed, delivered, failed, delayed."""
+        return self.attempts.counters
 
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
         """Look at the queue now, and whenever something is put into it or is due."""
         self._stopping = False
-        self._unwatch = self._queue.watch_queue(self.wake)
+        if self._unwatch is None:
+            self._unwatch = self._queue.watch_queue(self.wake)
         self.wake()
 
     async def stop(self) -> None:
-        """Begin nothing more; attempts under way have `GRACE` seconds, what they leave is due again later."""
+        """Begin nothing more; attempts under way have `GRACE` seconds, those cut off count as not made."""
         self._stopping = True
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._soon):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._soon = None
         if self._tasks:
-            tasks = list(self._tasks)
             over: Deferred[Any] = Deferred()
             waiting = self._call_later(GRACE, _fire, over)
-            DeferredList(tasks).addBoth(lambda _: _fire(over))
+            DeferredList(list(self._tasks)).addBoth(lambda _: _fire(over))
             await over
             if waiting.active():
                 waiting.cancel()
@@ -89,16 +110,18 @@ class Runner:
                 task.cancel()
 
     def wake(self) -> None:
-        """Something may be due."""
+        """Something may be due.  However often this is called, there is one look for each turn of the reactor."""
         if self._looking:
             self._again = True
-        elif not self._stopping:
-            self._begin(self._look())
+        elif not self._stopping and self._soon is None:
+            self._soon = self._call_later(0, self._rouse_now)
 
-    @property
-    def workers(self) -> int:
-        """Attempts under way."""
-        return sum(pace.workers for pace in self._paces.values())
+    def _rouse_now(self) -> None:
+        self._soon = None
+        if self._looking:
+            self._again = True
+        else:
+            self._begin(self._look())
 
     # ------------------------------------------------------------ choosing
 
@@ -116,29 +139,66 @@ class Runner:
     async def _look(self) -> None:
         """Start workers for what is due, and sleep until the next instant."""
         self._looking, self._again = True, False
+        seconds: float | None = None
         try:
-            now = self._now()
-            found = await self._queue.due(now)
-            for one in found:
-                pace = self._paces.setdefault(one.destination, _Pace())
-                wanted = min(-(-one.count // self.attempts.batch()), pace.limit - pace.workers)
-                for _ in range(max(0, min(wanted, MAX_WORKERS - self.workers))):
-                    pace.workers += 1
-                    self._begin(self._worker(one.destination, pace))
-            if not found:
-                self._forget()
-            upcoming = await self._queue.next_due()
-            self._sleep(None if upcoming is None or found else upcoming - now)
+            if self.attempts.parked:
+                await self.attempts.resume()
+            free = MAX_WORKERS - self.workers
+            if free > 0:
+                now = self._now()
+                # Those at work may be due too, and first: there must be others behind them.
+                found = await self._queue.due(now, free + len(self._busy))
+                self._hire(found, now)
+                upcoming = await self._queue.next_due()
+                if upcoming is not None:
+                    seconds = max(upcoming - now, POLL if found else NEAR)
+            if self.attempts.parked:
+                seconds = min(POLL, POLL if seconds is None else seconds)
         except MailError as error:
             log.warn("the queue cannot be read now: {reason}", reason=error.text)
-            self._sleep(PAUSE / 10)
+            seconds = REST
         except Exception:
             log.failure("the queue cannot be looked at")
-            self._sleep(PAUSE)
+            seconds = REST
         finally:
             self._looking = False
+        self._sleep(seconds)
         if self._again:
             self.wake()
+
+    def _hire(self, found: Sequence[Due], now: float) -> None:
+        """A worker for each destination that has none, then more for those that have much."""
+        new = set[str]()
+        for one in found:
+            pace = self._pace(one.destination)
+            if not pace.workers and pace.rest <= now and self.workers < MAX_WORKERS and not self._stopping:
+                new.add(one.destination)
+                self._engage(one.destination, pace)
+        for one in found:
+            pace = self._pace(one.destination)
+            # What was due counts those rows too that the new worker has taken.
+            wanted = -(-one.count // self.attempts.batch()) - (one.destination in new)
+            wanted = min(wanted, pace.limit - pace.workers, SHARED - self.workers)
+            if pace.rest <= now and not self._stopping:
+                for _ in range(wanted):
+                    self._engage(one.destination, pace)
+
+    def _engage(self, destination: str, pace: _Pace) -> None:
+        pace.workers += 1
+        self.workers += 1
+        self._busy.add(destination)
+        self._begin(self._worker(destination, pace))
+
+    def _pace(self, destination: str) -> _Pace:
+        """What is known of it; the oldest are forgotten when there are too many."""
+        pace = self._paces.get(destination)
+        if pace is None:
+            pace = self._paces[destination] = _Pace()
+            while len(self._paces) > MEMORY + len(self._busy):
+                name, old = self._paces.popitem(last=False)
+                if name in self._busy or old is pace:
+                    self._paces[name] = old
+        return pace
 
     def _sleep(self, seconds: float | None) -> None:
         """Look again then; None: when a worker ends, or something comes."""
@@ -146,85 +206,132 @@ class Runner:
             self._timer.cancel()
             self._timer = None
         if seconds is not None and not self._stopping:
-            self._timer = self._call_later(min(max(seconds, 0.01), LONGEST), self._rouse)
+            self._timer = self._call_later(min(max(seconds, NEAR), LONGEST), self._rouse)
 
     def _rouse(self) -> None:
         self._timer = None
         self.wake()
 
-    def _forget(self) -> None:
-        """Destinations that have nothing waiting begin anew."""
-        self._paces = {name: pace for name, pace in self._paces.items() if pace.workers or pace.limit != FIRST}
-        while len(self._paces) > MEMORY:
-            self._paces.pop(next(iter(self._paces)))
-
     # ------------------------------------------------------------ one worker
 
     async def _worker(self, destination: str, pace: _Pace) -> None:
-        """Go through one lot of rows."""
+        """Go through one lot of rows; what is left of it is due again at once."""
         rows: list[Queued] = []
-        well = False
         try:
-            rows = list(
-                await self._queue.lease(destination, self.attempts.batch(), self._holder, self._now(), LEASE)
-            )
-            while rows and not self._stopping:
+            began = self._now()
+            pace.rest = 0.0
+            rows = list(await self._queue.lease(destination, self.attempts.batch(), self._holder, began, LEASE))
+            while rows and not self._stopping and 0 <= self._now() - began <= LEASE - ATTEMPT:
                 row = rows[0]
                 reached = await self._guarded(row)
                 del rows[0]
-                if reached is None:
-                    continue
-                most = self.attempts.lane(row).per_domain or MOST
-                pace.limit = min(pace.limit + 1, most, MOST) if reached else 1
-                if not reached:
+                if reached:
+                    self._reached(row, pace)
+                elif reached is False:
+                    pace.limit = 1
                     left, rows = rows, []
-                    await self._unreachable(destination, row, left)
-            for row in rows:
-                await self._queue.release(row)
-            well = True
+                    await self._unreachable(row, left)
+        except CancelledError:
+            pass
         except MailError as error:
             log.warn("mail for {destination} waits: {reason}", destination=destination, reason=error.text)
+            pace.rest = self._now() + REST
         except Exception:
             log.failure("a worker for {destination} failed", destination=destination)
+            pace.rest = self._now() + REST
         finally:
-            pace.workers -= 1
-            if well:
-                self.wake()
-            else:
-                # What it held is due again when its lease runs out.
-                self._sleep(PAUSE / 10)
+            await self._give_back(rows)
+            self._dismiss(destination, pace)
+
+    def _reached(self, row: Queued, pace: _Pace) -> None:
+        """A server has answered: one worker more may be good."""
+        most = min(self.attempts.lane(row).per_domain or MOST, MOST)
+        if pace.limit < most:
+            pace.limit += 1
+            self.wake()
+
+    def _dismiss(self, destination: str, pace: _Pace) -> None:
+        """A worker has ended."""
+        pace.workers -= 1
+        self.workers -= 1
+        if not pace.workers:
+            if pace.rest <= self._now():
+                self._busy.discard(destination)
+            if pace.limit == FIRST and not pace.rest:
+                self._paces.pop(destination, None)
+        self.wake()
+
+    async def _give_back(self, rows: Sequence[Queued]) -> None:
+        """As if they had not been taken; those that cannot be given back are due when their lease runs out."""
+        try:
+            for row in rows:
+                await self._queue.release(row)
+        except MailError as error:
+            log.warn("rows cannot be given back: {reason}", reason=error.text)
 
     async def _guarded(self, row: Queued) -> bool | None:
         """One attempt, whatever happens in it."""
+        task = Deferred.fromCoroutine(self.attempts.go(row))
+        timer = self._call_later(ATTEMPT, task.cancel)
         try:
-            return await self.attempts.go(row)
+            return await task
         except MailError:
             raise
+        except CancelledError:
+            if self._stopping:
+                raise
+            log.warn("an attempt at {id} was cut off: it took too long", id=row.delivery)
+            await self.attempts.broken(row, "The attempt took too long")
         except Exception:
             incident = secrets.token_hex(4)
             log.failure("an attempt at {id} failed: incident {incident}", id=row.delivery, incident=incident)
-            await self.attempts.put_off(row, f"Internal error, incident {incident}")
-            return None
+            await self._broken(row, f"Internal error, incident {incident}")
+        finally:
+            if timer.active():
+                timer.cancel()
+        return None
 
-    async def _unreachable(self, destination: str, row: Queued, rows: Sequence[Queued]) -> None:
-        """The attempt counts for every message that waits for the destination (decisions 34)."""
-        reply, held = "No server could be reached", list(rows)
-        for _ in range(MAX_LOTS):
-            lot = await self._queue.lease(destination, LOT, self._holder, self._now(), LEASE)
-            held += lot
-            if len(lot) < LOT:
-                break
-        for other in held:
-            # Most are put off together; a notice or an end has its minute.
-            if self.attempts.pressing(other):
-                await self.attempts.late(other, reply)
-            else:
-                await self._queue.release(other)
-        await self._queue.postpone(destination, self._now(), self.attempts.lane(row).policy.retry, reply)
+    async def _broken(self, row: Queued, reply: str) -> None:
+        """Even what follows from a mistake may have one: the row must not come back at once."""
+        try:
+            await self.attempts.broken(row, reply)
+        except MailError:
+            raise
+        except Exception:
+            log.failure("no report about {id} can be made", id=row.delivery)
+            await self.attempts.put_off(row, reply)
+
+    async def _unreachable(self, row: Queued, rows: Sequence[Queued]) -> None:
+        """The attempt counts for every message that waits for the destination by the same way (decisions 34)."""
+        down, server, held = self.attempts.down(row), self.attempts.lane(row).server, list(rows)
+        if down is None:
+            await self._give_back(held)
+            return
+        now = down.at + NEAR
+        try:
+            for _ in range(MAX_LOTS):
+                lot = await self._queue.lease(row.destination, LOT, self._holder, now, LEASE)
+                held += lot
+                if len(lot) < LOT:
+                    break
+            others = []
+            while held:
+                other = held[-1]
+                if self.attempts.lane(other).server != server:
+                    others.append(other)
+                elif self.attempts.pressing(other, down):
+                    # Most are put off together; a notice or an end has its minute.
+                    await self.attempts.late(other, down)
+                else:
+                    await self._queue.release(other)
+                held.pop()
+            held = others
+            # What goes another way is leased meanwhile, and so not put off.
+            await self._queue.postpone(row.destination, now, (down.wait - NEAR,), down.reply)
+        finally:
+            await self._give_back(held)
 
 
 def _fire(waiting: Deferred[Any]) -> None:
     if not waiting.called:
         waiting.callback(None)
-
-
