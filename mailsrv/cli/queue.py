@@ -28,7 +28,7 @@ _VERBS = {
     "hold": ("leave alone until released; nothing expires meanwhile", "held"),
     "release": ("undo hold", "released"),
     "reroute": ("send to another domain, host or [address]", "rerouted"),
-    "fail": ("end with a report to the sender", "ended with a report"),
+    "fail": ("end with a report to the sender", "ended: told to the senders, or bad mail where no report can go"),
     "delete": ("forget for good; nobody is told", "deleted"),
 }
 

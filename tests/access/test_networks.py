@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -164,6 +165,20 @@ def test_the_smallest_network_around_an_address(
         assert matcher.find(version, number) == (min(around)[1] if around else -1)
 
 
+def as_four(network: Any) -> Any:
+    """A network of IPv4-mapped IPv6 addresses is one of IPv4."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.ip_network((mapped, network.prefixlen - 96))
+
+
+def test_a_network_of_mapped_addresses_is_one_of_ipv4() -> None:
+    parsed = [parse_network(text)[0] for text in ("0.0.0.0/0", "::ffff:0:0/97")]
+    matcher = Matcher((network, at) for at, network in enumerate(parsed))
+    assert (matcher.find(4, 0), matcher.find(4, 1 << 31)) == (1, 0)
+
+
 @settings(max_examples=25)
 @given(st.lists(st.ip_addresses(), max_size=20), st.data())
 def test_networks_anywhere_against_the_standard_library(
@@ -174,6 +189,7 @@ def test_networks_anywhere_against_the_standard_library(
     ]
     parsed = [parse_network(str(network))[0] for network in networks]
     matcher = Matcher((network, at) for at, network in enumerate(parsed))
+    networks = [as_four(network) for network in networks]
     for address in [*found, ipaddress.ip_address("0.0.0.0"), ipaddress.ip_address("::")]:
         version, number = number_of(str(address)) or (0, 0)
         around = [

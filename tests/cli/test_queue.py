@@ -127,7 +127,9 @@ def test_changes(site: QueueSite, said: Said) -> None:
     assert said("queue", "reroute", "1", "2", "backup.example") == "2 rerouted to backup.example\n"
     assert said("queue", "reroute", "--domain", "backup.example", "[192.0.2.1]") == "2 rerouted to [192.0.2.1]\n"
     assert [row.destination for row in site.rows()] == ["[192.0.2.1]"] * 2 + ["dest.example"] * 2
-    assert said("queue", "fail", "1", "--reason", "Gone") == "1 ended with a report\n"
+    assert said("queue", "fail", "1", "--reason", "Gone") == (
+        "1 ended: told to the senders, or bad mail where no report can go\n"
+    )
     assert said("queue", "delete", "2", "--yes") == "1 deleted\n"
     assert [row.id for row in site.rows()] == [3, 4]
     assert json.loads(said("queue", "hold", "3", "--json")) == {"changed": 1, "busy": 0, "held": 0}
