@@ -23,6 +23,8 @@ from pathlib import Path
 
 PASSWORD = "pw"
 DOMAIN = "example.test"
+#: Mail for this domain goes on to the driver's sink.
+RELAY = "relay.test"
 TWISTD = Path(sys.executable).with_name("twistd")
 
 
@@ -38,7 +40,8 @@ def make_site(folder: Path, port_base: int, users: int) -> None:
             "--password-file", "password")  # fmt: skip
     config = folder / "site" / "mailsrv.toml"
     text = re.sub(r"\[auth\]\nuse = .*", '[auth]\nuse = ["directory"]', config.read_text())
-    config.write_text(re.sub(r"\[auth\.any\]\n.*\n", "", text))
+    text = re.sub(r"\[auth\.any\]\n.*\n", "", text)
+    config.write_text(f'{text}\n[routes."{RELAY}"]\nhost = ["127.0.0.1"]\nport = {port_base + 90}\n')
     accounts = (json.dumps({"address": f"u{n:04d}@{DOMAIN}", "password": PASSWORD}) for n in range(users))
     (folder / "accounts").write_text("\n".join(accounts) + "\n")
     command(folder, "user", "add", "--config", str(config), "--from", "accounts")
@@ -67,7 +70,8 @@ def target(folder: Path, process: subprocess.Popen[bytes], port_base: int, users
             {
                 "name": "mailsrv", "host": "127.0.0.1", "smtp_port": port_base + 25, "submission_port": port_base + 87,
                 "imap_port": port_base + 43, "pop3_port": port_base + 10, "user_format": f"u%04d@{DOMAIN}",
-                "password": PASSWORD, "users": users, "pids": [process.pid], "skip": ["smtp_relay_c20"],
+                "password": PASSWORD, "users": users, "pids": [process.pid],
+                "relay_domain": RELAY, "sink_port": port_base + 90,
             }
         )
     )  # fmt: skip
