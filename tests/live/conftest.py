@@ -49,8 +49,8 @@ class Server:
         self.config = folder / "mailsrv.toml"
         self.config.write_text(config, encoding="utf-8")
         self.data = folder / "data"
-        #: Options of `twistd` itself.
-        self.options: list[str] = []
+        #: What is started, and options of `twistd` itself.
+        self.program, self.options = [TWISTD], list[str]()
         self._process: subprocess.Popen[bytes] | None = None
         self._ready: dict[str, dict[str, object]] = {}
 
@@ -72,7 +72,7 @@ class Server:
         ready.unlink(missing_ok=True)
         before = len(self.log())
         log = (self.folder / "log").open("ab")
-        line = [TWISTD, *self.options, "-n", "--pidfile=", "mailsrv", "--config", str(self.config)]
+        line = [*self.program, *self.options, "-n", "--pidfile=", "mailsrv", "--config", str(self.config)]
         self._process = subprocess.Popen(line, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until = time.monotonic() + 20
         while not ready.exists():
