@@ -32,6 +32,8 @@ from .writer import Writer
 
 #: How often the thread looks by itself, and how long it lets the writer go first.
 PERIOD_SECONDS = 300.0
+#: Seconds between two looks that were asked for: something dies with every message that is sent on.
+PAUSE_SECONDS = 1.0
 _PIECE = 2**20
 _YIELD_SECONDS, _YIELDS = 0.01, 50
 
@@ -133,6 +135,7 @@ class Compactor:
             except (OSError, apsw.Error, StoreUnavailable) as cause:
                 # No room, or a damaged segment: the old generation is untouched; the next period tries again.
                 self._log.warn("store: compaction: {cause!r}", cause=cause)
+            self._stopping.wait(PAUSE_SECONDS)
 
     def compact(self, purge_after: float) -> int:
         """Compact all segments that are due; the octets given back.  Raises OSError, apsw.Error, StoreUnavailable."""

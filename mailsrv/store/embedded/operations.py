@@ -40,6 +40,8 @@ class Operation:
     __slots__ = ("counted", "deferred", "error", "result")
     rows = 1
     octets = 0
+    #: Whether it may wait a moment for others to be committed with.
+    patient = False
 
     def __init__(self) -> None:
         self.deferred: Deferred[Any] | None = None

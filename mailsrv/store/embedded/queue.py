@@ -32,10 +32,12 @@ from .transaction import Transaction
 
 #: Rows of one transaction (decisions 5), and of one lease.
 SLICE_ROWS = 2000
+#: Places of contents that are kept.
+_MAX_PLACES = 5000
 #: So many rows are looked up in the reactor thread; more are read in a thread.
 _FEW = 100
 _COLUMNS = ("id, delivery, destination, path, recipients, server, origin, parameters, size, received, attempts, due,"
-            " held, noticed, reply")
+            " held, noticed, reply, segment, ordinal")
 #: A third of the time of json.loads: for listing very many rows.
 _DECODE = json.JSONDecoder().raw_decode
 
@@ -54,6 +56,8 @@ class EmbeddedQueue:
         """Read what waits, at the start."""
         self._rows = QueueIndex(os.urandom(8).hex())
         self._now = 0.0
+        #: Where the contents of leased rows are, until they are read.
+        self._places: dict[int, tuple[int, int]] = {}
         self._queue_watchers: dict[object, Callable[[], Any]] = {}
         names: dict[str, str] = {}
         for row, name, due, held, attempts in connection.execute(
@@ -76,12 +80,17 @@ class EmbeddedQueue:
         taken = self._rows.lease(destination, min(count, SLICE_ROWS), holder[: rules.MAX_HOLDER], now, seconds)
         if not taken:
             return ()
+        tokens, where = dict(taken), _by_ids([row for row, _ in taken])
         try:
-            kept = {row.id: row for row in _read(self.index, *_by_ids([row for row, _ in taken]), dict(taken))}
+            found = self.index.rows(f"SELECT {_COLUMNS} FROM queue {where[0]}", where[1])
         except StoreUnavailable:
             for number, token in taken:
                 self._rows.release(number, token)
             raise
+        if len(self._places) > _MAX_PLACES:
+            self._places.clear()
+        self._places |= {row[0]: row[-2:] for row in found}
+        kept = {row[0]: _queued(row, tokens) for row in found}
         return [kept[number] for number, _ in taken if number in kept]
 
     async def settle(
@@ -185,15 +194,18 @@ class EmbeddedQueue:
 
     async def queue_content(self, row: Queued) -> IContent:
         """The message; its file stays until it is closed.  Raises StoreUnavailable, Refused when the row has ended."""
-        found = self.index.rows("SELECT segment, ordinal, size FROM queue WHERE id=?", (row.id,))
-        if not found:
-            raise Refused("There is no such row in the queue any more", "5.5.4")
-        segment, ordinal, size = found[0]
+        place = self._places.pop(row.id, None)
+        if place is None or not row.token or self._rows.token(row.id) != row.token:
+            found = self.index.rows("SELECT segment, ordinal FROM queue WHERE id=?", (row.id,))
+            if not found:
+                raise Refused("There is no such row in the queue any more", "5.5.4")
+            place = found[0]
+        segment, ordinal = place
         file = self.segments.get(segment)
         at = file.body_place(ordinal)
         if at < 0:
             raise StoreUnavailable("The content of this message is missing")
-        return StoredContent(file, at, size, self.readers)
+        return StoredContent(file, at, row.size, self.readers)
 
     def watch_queue(self, watcher: Callable[[], Any]) -> Callable[[], None]:
         """Call `watcher()` after a commit with rows made or altered; it must not raise."""
@@ -261,7 +273,7 @@ def _read_apart(path: Path, where: str, values: Sequence[Any]) -> list[Queued]:
 
 def _queued(row: tuple[Any, ...], tokens: dict[int, str]) -> Queued:
     (number, delivery, destination, path, recipients, server, origin, parameters, size, received, attempts, due,
-     held, noticed, reply) = row
+     held, noticed, reply, *_) = row
     return Queued(
         number, delivery, destination, rules.unpack_path(path), rules.unpack_recipients(_DECODE(recipients)[0]),
         server, origin, json.loads(parameters) if parameters else {}, size, received, attempts, due,

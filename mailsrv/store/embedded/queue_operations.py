@@ -16,7 +16,6 @@ from .transaction import Transaction
 #: Called in the reactor thread after the commit (None) or when it failed.
 Done = Callable[[MailError | None], None]
 
-_END = "DELETE FROM queue WHERE id=? RETURNING segment, ordinal, size"
 _CHANGES = {
     "hold": "held=1, changed=1", "release": "held=0, changed=1", "retry": "due=?", "reroute": "destination=?, changed=1"
 }
@@ -38,9 +37,10 @@ class QueueOperation(Operation):
 
 
 class Settle(QueueOperation):
-    """IQueue.settle for a row whose lease was right."""
+    """IQueue.settle for a row whose lease was right.  Nobody outside waits for it: it shares the commit of others."""
 
     __slots__ = ("_due", "_noticed", "_recipients", "_reply", "_row", "octets")
+    patient = True
 
     def __init__(
         self, done: Done, row: int, remaining: Sequence[Recipient], due: float, reply: str, noticed: bool
@@ -53,10 +53,10 @@ class Settle(QueueOperation):
     def run(self, transaction: Transaction) -> bool:
         """The row, and what the log must hear of it."""
         connection, row = transaction.connection, self._row
-        transaction.flush()
         if not self._recipients:
-            end_rows(transaction, (row,))
+            transaction.queue.ended.append(row)
             return True
+        transaction.flush()
         kept = connection.execute("SELECT recipients, noticed FROM queue WHERE id=?", (row,)).fetchone()
         if kept is None:
             return True
@@ -101,10 +101,10 @@ class Alter(QueueOperation):
 
     def run(self, transaction: Transaction) -> bool:
         """All of them."""
-        transaction.flush()
         if self._action == "delete":
-            end_rows(transaction, self._rows)
+            transaction.queue.ended += self._rows
             return True
+        transaction.flush()
         change = _CHANGES[self._action]
         values: tuple[Any, ...] = (self._value,) if "?" in change else ()
         transaction.connection.executemany(
@@ -113,13 +113,3 @@ class Alter(QueueOperation):
         if self._action != "retry":
             transaction.queue.mark(self._rows)
         return True
-
-
-def end_rows(transaction: Transaction, rows: Sequence[int]) -> None:
-    """Rows that are done; content that nothing else refers to is dead."""
-    contents: dict[tuple[int, int], int] = {}
-    for row in rows:
-        found: list[Any] = transaction.connection.execute(_END, (row,)).fetchall()
-        contents |= {(segment, ordinal): size for segment, ordinal, size in found}
-    transaction.queue.mark(rows)
-    transaction.dead(contents)

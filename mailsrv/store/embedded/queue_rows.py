@@ -9,6 +9,7 @@ everything that waits at once (0009).
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -26,20 +27,23 @@ _INSERT = """INSERT INTO queue (id, segment, ordinal, size, destination, due, he
     sender, path, parameters, recipients) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _LOGGED = """SELECT u.id, q.id, q.destination, q.held, q.noticed, q.recipients
     FROM unlogged u LEFT JOIN queue q USING (id)"""
+_END = "DELETE FROM queue WHERE id IN (SELECT value FROM carray(?)) RETURNING segment, ordinal, size"
 _LIVE = "SELECT id FROM queue"
 _CHANGED = "SELECT id, destination, held, noticed, recipients FROM queue WHERE changed=1"
 
 
 class QueueRows:
-    """One for each transaction.  `made`: rows (id, destination, due, held) for the index in memory."""
+    """One for each transaction.  `made`: rows (id, destination, due, held) for the index in memory; `ended`: ids of
+    those that are done, taken out all at once with `end`."""
 
-    __slots__ = ("_connection", "_last", "_new", "made", "marked")
+    __slots__ = ("_connection", "_last", "_new", "ended", "made", "marked")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._new: list[NewRow] = []
         self._last = -1
         self.made: list[tuple[int, str, float, bool]] = []
+        self.ended: list[int] = []
         #: Whether something is to be logged that was not.
         self.marked = False
 
@@ -60,6 +64,13 @@ class QueueRows:
         if self._new:
             rows, self._new = self._new, []
             self._connection.executemany(_INSERT, rows)
+
+    def end(self) -> dict[tuple[int, int], int]:
+        """Take the ended rows out of the database; the contents (reference -> octets) that they had."""
+        rows, self.ended = self.ended, []
+        self.mark(rows)
+        found: list[Any] = self._connection.execute(_END, (apsw.carray(array("q", rows)),)).fetchall()
+        return {(segment, ordinal): size for segment, ordinal, size in found}
 
     def mark(self, ids: Iterable[int]) -> None:
         """The log does not know what became of these."""

@@ -236,6 +236,8 @@ class Transaction:
     def finish(self) -> None:
         """All that the batch did is in the database and the log; both still have to be made durable."""
         self.flush()
+        if self.queue.ended:
+            self.dead(self.queue.end())
         self.boxes.write()
         # Syncing the log for this alone would cost as much as a delivery.
         if self.catalogue or self.log.following != self._began or (self.queue.marked and self.queue.many()):

@@ -1,8 +1,9 @@
 """The writer: one thread that takes whatever is queued, makes it durable with one commit, and answers all of it.
 
-There are no timers: the size of a batch follows the load.  A batch is content to the segment, fdatasync, one SQLite
-transaction (decisions 1), then one call into the reactor thread.  A failure answers the whole batch with a temporary
-error and the thread goes on: the next batch finds out whether there is room again (decisions 4).
+The size of a batch follows the load; one with nothing but what is in no hurry waits a moment for others.  A batch is
+content to the segment, fdatasync, one SQLite transaction (decisions 1), then one call into the reactor thread.  A
+failure answers the whole batch with a temporary error and the thread goes on: the next batch finds out whether there is
+room again (decisions 4).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -32,6 +34,8 @@ from .transaction import Transaction
 BATCH_ROWS, BATCH_OCTETS = 2000, 16 * 2**20
 #: The most that may wait; then StoreFull ("4.3.1").
 QUEUE_ENTRIES, QUEUE_OCTETS = 10_000, 64 * 2**20
+#: Seconds that operations which are in no hurry wait for others to share a commit with, from the first of them.
+PATIENCE = 0.002
 #: So long after the last batch the thread does what nobody waits for.
 IDLE_SECONDS = 0.25
 
@@ -173,8 +177,9 @@ class Writer:
                 if fence.broken:
                     self._restless = False
 
-    def _next(self, wait: bool) -> Operation | None:
-        """The next queued operation; None: there is none (or the thread is to end)."""
+    def _next(self, wait: float | None) -> Operation | None:
+        """The next queued operation, waited for so many seconds (None: until there is something to do); None: there is
+        none (or the thread is to end)."""
         operation, self._ahead = self._ahead, None
         if operation is not None:
             return operation
@@ -182,10 +187,10 @@ class Writer:
             return None
         while True:
             try:
-                if not wait:
+                if wait is not None and wait <= 0:
                     operation = self._queue.get_nowait()
                 else:
-                    operation = self._queue.get(timeout=IDLE_SECONDS) if self._restless else self._queue.get()
+                    operation = self._queue.get(timeout=IDLE_SECONDS if wait is None and self._restless else wait)
             except queue.Empty:
                 return None
             if operation is not _WAKE:
@@ -203,8 +208,13 @@ class Writer:
             operation = self._unfinished.popleft()
             batch.append(operation)
             rows += operation.rows
+        until = 0.0
         while True:
-            following = self._next(not batch)
+            following = self._next(0.0 if batch else None)
+            if following is None and batch and all(one.patient for one in batch):
+                now = time.monotonic()
+                until = until or now + PATIENCE
+                following = self._next(until - now)
             if following is None:
                 break
             rows += following.rows
