@@ -265,7 +265,13 @@ class Attempts:
         if not (decision.notice or decision.expired):
             await self._queue.settle(row, row.recipients, due=decision.due, reply=error.text)
             return
-        content = await self._queue.queue_content(row)
+        try:
+            content = await self._queue.queue_content(row)
+        except MailError as unread:
+            # Without the message there is no report; those behind it must not wait for that.
+            log.error("message {id} cannot be read: {reason}", id=row.delivery, reason=unread.text)
+            await self.put_off(row, unread.text)
+            return
         try:
             attempt = Attempt(failed_by(row.recipients, error), decision, reached=False)
             await self._settle(self.lane(row), row, content, attempt)

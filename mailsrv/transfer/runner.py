@@ -37,8 +37,10 @@ SHARED = MAX_WORKERS // 2
 REST = 30.0
 #: Seconds between looks while some rows that are due wait for something else than an instant.
 POLL = 1.0
-#: Seconds that an end of service waits for attempts under way, and the longest sleep.
-GRACE, LONGEST = 10.0, 3600.0
+#: Seconds that an end of service waits for attempts under way, and for what those that were cut off have brought.
+GRACE, LAST = 10.0, 3.0
+#: The longest sleep: the clock may be set forward meanwhile.
+LONGEST = 60.0
 #: Rows looked at one by one when a destination cannot be reached, in lots; those beyond are postponed unseen.
 LOT, MAX_LOTS = 200, 50
 #: Destinations whose pace is remembered.
@@ -99,15 +101,21 @@ class Runner:
             if timer is not None:
                 timer.cancel()
         self._timer = self._soon = None
+        await self._wait(GRACE)
+        for task in list(self._tasks):
+            task.cancel()
+        # What an attempt has brought until then is written down.
+        await self._wait(LAST)
+
+    async def _wait(self, seconds: float) -> None:
+        """For what is under way, but no longer than that."""
         if self._tasks:
             over: Deferred[Any] = Deferred()
-            waiting = self._call_later(GRACE, _fire, over)
+            waiting = self._call_later(seconds, _fire, over)
             DeferredList(list(self._tasks)).addBoth(lambda _: _fire(over))
             await over
             if waiting.active():
                 waiting.cancel()
-            for task in list(self._tasks):
-                task.cancel()
 
     def wake(self) -> None:
         """Something may be due.  However often this is called, there is one look for each turn of the reactor."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import MailError, Refused, TryLater
@@ -69,6 +71,13 @@ class _Lot:
         self.outcomes.update(zip(indices, outcomes))
         self.waiting = [index for index in indices if self.outcomes[index].action == "delayed"]
 
+    def found(self, at: int, most: int, failure: Failure | None) -> list[Outcome]:
+        """What is known of its recipients; those whom nobody has answered for wait because of `failure`."""
+        return [
+            self.outcomes[index] if failure is None or index in self.outcomes else _later(recipient, failure)
+            for index, recipient in enumerate(self.row.recipients[at : at + most], at)
+        ]
+
 
 @implementer(IDeliveryAgent)
 class SmtpAgent:
@@ -91,19 +100,28 @@ class SmtpAgent:
         for at in range(0, len(every), most):
             lot = _Lot(row, content, hops, login)
             lot.waiting = list(range(at, min(at + most, len(every))))
-            try:
-                found = await self._lot(lot, fresh=at > 0)
-            except TryLater as error:
-                if not outcomes:
-                    raise
-                found = [Outcome(one, "delayed", error.status, error.text) for one in every[at : at + most]]
-            outcomes += found
+            failure = await self._end_of(lot, fresh=at > 0)
+            if failure is not None and not outcomes and not lot.outcomes:
+                failure.raiseException()
+            outcomes += lot.found(at, most, failure)
+            if failure is not None and not failure.check(TryLater):
+                # Whoever has the message must not get it again because others could not be given it.
+                if not failure.check(CancelledError):
+                    log.failure("sending {id} failed midway", failure=failure, id=row.delivery)
+                outcomes += [_later(one, failure) for one in every[at + most :]]
+                break
         return outcomes
+
+    async def _end_of(self, lot: _Lot, fresh: bool) -> Failure | None:
+        """How a lot has ended: what it raised, or None."""
+        raised: list[Failure] = []
+        await Deferred.fromCoroutine(self._lot(lot, fresh)).addErrback(raised.append)
+        return raised[0] if raised else None
 
     # ------------------------------------------------------------ one lot
 
-    async def _lot(self, lot: _Lot, fresh: bool) -> list[Outcome]:
-        indices = list(lot.waiting)
+    async def _lot(self, lot: _Lot, fresh: bool) -> None:
+        """Raises TryLater when no server can be reached and none was before."""
         # S-123 counts connections, so what goes beyond the limit never takes one that was kept.
         keys = [] if fresh else lot.keys()
         while lot.more():
@@ -122,7 +140,6 @@ class SmtpAgent:
                 if ours:
                     self._connections.drop(place)
             self._connections.give_back(place)
-        return [lot.outcomes[index] for index in indices]
 
     async def _reach(self, lot: _Lot, place: Place) -> bool:
         """Fill an empty place with a session at the next server that can be reached.
@@ -192,6 +209,13 @@ class SmtpAgent:
         outcomes: list[Outcome] = await made.run(send(made.client, mail, host), ready.content, ready.first)
         made.patience(-1)
         return outcomes
+
+
+def _later(recipient: Recipient, failure: Failure) -> Outcome:
+    """It is tried again."""
+    if isinstance(failure.value, MailError):
+        return Outcome(recipient, "delayed", failure.value.status, failure.value.text)
+    return Outcome(recipient, "delayed", "4.3.0", "The attempt was cut off")
 
 
 def _key(hop: Hop, login: Any) -> Any:
