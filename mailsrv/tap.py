@@ -25,6 +25,7 @@ from .errors import ConfigError
 from .host.config.load import load
 from .host.config.options import SiteOptions
 from .host.config.profiles import USUAL_PORTS
+from .host.logs import logger_for
 
 log = Logger()
 
@@ -49,6 +50,12 @@ class Options(usage.Options):
     )
     optParameters = [["config", "c", None, "The configuration file."]]
     optFlags = [["public", None, "A site made now listens on all addresses, not only on 127.0.0.1."]]
+
+    def postOptions(self) -> None:
+        """Twisted: all is parsed.  `twistd` makes the log next, as its options say."""
+        parent = self.parent
+        if parent is not None and not parent.get("logger") and not parent.get("syslog"):
+            parent["logger"] = logger_for(parent.get("logfile") or "", bool(parent.get("nodaemon"))) or None
 
 
 def makeService(options: Any) -> MultiService:
