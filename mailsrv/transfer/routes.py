@@ -101,6 +101,8 @@ class Routes:
     ) -> None:
         self._resolver, self._table, self._own = resolver, table, own
         self._defaults, self._shuffle = defaults, shuffle
+        #: Hops of routes whose hosts are addresses, which nobody has to be asked for.
+        self._fixed: dict[str, tuple[Hop, ...]] = {}
 
     def rule(self, destination: str) -> RouteRule | None:
         """The route of a destination: its own, that of the nearest domain above it, the smart host."""
@@ -130,12 +132,17 @@ class Routes:
     # ------------------------------------------------------------ hosts of a route
 
     async def _of_hosts(self, rule: RouteRule) -> tuple[Hop, ...]:
+        known = self._fixed.get(rule.name)
+        if known is not None:
+            return known
         hosts = [name.strip("[]") for name in rule.hosts[:MAX_HOSTS]]
         found = await self._addresses(hosts)
         hops = self._made(zip(hosts, found, strict=True), rule)
         if not hops:
             _look_failed(found)
             raise TryLater(f"No host of the route {rule.name} is known", "4.3.5")
+        if all(_place(host) is not None for host in hosts):
+            self._fixed[rule.name] = hops
         return hops
 
     def _literal(self, destination: str, rule: RouteRule | None) -> tuple[Hop, ...]:
@@ -216,7 +223,8 @@ class Routes:
             addresses = tuple(fresh)[: min(MAX_ADDRESSES, MAX_ALL - len(seen))]
             seen.update(addresses)
             if addresses:
-                hops.append(Hop(_ascii(host), addresses, port, tls or self._defaults.tls, protocol))
+                named = rule is not None and bool(rule.hosts)
+                hops.append(Hop(_ascii(host), addresses, port, tls or self._defaults.tls, protocol, named))
         return tuple(hops)
 
 

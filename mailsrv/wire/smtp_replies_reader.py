@@ -12,10 +12,13 @@ from .buffer import Buffer, LineTooLong
 MAX_LINE, MAX_LINES = 2048, 100
 #: A line of an AUTH exchange (RFC 4954 section 4).
 MAX_AUTH_LINE = 12288 + 8
+#: Replies of one line that are remembered: a server has few, and says them for every message.
+MAX_KNOWN, MAX_KNOWN_LINE = 32, 200
 #: Octets that are not yet replies; who sends more than that unasked is not listened to.
 MAX_BUFFERED = 128 * 2**10
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 _STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})(?: |$)")
 
 
@@ -29,13 +32,15 @@ class PeerLost(TryLater):
 class ReplyReader:
     """Takes octets, gives replies.  `line_limit` may be raised while an AUTH goes on."""
 
-    __slots__ = ("_buffer", "_code", "_lines", "line_limit")
+    __slots__ = ("_buffer", "_code", "_cr", "_known", "_lines", "line_limit")
 
     def __init__(self) -> None:
         self.line_limit = MAX_LINE
         self._buffer = Buffer(MAX_BUFFERED)
+        self._cr = False
         self._code = b""
         self._lines: list[str] = []
+        self._known: dict[bytes, Reply] = {}
 
     @property
     def buffered(self) -> int:
@@ -49,6 +54,12 @@ class ReplyReader:
 
     def receive(self, octets: bytes) -> None:
         """Take what the transport read."""
+        if octets.count(b"\n") != octets.count(b"\r\n"):
+            # QUIRK: scripts and devices end replies with LF alone; unheard, their 250 would have mail sent again and
+            # again.
+            first = b"\n" if self._cr and octets.startswith(b"\n") else b""
+            octets = first + _BARE_LF.sub(b"\r\n", octets[len(first) :])
+        self._cr = octets.endswith(b"\r")
         self._buffer.feed(octets)
 
     def clear(self) -> None:
@@ -67,6 +78,8 @@ class ReplyReader:
                 if self._buffer.overflowed:
                     raise garbled("more than was asked for")
                 return None
+            if not self._lines and line in self._known:
+                return self._known[line]
             found = _LINE.fullmatch(line)
             if found is None:
                 raise garbled("no reply code")
@@ -79,7 +92,10 @@ class ReplyReader:
             self._lines.append(_text(text or b""))
             if mark != b"-":
                 lines, self._lines = self._lines, []
-                return _reply(int(code), lines)
+                reply = _reply(int(code), lines)
+                if len(lines) == 1 and len(line) <= MAX_KNOWN_LINE and len(self._known) < MAX_KNOWN:
+                    self._known[line] = reply
+                return reply
 
 
 def garbled(what: str) -> PeerLost:
