@@ -21,13 +21,17 @@ class TlsFacts:
 
 @frozen
 class Peer:
-    """The two ends of one connection.  Addresses are IP text; for a UNIX socket "" and 0."""
+    """The two ends of one connection.  Addresses are IP text; for a UNIX socket "" and 0.
+
+    `unknown`: `host` is a proxy that has not said whose connection it is, so that it is nobody's to trust.
+    """
 
     host: str
     port: int = 0
     local_host: str = ""
     local_port: int = 0
     tls: TlsFacts | None = None
+    unknown: bool = False
 
 
 @frozen

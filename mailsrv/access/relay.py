@@ -9,12 +9,15 @@ from typing import Any
 from attrs import frozen
 from zope.interface import implementer
 
+from ..errors import TryLater
 from ..interfaces import IAuthorizer, IContent, IDirectory, IMessagePolicy
-from ..values import ACCEPT, Recipient, Transaction, Verdict
+from ..values import ACCEPT, Identity, Peer, Recipient, Transaction, Verdict
 from .lists import AccessList, Decision
 from .reverse import Once, ReverseNames
 
 DENIED = Verdict("reject", "Relay access denied", "5.7.1", part="relay", rule="not authenticated")
+#: Behind a proxy that does not tell the client: the proxy's own address is no reason to trust it.
+UNKNOWN = Decision(False, "a proxy did not say whose connection it is")
 #: What another server may read as a way to a third one: the %-hack, a bang path, an address in the local part.
 ROUTING = frozenset("%!@")
 #: Seconds after which a look-up is taken to have failed.
@@ -45,6 +48,40 @@ class RelayList:
         """Ask for the names, beside the conversation; the result is a Decision."""
         late = Decision(False, f'list "{self.entries.name}": no answer of the name system in time', failed=True)
         return Once(self.entries.decide(host, self.names), late, DEADLINE, self.clock)
+
+
+@frozen
+class RelayRight:
+    """Whether clients may send mail on by way of one server: what `RelayPolicy` asks of recipients, for other ends.
+
+    `relay` is the server's list; None: it has none.
+    """
+
+    authorizer: IAuthorizer
+    server: str
+    relay: RelayList | None = None
+
+    async def at_once(self, identity: Identity | None, peer: Peer) -> bool | None:
+        """The answer as far as no name must be looked up for it; None: one must."""
+        if identity is not None:
+            verdict = await self.authorizer.permits(identity, "server.relay", self.server)
+            if verdict.action == "accept":
+                return True
+        if self.relay is None or peer.unknown:
+            return False
+        decision = self.relay.by_address(peer.host)
+        return None if decision is None else decision.allowed
+
+    async def holds(self, identity: Identity | None, peer: Peer) -> bool:
+        """The answer.  Raises TryLater when a name cannot be looked up."""
+        known = await self.at_once(identity, peer)
+        if known is None:
+            assert self.relay is not None
+            decision: Decision = await self.relay.begin(peer.host).result()
+            if decision.failed:
+                raise TryLater("Relay access cannot be decided now", "4.4.3")
+            return decision.allowed
+        return known
 
 
 @implementer(IMessagePolicy)
@@ -103,7 +140,7 @@ class RelayPolicy:
     def _mark(self, transaction: Transaction, relay: RelayList) -> None:
         """Set the origin if that can be said at once; else begin to ask, once for a connection (S-140)."""
         host = transaction.peer.host
-        decision = relay.by_address(host)
+        decision = UNKNOWN if transaction.peer.unknown else relay.by_address(host)
         if decision is None:
             asked = self._ask(host, relay)
             decision = asked.value if asked.done else None
@@ -112,7 +149,7 @@ class RelayPolicy:
 
     async def _decide(self, transaction: Transaction, relay: RelayList) -> Decision:
         host = transaction.peer.host
-        decision = relay.by_address(host)
+        decision = UNKNOWN if transaction.peer.unknown else relay.by_address(host)
         if decision is None:
             again = self._asked is not None and self._asked.done and self._asked.value.failed
             decision = await self._ask(host, relay, again).result()

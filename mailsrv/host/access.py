@@ -10,8 +10,9 @@ from twisted.internet.defer import DeferredLock
 
 from ..access.filter import AccessFilter
 from ..access.lists import AccessList
-from ..access.relay import RelayList
+from ..access.relay import RelayList, RelayRight
 from ..access.reverse import ClientCheck, ReverseNames
+from ..serve.smtp_etrn import Etrn, QueueStarts
 from .config.options import AccessTable, ServerOptions, SiteOptions, SmtpOptions
 
 
@@ -74,6 +75,18 @@ class Access:
     def check_of(self, server: SmtpOptions) -> Callable[[], ClientCheck] | None:
         """What looks up the client of a connection to that server; None: nobody does (S-090)."""
         return partial(ClientCheck, self.names, self._site.reactor) if server.reverse_lookup else None
+
+    @cached_property
+    def _starts(self) -> QueueStarts:
+        """One for all servers: a node has one pause."""
+        return QueueStarts(self._site.delivery.queue, self._site.directory, self._site.clock)
+
+    def etrn_of(self, server: SmtpOptions) -> Etrn | None:
+        """Who may start the queue of a domain there; None: nobody, or nothing is sent on."""
+        if self._site.delivery is None or server.etrn == "off" or server.role == "lmtp":
+            return None
+        right = RelayRight(self._site.authorizer, server.id, self.relay_lists.get(server.id))
+        return Etrn(self._starts, right, server.etrn == "on")
 
     @cached_property
     def relay_lists(self) -> dict[str, RelayList]:

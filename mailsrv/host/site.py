@@ -277,6 +277,7 @@ class Site(MultiService):
                     vrfy=server.vrfy,
                     expn=server.expn,
                     bare_newlines=server.bare_newlines,
+                    etrn=self.access.etrn_of(server),
                     # Success of local delivery is not reported yet: what NOTIFY asks is kept, but not offered.
                     dsn=False,
                 )

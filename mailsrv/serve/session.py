@@ -20,6 +20,7 @@ from ..transfer.intake import Intake
 from ..transfer.submission import PLAIN, Submission
 from ..values import AuthContext, Credentials, Identity, Verdict
 from .allowances import Allowances
+from .smtp_etrn import Etrn
 
 log = Logger()
 
@@ -105,6 +106,8 @@ class SmtpServices(Services):
     expn: str = "off"
     #: What becomes of a lone CR or LF in a message: refuse, normalise.
     bare_newlines: str = "refuse"
+    #: Who may start the queue of a domain (RFC 1985); None: nobody.
+    etrn: Etrn | None = None
     #: Whether delivery reports are made: DSN is advertised then, its parameters are kept anyway (decisions 35).
     dsn: bool = False
 

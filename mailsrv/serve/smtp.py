@@ -52,7 +52,8 @@ class SmtpSession(SmtpBase):
             return
         self.helo, self.extended = event.name, event.extended
         self.look_up()
-        self.say(say.reply(250, "", self.services.hostname, *(extensions(self) if event.extended else ())))
+        lines = await extensions(self) if event.extended else ()
+        self.say(say.reply(250, "", self.services.hostname, *lines))
 
     def on_plain(self, event: wire.Plain) -> Coroutine[Any, Any, None]:
         """Commands without syntax of their own."""

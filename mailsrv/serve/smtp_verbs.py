@@ -10,6 +10,7 @@ from ..values import Address, Forward, Transaction
 from ..wire import smtp_server as wire
 from ..wire.smtp_syntax import print_address, read_path
 from . import smtp_replies as say
+from .smtp_etrn import etrn, is_offered
 from .smtp_rules import refuse_data
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_MEMBERS = 1000
 
 
-def extensions(session: SmtpSession) -> list[str]:
+async def extensions(session: SmtpSession) -> list[str]:
     """What EHLO and LHLO tell: extensions that work here and now."""
     services, limits, secure = session.smtp, session.limits, session.connection.secure
     lines = [
@@ -36,6 +37,8 @@ def extensions(session: SmtpSession) -> list[str]:
     if services.dsn:
         lines.append("DSN")
     lines += [verb for verb, policy in (("VRFY", services.vrfy), ("EXPN", services.expn)) if _allowed(session, policy)]
+    if await is_offered(session):
+        lines.append("ETRN")
     if services.tls_available and not secure:
         lines.append("STARTTLS")
     mechanisms = [] if session.identity else session.offered_mechanisms()
@@ -135,10 +138,6 @@ def _members(addresses: list[Address], utf8: bool) -> bytes:
     return say.reply(250, "2.1.5", *lines, utf8=utf8)
 
 
-async def _etrn(session: SmtpSession, event: wire.Plain) -> None:
-    session.complain(say.NO_ETRN)
-
-
 async def _help(session: SmtpSession, event: wire.Plain) -> None:
     session.say(say.HELP)
 
@@ -163,7 +162,7 @@ PLAIN: dict[str, Callable[[SmtpSession, wire.Plain], Coroutine[Any, Any, None]]]
     "QUIT": _quit,
     "VRFY": _vrfy,
     "EXPN": _expn,
-    "ETRN": _etrn,
+    "ETRN": etrn,
     "HELP": _help,
     "STARTTLS": _starttls,
 }

@@ -30,7 +30,6 @@ from ..serve.session import Services, SmtpServices
 from ..store.memory import MemoryStore
 from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
-from ..transfer.router import LocalRouter
 from ..values import (
     Address,
     AuthContext,
@@ -52,6 +51,7 @@ from .lists import apply_lists
 from .loop import Loop
 from .policies import policy_makers
 from .transport import MemoryTransport
+from .onward import apply_onward
 
 #: The moment at which the clock of a bed stands: 2026-11-24 04:00:00 UTC.
 START = 1_795_492_800.0
@@ -132,6 +132,7 @@ class Bed:
     `limits` of `Limits`; both hold for all servers of the bed and may be given before the first `connect`.
     """
 
+    mail that goes on, and who may say whose connection it is: `mailsrv.testing.onward`;
     def __init__(self, **settings: Any) -> None:
         self.clock = Clock()
         self.clock.advance(START)
@@ -245,7 +246,7 @@ class Bed:
         return SmtpServices(
             **{
                 **common,
-                "router": LocalRouter(directory, lambda: DOMAIN),
+                **apply_onward(settings, self, DOMAIN, common["name"], authorizer, logins["relay_lists"]),
                 "intake": Intake(self.store, IdMaker(self.clock.seconds, common["random"]), self.clock.seconds),
                 "policies": [relay, *policies],
                 "default_domain": DOMAIN,

@@ -10,6 +10,8 @@
     @settings parts=rates:interval=1m;messages_per_user=2   policies and submission: see testing/policies.py
     @advance 60                       the clock moves by so many seconds
     S: 220 {any}                      the next line from the server
+    @queued a@b.example c@d.example   these recipients wait to be sent on, and no others; @due: those that are due
+    @queued a@b.example c@d.example   these recipients wait to be sent on, no others; @due: those that are due
     C: EHLO client.example            a line to the server (CRLF is added)
     C2: NOOP                          the same on connection 2
     C<: NOOP\\r\\nRS                  octets as they are (escapes of Python bytes)
@@ -31,6 +33,7 @@ from pathlib import Path
 
 from ..errors import TryLater
 from .bed import Bed
+from .onward import QueueLines
 from .transport import MemoryTransport
 
 _LINE = re.compile(r"([CS])(\w*)(<?): ?(.*)")
@@ -49,7 +52,7 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile("".join(_PATTERNS[p] if k % 2 else re.escape(p) for k, p in enumerate(pieces)))
 
 
-class Conversation:
+class Conversation(QueueLines):
     """Plays one text against a bed."""
 
     def __init__(self, bed: Bed | None = None, name: str = "conversation") -> None:

@@ -10,7 +10,10 @@ from ..values import Address
 from .sasl import decode as read_base64
 from .smtp_events import Auth, Chunk, Hello, Mail, Plain, Rcpt, Wrong
 from .smtp_events import wrong as _wrong
-from .smtp_syntax import MAX_LABEL, MAX_LOCAL, read_parameters, read_path
+from .smtp_syntax import MAX_LABEL, MAX_LOCAL, read_domain, read_parameters, read_path
+
+#: The name of a queue.
+_QUEUE = re.compile(r"#[!-~]{1,255}")
 
 
 def _hello(verb: str, argument: str) -> Any:
@@ -85,6 +88,19 @@ def _with_text(verb: str, argument: str) -> Any:
     return Plain(verb, argument.strip())
 
 
+def _etrn(verb: str, argument: str) -> Any:
+    """A domain, "@" and a domain, or "#" and the name of a queue (RFC 1985 section 5.1)."""
+    node = argument.strip()
+    if node.startswith("#"):
+        if _QUEUE.fullmatch(node):
+            return Plain(verb, node)
+    else:
+        domain = read_domain(node.removeprefix("@"))
+        if domain is not None:
+            return Plain(verb, f"@{domain}" if node.startswith("@") else domain)
+    return _wrong(501, "5.5.4", "Syntax: ETRN domain, ETRN @domain, or ETRN #queue")
+
+
 _Reader = Callable[[str, str], Any]
 _SHARED: dict[str, _Reader] = {
     "MAIL": _mail,
@@ -100,7 +116,7 @@ _SHARED: dict[str, _Reader] = {
     "VRFY": _with_text,
 }
 #: The one table of commands; and that of LMTP, which has another greeting (RFC 2033 section 4.1).
-SMTP: Mapping[str, _Reader] = {"EHLO": _hello, "HELO": _hello, "EXPN": _with_text, "ETRN": _with_text, **_SHARED}
+SMTP: Mapping[str, _Reader] = {"EHLO": _hello, "HELO": _hello, "EXPN": _with_text, "ETRN": _etrn, **_SHARED}
 LMTP: Mapping[str, _Reader] = {"LHLO": _hello, **_SHARED}
 
 #: How other protocols begin a line.  Browsers can be made to say the rest of a request to a mail server.

@@ -55,6 +55,7 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "ntlm_v1": (True, "", None),
     "ntlm_ok": (True, "", None),
     "trusted_proxies": (["192.0.2.0/24"], "", None),
+    "etrn": ("off", "", None),
     "authentication": (["basic", "ntlm"], "", None),
     "role": ("submission", "", None),
     "default_domain": ("other.example.org", "", None),

@@ -223,6 +223,10 @@ class SmtpOptions(ServerOptions):
     expn: str = option(_WHO, "off", "whom EXPN tells the members of a list")
     sender_filter: str = option(TEXT, "", "which [filter.NAME] says whose mail is not taken (S-045); default: none")
     sender_check: bool = option(
+    etrn: str = option(
+        choice("off", "relay", "on"), "relay",
+        "who may have the mail that waits for a domain tried at once (RFC 1985): those who may relay, or everybody",
+    )
         FLAG, Factory(lambda self: self.role == "submission", True),
         "who has logged in sends with own addresses alone (reverse path, From, Sender); roles may grant send.as",
     )

@@ -1,0 +1,63 @@
+"""Mail of a bed that goes on to other servers: settings of its SMTP servers, and lines of conversations about it.
+
+    onward=true                                  mail for other servers goes into the queue
+    domains=a.example:relay,b.example:shared     further domains
+    etrn=relay                                   as in the configuration
+    xclient_from=192.0.2.1,10.0.0.0/8            as in the configuration
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..access.networks import Matcher, parse_network
+from ..access.relay import RelayList, RelayRight
+from ..serve.smtp_etrn import Etrn, QueueStarts
+from ..transfer.router import LocalRouter
+from ..values import DomainFacts
+
+
+def apply_onward(
+    settings: dict[str, Any], bed: Any, domain: str, server: str, authorizer: Any, lists: Mapping[str, RelayList]
+) -> dict[str, Any]:
+    """Replace the words in `settings` by what services hold; gives the router that there is without a setting."""
+    directory = bed.store.directory
+    pairs = [one.partition(":")[::2] for one in settings.pop("domains", "").split(",") if one]
+    if pairs:
+        facts = [DomainFacts(domain), *(DomainFacts(name, kind or "local") for name, kind in pairs)]
+        bed.loop.run(directory.set_domains(facts))
+    if settings.get("etrn") in ("relay", "on"):
+        starts = QueueStarts(bed.store, directory, bed.clock.seconds)
+        right = RelayRight(authorizer, server, lists.get(server))
+        settings["etrn"] = Etrn(starts, right, settings["etrn"] == "on")
+    speakers = settings.pop("xclient_from", "")
+    if speakers:
+        settings["xclient"] = Matcher((parse_network(text)[0], 0) for text in speakers.split(","))
+    onward = bool(settings.pop("onward", False))
+    router = LocalRouter(directory, lambda: domain, onward=onward, unresolved=lambda name: f"unresolved:{name}")
+    return {"router": router}
+
+
+class QueueLines:
+    """The lines @queued, @due and @put_off of a conversation."""
+
+    bed: Any
+    _at: str
+
+    def _do_queued(self, rest: str) -> None:
+        self._compare(rest, self.bed.loop.run(self.bed.store.queued()))
+
+    def _do_due(self, rest: str) -> None:
+        now = self.bed.clock.seconds()
+        self._compare(rest, [row for row in self.bed.loop.run(self.bed.store.queued()) if row.due <= now])
+
+    def _compare(self, wanted: str, rows: Any) -> None:
+        found = [str(one.address) for row in rows for one in row.recipients]
+        assert wanted.split() == found, f"{self._at}\nin the queue: {found}"
+
+    def _do_put_off(self, rest: str) -> None:
+        destination, seconds = rest.split()
+        now, run, store = self.bed.clock.seconds(), self.bed.loop.run, self.bed.store
+        for row in run(store.lease(destination, 1000, "test", now, 60)):
+            run(store.settle(row, row.recipients, due=now + float(seconds), reply="451 later"))
