@@ -77,7 +77,8 @@ class Outcome:
 class Hop:
     """One server to try: `host` for certificates and reports, `addresses` to connect to in order.
 
-    `tls` is off, opportunistic, require or verify; `protocol` smtp or lmtp.
+    `tls` is off, opportunistic, require or verify; `protocol` smtp or lmtp; `named`: the configuration names it, so
+    that what it wants of us is for an administrator to mend.
     """
 
     host: str
@@ -85,3 +86,4 @@ class Hop:
     port: int = 25
     tls: str = "opportunistic"
     protocol: str = "smtp"
+    named: bool = False

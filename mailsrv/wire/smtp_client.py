@@ -70,6 +70,7 @@ class SmtpClient:
 
     `features` are those of the last EHLO; `secure`: TLS is up; `over`: the connection is good for nothing more;
     `dirty`: a transaction may be open; `doubt`: the message was sent and its fate is not known; `sent` counts messages.
+    `excuse`: a 530 (RFC 3207, RFC 4954) is no refusal of the message but of how this connection was made.
     """
 
     def __init__(self, lmtp: bool = False, secure: bool = False) -> None:
@@ -79,18 +80,22 @@ class SmtpClient:
         self.reader = ReplyReader()
         self.over = self.dirty = self.doubt = False
         self.sent = 0
+        self.excuse = ""
 
     # ------------------------------------------------------------ for dialogues
 
-    def hear(self, octets: bytes, seconds: float = COMMAND) -> Generator[Wish, Any, Reply]:
-        """Ask.  A 421 may come at any time and ends the connection (RFC 5321 section 3.8): raises PeerLost."""
+    def hear(self, octets: bytes, seconds: float = COMMAND, stage: str = "") -> Generator[Wish, Any, Reply]:
+        """Ask.  A 421 may come at any time and ends the connection (RFC 5321 section 3.8): raises PeerLost.
+
+        `stage` is for whoever reads that nothing came: "after RCPT"; what `octets` begin with where it is not given.
+        """
         if octets:
             self.quiet()
         try:
             reply: Reply = yield Ask(octets, seconds)
-        except PeerLost:
+        except PeerLost as error:
             self.over = True
-            raise
+            raise PeerLost(f"{error.text} {stage or after(octets)}", error.status) from error
         if reply.code == 421:
             self.over = True
             raise PeerLost(words(reply), status_of(reply))
@@ -117,8 +122,10 @@ class SmtpClient:
 
     def greet(self, name: str) -> Talk:
         """Wait for the greeting, say who we are.  Raises Unwilling, PeerLost."""
-        reply = yield from self.hear(b"", GREETING)
+        reply = yield from self.hear(b"", GREETING, "before its greeting")
         if reply.code != 220:
+            if reply.code // 100 in (2, 3):
+                raise self.wrong(reply)
             self.over = True
             raise Unwilling(words(reply), _later(reply))
         yield from self.hello(name)
@@ -181,7 +188,7 @@ class SmtpClient:
             if len(full) + 2 <= MAX_AUTH:
                 line, waiting = full, None
         for _ in range(MAX_ROUNDS):
-            reply = yield from self.hear(line + b"\r\n")
+            reply = yield from self.hear(line + b"\r\n", stage="after AUTH")
             if reply.code != 334:
                 break
             challenge = decode(reply.lines[0].encode("ascii", "replace")) if len(reply.lines) == 1 else None
@@ -219,6 +226,11 @@ class SmtpClient:
             raise AuthenticationFailed(words(reply), status_of(reply))
         else:
             raise self.wrong(reply)
+
+
+def after(command: bytes) -> str:
+    """When something happened: "after RCPT"."""
+    return f"after {command[:10].split()[0].decode('ascii', 'replace')}" if command.strip() else "in a dialogue"
 
 
 def _later(reply: Reply) -> str:

@@ -59,7 +59,7 @@ class ReplyReader:
             # again.
             first = b"\n" if self._cr and octets.startswith(b"\n") else b""
             octets = first + _BARE_LF.sub(b"\r\n", octets[len(first) :])
-        self._cr = octets.endswith(b"\r")
+        self._cr = octets.endswith(b"\r") if octets else self._cr
         self._buffer.feed(octets)
 
     def clear(self) -> None:

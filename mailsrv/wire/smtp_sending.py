@@ -14,12 +14,14 @@ from attrs import field, frozen
 
 from ..errors import MailError, Refused
 from ..values import Address, Outcome, Recipient, Reply
-from .smtp_client import COMMAND, DATA, DOT, Body, Sending, SmtpClient, Talk, Wish
+from .smtp_client import COMMAND, DATA, DOT, Body, Sending, SmtpClient, Talk, Wish, after
 from .smtp_features import needs_utf8, parameters, print_mail, print_path, print_rcpt
-from .smtp_replies_reader import status_of, words
+from .smtp_replies_reader import PeerLost, status_of, words
 
 #: Commands that are said in one piece to a server that takes them so; the next piece waits for its answers.
 GROUP = 1000
+#: When something happened.
+AT_END = "after the message"
 
 
 @frozen
@@ -130,8 +132,9 @@ class _Transaction:
             group = self._queue[self._at : self._at + self._group]
             octets, self._outstanding = b"".join(group), len(group)
             self._at += len(group)
+        command = self._queue[self._at - self._outstanding]
         self._outstanding -= 1
-        return self._client.hear(octets, seconds)
+        return self._client.hear(octets, seconds, after(command))
 
     # ------------------------------------------------------------ the dialogue
 
@@ -176,11 +179,11 @@ class _Transaction:
         if reply.code == 354:
             self._client.quiet()
             if self._accepted:
-                yield Body()
+                yield from self._body()
                 yield from self._verdict()
             else:
                 # Refused one and all, and yet it waits for a message (RFC 2920 section 3.1): an empty one.
-                yield from self._client.hear(b".\r\n", DOT)
+                yield from self._client.hear(b".\r\n", DOT, AT_END)
         elif reply.code // 100 in (4, 5):
             self._refuse(reply, self._accepted)
         else:
@@ -189,8 +192,14 @@ class _Transaction:
     def _binary(self) -> Talk:
         # BDAT has no reply of its own before its octets: the line goes with them (RFC 3030 section 2).
         self._client.quiet()
-        yield Body(raw=True)
+        yield from self._body(raw=True)
         yield from self._verdict()
+
+    def _body(self, raw: bool = False) -> Talk:
+        try:
+            yield Body(raw)
+        except PeerLost as error:
+            raise PeerLost(f"{error.text} in the middle of the message", error.status) from error
 
     def _verdict(self) -> Talk:
         """The answer to the message: one, in LMTP one for each recipient that was accepted (RFC 2033 section 4.2)."""
@@ -198,7 +207,7 @@ class _Transaction:
         client.doubt = True
         groups = [[index] for index in self._accepted] if client.lmtp else [self._accepted]
         for group in groups:
-            reply = yield from client.hear(b"", DOT)
+            reply = yield from client.hear(b"", DOT, AT_END)
             if reply.code // 100 == 2:
                 for index in group:
                     self._settle(index, self._success(index), status_of(reply), words(reply))
@@ -217,8 +226,11 @@ class _Transaction:
         kind = reply.code // 100
         if kind not in (4, 5):
             raise self._client.wrong(reply)
+        action, status, text = "delayed" if kind == 4 else "failed", status_of(reply), words(reply)
+        if reply.code == 530 and self._client.excuse:
+            action, status, text = "delayed", "4" + status[1:], f"{text} ({self._client.excuse})"
         for index in indices:
-            self._settle(index, "delayed" if kind == 4 else "failed", status_of(reply), words(reply))
+            self._settle(index, action, status, text)
 
     def _settle(self, index: int, action: str, status: str, text: str) -> None:
         self._outcomes[index] = Outcome(self._mail.recipients[index], action, status, text, self._host)

@@ -17,7 +17,10 @@ from typing import Any
 
 from attrs import define, field
 from dns_network import NameNetwork, NameServer
+from OpenSSL import SSL
 from smtp_network import Network, ScriptWire, server
+from twisted.internet.error import TimeoutError
+from twisted.python.failure import Failure
 
 from mailsrv.host.config.load import load
 from mailsrv.host.site import Site
@@ -28,6 +31,8 @@ from mailsrv.values import Address, Envelope, Queued, Recipient
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 START = 1_000_000.0
 TEXT = b"From: Ann <ann@home.test>\r\nSubject: hello\r\n\r\nhow are you?\r\n"
+#: Octets that a transport takes before it says that it is full.
+ROOM = 64 * 2**10
 #: The name servers of the machine, in order.
 SYSTEM = ("10.0.0.1", "10.0.0.2")
 ZONE: dict[str, Any] = {
@@ -84,11 +89,35 @@ class RemoteWire(ScriptWire):
     def begin(self) -> None:
         self.open: Taken | None = None
         self.whole = b""
+        self.unsent = 0
         super().begin()
 
+    @property
+    def fault(self) -> str:
+        """What is wrong with the server besides its answers."""
+        return self.network.faults.get(self.address, "")
+
+    def write(self, octets: bytes) -> None:
+        super().write(octets)
+        if len(self.outbox) > ROOM and self.producer is not None:
+            self.producer.pauseProducing()
+
+    def turn(self) -> bool:
+        full = len(self.outbox) > ROOM
+        moved = super().turn()
+        if full and not self.unsent and self.producer is not None and not self.closed:
+            self.producer.resumeProducing()
+        return moved
+
     def hear(self, octets: bytes) -> None:
-        self.whole += octets
-        super().hear(octets)
+        if self.data and self.fault == "stall in the message":
+            # It reads no more; the kernel has what was sent.
+            self.unsent += len(octets)
+        elif self.data and self.fault == "drop in the message":
+            self.lose()
+        else:
+            self.whole += octets
+            super().hear(octets)
 
     def say(self, line: bytes) -> None:
         before = len(self.inbox)
@@ -124,6 +153,8 @@ class MailNetwork(Network):
         if monkeypatch is not None:
             # Servers of the configuration are reached by the same network.
             monkeypatch.setattr("mailsrv.net.dns_exchange.NetworkExchange", lambda reactor: self.names)
+        #: By address: "stall" at connect, in TLS, in the message; "drop" in TLS, in the message; "garbage in TLS".
+        self.faults: dict[str, str] = {}
         self.heard: list[tuple[float, str, bytes]] = []
         self.mails: dict[str, list[Taken]] = {}
         self.ports: list[tuple[str, int]] = []
@@ -156,7 +187,22 @@ class MailNetwork(Network):
 
     def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None) -> Any:
         self.ports.append((host, port))
-        return super().connectTCP(host, port, factory, timeout, bindAddress)
+        if self.faults.get(host) != "stall at connect":
+            return super().connectTCP(host, port, factory, timeout, bindAddress)
+        connector = type("C", (), {"state": "connecting", "disconnect": lambda self: None})()
+        self.callLater(timeout, factory.clientConnectionFailed, connector, Failure(TimeoutError()))
+        return connector
+
+    def handshake(self, wire: Any) -> None:
+        """TLS begins; with which certificate is nobody's business here."""
+        if wire.fault == "garbage in TLS":
+            wire.closed = True
+            reason = Failure(SSL.Error([("SSL routines", "", "wrong version number")]))
+            self.callLater(0, wire.protocol.connectionLost, reason)
+        elif wire.fault == "drop in TLS":
+            self.callLater(0, wire.lose)
+        elif wire.fault != "stall in TLS":
+            super().handshake(wire)
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """What needs no time."""

@@ -186,7 +186,9 @@ def test_we_are_the_best() -> None:
 
 def test_a_route_is_believed() -> None:
     """S-135: a host that sends mail back is found out by the hops."""
-    assert plan("x.org", RouteRule("x.org", ("127.0.0.1",), 2525)).hops == (Hop("127.0.0.1", ("127.0.0.1",), 2525),)
+    assert plan("x.org", RouteRule("x.org", ("127.0.0.1",), 2525)).hops == (
+        Hop("127.0.0.1", ("127.0.0.1",), 2525, named=True),
+    )
 
 
 # ---------------------------------------------------------------- routes of the configuration
@@ -203,15 +205,15 @@ def test_s112_a_connector_with_a_login_beside_others_without() -> None:
     made = plan("partner.example", *TABLE, zone=SMART_ZONE)
     assert (made.route, made.login) == ("partner.example", "a login")
     assert made.hops == (
-        Hop("relay.partner.example", ("192.0.2.40",), 2525, "verify"),
-        Hop("192.0.2.50", ("192.0.2.50",), 2525, "verify"),
+        Hop("relay.partner.example", ("192.0.2.40",), 2525, "verify", named=True),
+        Hop("192.0.2.50", ("192.0.2.50",), 2525, "verify", named=True),
     )
     assert plan("other.example", *TABLE, zone=SMART_ZONE).login is None
 
 
 def test_s111_the_smart_host_takes_all_others() -> None:
     made = plan("example.net", *TABLE, zone=SMART_ZONE)
-    assert (made.route, made.hops) == ("*", (Hop("smart.example", ("192.0.2.60",), 25, "require"),))
+    assert (made.route, made.hops) == ("*", (Hop("smart.example", ("192.0.2.60",), 25, "require", named=True),))
     assert plan("[192.0.2.7]", *TABLE, zone=SMART_ZONE).route == "*"
 
 

@@ -35,6 +35,18 @@ def test_replies_of_one_and_several_lines_rfc5321_4_2() -> None:
     assert read(b"250\r\n250-\r\n250\r\n") == [Reply(250, "", ("",)), Reply(250, "", ("", ""))]
 
 
+@given(st.lists(st.integers(0, 30), max_size=8))
+def test_a_line_may_end_with_lf_alone_wherever_it_is_cut(cuts: list[int]) -> None:
+    """QUIRK: scripts and devices as servers."""
+    octets, reader, at = b"250-a\n250-b\r\n250 c\n221 d\r\n", ReplyReader(), 0
+    for cut in [*sorted(cuts), len(octets)]:
+        reader.receive(octets[at:cut])
+        at = max(at, cut)
+    assert [reader.next(), reader.next(), reader.next()] == [
+        Reply(250, "", ("a", "b", "c")), Reply(221, "", ("d",)), None,
+    ]  # fmt: skip
+
+
 def test_the_status_is_taken_off_every_line_rfc2034() -> None:
     assert read(b"550-5.1.1 No such\r\n550 5.1.1 user\r\n") == [Reply(550, "5.1.1", ("No such", "user"))]
     assert read(b"250 2.0.0\r\n") == [Reply(250, "2.0.0", ("",))]
@@ -221,7 +233,7 @@ def test_lmtp_says_lhlo_and_has_no_helo_rfc2033() -> None:
         ([b"521 no mail here\r\n"], Unwilling, "4.0.0"),
         ([b"450 later\r\n"], Unwilling, "4.0.0"),
         ([b"421 4.3.2 closing\r\n"], PeerLost, "4.3.2"),
-        ([b"250 hello\r\n"], Unwilling, "2"),
+        ([b"250 hello\r\n"], PeerLost, "4.5.0"),
         ([b"HTTP/1.1 400 Bad\r\n"], PeerLost, "4.5.0"),
         ([], PeerLost, "4.4.2"),
         ([b"220 mx\r\n", b"451 4.3.0 later\r\n"], Unwilling, "4.3.0"),
