@@ -39,9 +39,15 @@ class IQueue(Interface):
     async def release(row: v.Queued) -> None:
         """Give a lease back as if it had not been taken."""
 
-    async def postpone(destination: str, now: float, intervals: Sequence[float], reply: str) -> int:
-        """A destination cannot be reached: every row of it that is due counts an attempt more, and is due again after
-        `intervals[attempts]` (the last one for all beyond); how many."""
+    async def postpone(
+        destination: str, now: float, intervals: Sequence[float], reply: str, most: int | None = None
+    ) -> int:
+        """A destination cannot be reached: every row of it that is due (at most so many, the longest due first) counts
+        an attempt more, and is due again after `intervals[attempts]` (the last one for all beyond); how many."""
+
+    async def recall(now: float, latest: float) -> int:
+        """Rows, neither held nor leased, that would be due later than `latest` are due `now`; how many.  No schedule
+        makes such rows: the clock was ahead, and has been set back."""
 
     async def queued(
         ids: Sequence[int] | None = None, *, destination: str = "", sender: str | None = None, after: int = 0,

@@ -14,7 +14,7 @@ from ..message.content import MemoryContent
 from ..values import Due, NewDelivery, Queued, Recipient
 from . import queue_rules as rules
 from .memory_data import Message, Room
-from .queue_index import QueueIndex
+from .queue_index import QueueIndex, later
 
 
 class MemoryQueue:
@@ -71,18 +71,24 @@ class MemoryQueue:
         """Give a lease back."""
         self._index.release(row.id, row.token)
 
-    async def postpone(self, destination: str, now: float, intervals: Sequence[float], reply: str) -> int:
-        """An attempt more for all rows of a destination that are due.  Raises Refused."""
+    async def postpone(
+        self, destination: str, now: float, intervals: Sequence[float], reply: str, most: int | None = None
+    ) -> int:
+        """An attempt more for the rows of a destination that are due.  Raises Refused."""
         self.room.claim(0)
         rules.check_intervals(intervals)
         self._now = now
-        slots = self._index.claim_due(destination, len(self._rows), now)
+        slots = self._index.claim_due(destination, len(self._rows) if most is None else most, now)
         for slot in slots:
             due = now + intervals[min(slot.attempts, len(intervals) - 1)]
             attempts = slot.attempts + 1
             self._rows[slot.id] = evolve(self._rows[slot.id], due=due, attempts=attempts, reply=rules.tidy(reply))
             self._index.change(slot.id, due=due, attempts=attempts)
         return len(slots)
+
+    async def recall(self, now: float, latest: float) -> int:
+        """Rows that are due later than `latest` are due now.  Raises Refused."""
+        return await self.alter(later(self._index, latest), "retry", due=now)
 
     async def queued(
         self, ids: Sequence[int] | None = None, *, destination: str = "", sender: str | None = None, after: int = 0,

@@ -74,6 +74,14 @@ class _Lanes:
             self._new_head(lane, destination)
         return taken
 
+    def later(self, latest: float) -> list[int]:
+        """Rows that are due later than that."""
+        found = []
+        for lane in self._lanes.values():
+            if lane[-1][0] > latest:
+                found += [row for _, row in lane[bisect_right(lane, (latest, inf)) :]]
+        return found
+
     def put(self, slot: Slot) -> None:
         """A row is free."""
         entry, destination = (slot.due, slot.id), slot.destination
@@ -294,3 +302,8 @@ class QueueIndex:
         until, row, token = lease
         slot = self._slots.get(row)
         return slot is not None and not slot.claimed and slot.until == until and slot.token == token
+
+
+def later(index: QueueIndex, latest: float) -> list[int]:
+    """Rows, neither held nor leased, that are due later than that.  One look for each destination."""
+    return index._lanes.later(latest)

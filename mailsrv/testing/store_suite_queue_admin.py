@@ -53,6 +53,33 @@ class QueueAdminContract(QueueCase):
         ids = [row.id for row in self.all(most=3000)]
         assert len(ids) == 2500 and self.run(self.queue.alter(ids, "delete")) == 2500 and self.all() == []
 
+    def test_postpone_so_many(self) -> None:
+        """The longest due first; what is not due is never among them."""
+        for number, seconds in enumerate([3, 1, 2, 500]):
+            self.put(for_("a.example"), number=number, at=START + seconds)
+        ask = self.queue.postpone
+        assert self.run(ask("a.example", START + 5, (60.0,), "down", 2)) == 2
+        assert [row.attempts for row in self.all()] == [0, 1, 1, 0]
+        assert self.run(ask("a.example", START + 5, (60.0,), "down", 0)) == 0
+        assert self.run(ask("a.example", START + 5, (60.0,), "down", 2)) == 1
+
+    def test_recall(self) -> None:
+        """decisions 24: what a clock that was ahead has put off is due now, in its order; nothing else is changed."""
+        for number, destination in enumerate(["a.example", "a.example", "b.example", "b.example", "c.example"]):
+            self.put(for_(destination), number=number)
+        ids = [row.id for row in self.all()]
+        self.run(self.queue.alter([ids[1], ids[2], ids[4]], "retry", due=START + 10**7))
+        self.run(self.queue.alter([ids[4]], "hold"))
+        self.run(self.queue.alter([ids[3]], "retry", due=START + 900))
+        assert self.run(self.queue.recall(START + 5, START + 1000)) == 2
+        assert [row.due - START for row in self.all()] == [0, 5, 5, 900, 10**7]
+        assert [row.attempts for row in self.all()] == [0] * 5
+        assert self.run(self.queue.recall(START + 5, START + 1000)) == 0
+        (row,) = self.take("b.example", now=START + 5)
+        self.settle(row, *row.recipients, due=START + 10**7)
+        assert [one.destination for one in self.dues(START + 5)] == ["a.example"]
+        assert self.run(self.queue.recall(START + 6, START + 1000)) == 1
+
     def test_listing(self) -> None:
         """In the order they were made, page by page, by destination, sender and id."""
         for number in range(6):

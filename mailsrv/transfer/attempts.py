@@ -19,6 +19,7 @@ from ..values import Address, Outcome, Queued
 from . import schedule
 from .bounce import Asked, Settled, failed_by, settle
 from .routes import Plan, Routes
+from .success import arrived, told_here
 
 log = Logger()
 
@@ -151,6 +152,9 @@ class Attempts:
         return attempt.reached if decision.attempt else None
 
     def _awake(self, lane: Lane, row: Queued, now: float, down: Down | None) -> schedule.Decision:
+        if told_here(row):
+            # However old it is: mail that has arrived does not expire.
+            return schedule.Decision(now, attempt=True)
         tried = self._tried.get(row.id, 0.0)
         if down is None:
             return schedule.awake(lane.policy, row, now, tried)
@@ -158,6 +162,8 @@ class Attempts:
 
     async def _attempt(self, lane: Lane, row: Queued, content: IContent) -> Attempt:
         """Ask where it goes, and hand it over."""
+        if told_here(row):
+            return Attempt(arrived(row))
         try:
             told, sent = await lane.outgoing(row, content), await without_return_path(content)
         except MailError as error:
@@ -198,8 +204,8 @@ class Attempts:
         except TryLater as error:
             log.warn("a report about {id} must wait: {reason}", id=row.delivery, reason=error.text)
             # Whoever has the message must not get it again for want of a report.
-            arrived = {one.recipient.address for one in attempt.outcomes if one.action in _ARRIVED}
-            left = [one for one in row.recipients if one.address not in arrived]
+            there = {one.recipient.address for one in attempt.outcomes if one.action in _ARRIVED}
+            left = [one for one in row.recipients if one.address not in there or told_here(row)]
             await self._queue.settle(row, left, due=self._now() + PAUSE, reply=error.text)
             return
         if not await self._queue.settle(
@@ -317,6 +323,11 @@ class Attempts:
                 await self._queue.alter([row.id], "release")
             raise
         self._tried.pop(row.id, None)
+
+
+def horizon(lanes: Mapping[str, Lane]) -> float:
+    """Seconds from now within which every row is due, if the clock was always right."""
+    return max([PAUSE, *(max(lane.policy.retry) for lane in lanes.values())]) + PAUSE
 
 
 def _keep(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -21,7 +21,9 @@ from twisted.logger import Logger
 from ..errors import MailError
 from ..interfaces import IQueue
 from ..values import Due, Queued
-from .attempts import NEAR, Attempts, Lane
+from .attempts import NEAR, Attempts, Lane, horizon
+from .leases import Leases
+from .unreachable import Lease, give_back, put_off
 
 log = Logger()
 
@@ -41,8 +43,6 @@ POLL = 1.0
 GRACE, LAST = 10.0, 3.0
 #: The longest sleep: the clock may be set forward meanwhile.
 LONGEST = 60.0
-#: Rows looked at one by one when a destination cannot be reached, in lots; those beyond are postponed unseen.
-LOT, MAX_LOTS = 200, 50
 #: Destinations whose pace is remembered.
 MEMORY = 100_000
 
@@ -55,6 +55,10 @@ class _Pace:
     workers: int = 0
     rest: float = 0.0
 
+    def rests(self, now: float) -> bool:
+        """Nothing is begun now; by a clock that was set back the rest would be longer than it can be."""
+        return now < self.rest <= now + REST
+
 
 class Runner:
     """One for a site.  `lanes` by server, the first one also for mail of servers that are gone; `now` gives UTC epoch
@@ -63,10 +67,12 @@ class Runner:
     def __init__(
         self, queue: IQueue, lanes: Mapping[str, Lane], now: Callable[[], float], call_later: Callable[..., Any]
     ) -> None:
-        self._queue, self._now, self._call_later = queue, now, call_later
-        self.attempts = Attempts(queue, lanes, now)
+        self._queue = cast(IQueue, Leases(queue))
+        self._now, self._call_later = now, call_later
+        self.attempts = Attempts(self._queue, lanes, now)
         self.workers = 0
-        self._holder = f"runner-{secrets.token_hex(4)}"
+        holder = f"runner-{secrets.token_hex(4)}"
+        self._lease: Lease = lambda destination, count, at: self._queue.lease(destination, count, holder, at, LEASE)
         self._paces: OrderedDict[str, _Pace] = OrderedDict()
         #: Those of them that have workers, or rest.
         self._busy: set[str] = set()
@@ -76,6 +82,8 @@ class Runner:
         self._soon: Any = None
         self._looking = self._again = False
         self._stopping = True
+        #: When it was last looked for rows of a clock that was ahead.
+        self._recalled, self._horizon = 0.0, horizon(lanes)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -154,6 +162,7 @@ class Runner:
             free = MAX_WORKERS - self.workers
             if free > 0:
                 now = self._now()
+                await self._recall(now)
                 # Those at work may be due too, and first: there must be others behind them.
                 found = await self._queue.due(now, free + len(self._busy))
                 self._hire(found, now)
@@ -174,12 +183,20 @@ class Runner:
         if self._again:
             self.wake()
 
+    async def _recall(self, now: float) -> None:
+        """What a clock that was ahead has put off is due now: nothing waits longer than its schedule says."""
+        if not 0 <= now - self._recalled < LONGEST:
+            self._recalled = now
+            recalled = await self._queue.recall(now, now + self._horizon)
+            if recalled:
+                log.warn("the clock was ahead: {count} rows of the queue are due now", count=recalled)
+
     def _hire(self, found: Sequence[Due], now: float) -> None:
         """A worker for each destination that has none, then more for those that have much."""
         new = set[str]()
         for one in found:
             pace = self._pace(one.destination)
-            if not pace.workers and pace.rest <= now and self.workers < MAX_WORKERS and not self._stopping:
+            if not pace.workers and not pace.rests(now) and self.workers < MAX_WORKERS and not self._stopping:
                 new.add(one.destination)
                 self._engage(one.destination, pace)
         for one in found:
@@ -187,7 +204,7 @@ class Runner:
             # What was due counts those rows too that the new worker has taken.
             wanted = -(-one.count // self.attempts.batch()) - (one.destination in new)
             wanted = min(wanted, pace.limit - pace.workers, SHARED - self.workers)
-            if pace.rest <= now and not self._stopping:
+            if not pace.rests(now) and not self._stopping:
                 for _ in range(wanted):
                     self._engage(one.destination, pace)
 
@@ -228,7 +245,7 @@ class Runner:
         try:
             began = self._now()
             pace.rest = 0.0
-            rows = list(await self._queue.lease(destination, self.attempts.batch(), self._holder, began, LEASE))
+            rows = list(await self._lease(destination, self.attempts.batch(), began))
             while rows and not self._stopping and 0 <= self._now() - began <= LEASE - ATTEMPT:
                 row = rows[0]
                 reached = await self._guarded(row)
@@ -238,7 +255,7 @@ class Runner:
                 elif reached is False:
                     pace.limit = 1
                     left, rows = rows, []
-                    await self._unreachable(row, left)
+                    await put_off(self._queue, self.attempts, self._lease, row, left)
         except CancelledError:
             pass
         except MailError as error:
@@ -248,7 +265,7 @@ class Runner:
             log.failure("a worker for {destination} failed", destination=destination)
             pace.rest = self._now() + REST
         finally:
-            await self._give_back(rows)
+            await give_back(self._queue, rows)
             self._dismiss(destination, pace)
 
     def _reached(self, row: Queued, pace: _Pace) -> None:
@@ -263,19 +280,11 @@ class Runner:
         pace.workers -= 1
         self.workers -= 1
         if not pace.workers:
-            if pace.rest <= self._now():
+            if not pace.rests(self._now()):
                 self._busy.discard(destination)
             if pace.limit == FIRST and not pace.rest:
                 self._paces.pop(destination, None)
         self.wake()
-
-    async def _give_back(self, rows: Sequence[Queued]) -> None:
-        """As if they had not been taken; those that cannot be given back are due when their lease runs out."""
-        try:
-            for row in rows:
-                await self._queue.release(row)
-        except MailError as error:
-            log.warn("rows cannot be given back: {reason}", reason=error.text)
 
     async def _guarded(self, row: Queued) -> bool | None:
         """One attempt, whatever happens in it."""
@@ -308,36 +317,6 @@ class Runner:
         except Exception:
             log.failure("no report about {id} can be made", id=row.delivery)
             await self.attempts.put_off(row, reply)
-
-    async def _unreachable(self, row: Queued, rows: Sequence[Queued]) -> None:
-        """The attempt counts for every message that waits for the destination by the same way (decisions 34)."""
-        down, server, held = self.attempts.down(row), self.attempts.lane(row).server, list(rows)
-        if down is None:
-            await self._give_back(held)
-            return
-        now = down.at + NEAR
-        try:
-            for _ in range(MAX_LOTS):
-                lot = await self._queue.lease(row.destination, LOT, self._holder, now, LEASE)
-                held += lot
-                if len(lot) < LOT:
-                    break
-            others = []
-            while held:
-                other = held[-1]
-                if self.attempts.lane(other).server != server:
-                    others.append(other)
-                elif self.attempts.pressing(other, down):
-                    # Most are put off together; a notice or an end has its minute.
-                    await self.attempts.late(other, down)
-                else:
-                    await self._queue.release(other)
-                held.pop()
-            held = others
-            # What goes another way is leased meanwhile, and so not put off.
-            await self._queue.postpone(row.destination, now, (down.wait - NEAR,), down.reply)
-        finally:
-            await self._give_back(held)
 
 
 def _fire(waiting: Deferred[Any]) -> None:

@@ -95,7 +95,8 @@ def awake(policy: Policy, row: Queued, now: float, tried_at: float = 0.0) -> Dec
     if known and any(abs(row.due - instant) < _NEAR for instant in wakes):
         retry_at = known + interval(policy, row.attempts)
     elif not known and row.attempts and wakes and abs(row.due - wakes[-1]) < _NEAR and _expired(policy, row, now):
-        retry_at = now + interval(policy, row.attempts)
+        # Its next attempt would have come within an interval after its end: by now it may be over that.
+        retry_at = row.due + interval(policy, row.attempts)
     if retry_at <= now:
         return Decision(now, attempt=True)
     return _judged(policy, row, now, retry_at)

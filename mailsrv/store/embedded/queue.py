@@ -22,7 +22,7 @@ from ...errors import MailError, Refused, StoreUnavailable
 from ...interfaces import IContent
 from ...values import Due, Queued, Recipient
 from .. import queue_rules as rules
-from ..queue_index import QueueIndex, Slot
+from ..queue_index import QueueIndex, Slot, later
 from .content import Readers, StoredContent
 from .index import Index
 from .operations import Operation
@@ -119,12 +119,15 @@ class EmbeddedQueue:
         """Give a lease back."""
         self._rows.release(row.id, row.token)
 
-    async def postpone(self, destination: str, now: float, intervals: Sequence[float], reply: str) -> int:
-        """An attempt more for all rows of a destination that are due.  Raises Refused, StoreFull, StoreUnavailable;
+    async def postpone(
+        self, destination: str, now: float, intervals: Sequence[float], reply: str, most: int | None = None
+    ) -> int:
+        """An attempt more for the rows of a destination that are due.  Raises Refused, StoreFull, StoreUnavailable;
         then some may be postponed."""
         rules.check_intervals(intervals)
         self._now = now
         reply, left, postponed = rules.tidy(reply), self._rows.count_due(destination, now), 0
+        left = left if most is None else min(left, most)
         while left > 0:
             slots = self._rows.claim_due(destination, min(left, SLICE_ROWS), now)
             if not slots:
@@ -143,6 +146,10 @@ class EmbeddedQueue:
             self._rows.change_all((row, {"due": due, "attempts": attempts}) for attempts, due, row in some)
 
         await self._change([slot.id for slot in slots], lambda both: Postpone(both, some, reply), done)
+
+    async def recall(self, now: float, latest: float) -> int:
+        """Rows that are due later than `latest` are due now.  Raises as `alter`."""
+        return await self.alter(later(self._rows, latest), "retry", due=now)
 
     async def queued(
         self, ids: Sequence[int] | None = None, *, destination: str = "", sender: str | None = None, after: int = 0,
