@@ -364,6 +364,9 @@ class IMailbox(Interface):
     async def sizes(uids: Sequence[int]) -> Sequence[int]:
         """RFC822.SIZE in the order asked, -1 for one that is gone: what a POP3 login asks of a whole maildrop."""
 
+    async def unique_ids() -> Mapping[int, bytes]:
+        """UID -> unique id of POP3 (RFC 1939 section 7) of those messages that were appended with one."""
+
     async def keep_summaries(summaries: Sequence[tuple[int, bytes]]) -> None:
         """Keep records made from the content; they may be forgotten.  Need not be durable."""
 

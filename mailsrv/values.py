@@ -207,12 +207,14 @@ FIRST_KEYWORD_BIT = 5
 
 @frozen
 class NewMessage:
-    """A message to be appended.  `internal_date` is UTC epoch seconds, `zone` minutes east of UTC."""
+    """A message to be appended.  `internal_date` is UTC epoch seconds, `zone` minutes east of UTC; `unique_id` is what
+    POP3 is to show for it, 1 to 70 octets from ! to ~, b"" for what is usual here: of a message of another server."""
 
     content: IContent
     flags: frozenset[bytes] = frozenset()
     internal_date: int = 0
     zone: int = 0
+    unique_id: bytes = b""
 
 
 @frozen

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from hmac import compare_digest
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..values import Address, AuthContext, Credentials, DomainFacts, Identity, S
 from .accounts import LOCAL_OCTETS, identity_of
 from .hashing import normal
 from .names import login_address
-from .secrets import KINDS, make_secrets, same_secrets
+from .secrets import KINDS, PLAIN, make_secrets, same_secrets
 
 #: Addresses that are somebody's before anybody logged in.
 NUMBERED = re.compile(r"u[0-9]{1,9}", re.ASCII)
@@ -47,13 +48,13 @@ class AnyAuthenticator:
     """
 
     schemes = frozenset({"password", "secret", "token"})
-    kinds = frozenset(KINDS)
+    kinds = frozenset({*KINDS, PLAIN})
 
     def __init__(self, directory: Any, password: str, make: Make | None = None) -> None:
         self._directory = directory
         self._text, self._password = password, normal(password)
         self._make = make
-        self._keys: dict[str, str] = {}
+        self._keys: dict[str, str] = {PLAIN: unicodedata.normalize("NFC", password)}
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Identity | None:
         """See IAuthenticator; None for a name outside the local domains."""

@@ -207,7 +207,10 @@ class Attempt:
         A failed check is thrown into the exchange: a mechanism may have something to say about it (RFC 7628
         section 3.2.2).
         """
-        exchange = mechanism.exchange(self._context, initial)
+        return await self.drive(mechanism.exchange(self._context, initial), ask)
+
+    async def drive(self, exchange: Any, ask: Ask) -> Identity | None:
+        """The same for an exchange that is no SASL mechanism's: APOP."""
         resume: Callable[[], Any] = lambda: next(exchange)
         try:
             while True:

@@ -18,7 +18,7 @@ from .accounts import Accounts
 from .hashing import PasswordHasher
 from .names import login_address
 from .passwd_file import User, UserFile, user_of
-from .secrets import KIND_LIST, same_secrets
+from .secrets import FOUND_LIST, same_secrets
 
 #: So many users tell what most hashes of a file are like.
 SAMPLE = 200
@@ -43,7 +43,9 @@ class Options:
     domain: str = option(TEXT, "", "domain of names without one; default: the first domain of the site")
     scheme: str = option(SCHEME, "CRYPT", "scheme of passwords that name none")
     create: bool = option(FLAG, True, "users of the file get an account when they log in or get mail")
-    keep: tuple[str, ...] = option(KIND_LIST, (), "kinds of secrets in the file that logins may use")
+    keep: tuple[str, ...] = option(
+        FOUND_LIST, (), "kinds of secrets in the file that logins may use; plain: passwords themselves, for APOP"
+    )
 
 
 @implementer(IAuthenticator, ISecrets)

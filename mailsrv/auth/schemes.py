@@ -143,6 +143,8 @@ def keys_of(encoded: str, kind: str) -> str:
             return key.hex() if len(key) == NT_OCTETS else ""
         if kind == "cram-md5" and scheme in _CRAM:
             return _cram_md5_keys(encoding, text)
+        if kind == "plain" and scheme in _PLAIN:
+            return octets_of(text, encoding).decode("utf-8") if encoding else unicodedata.normalize("NFC", text)
         if kind == scheme.lower() and scheme in _SCRAM:
             return _scram_keys(scheme, text)
     except ValueError:

@@ -28,19 +28,26 @@ MAKERS: Mapping[str, Callable[[str, Random], str]] = {
     "ntlm": lambda password, random: ntlm.keep(password),
 }
 KINDS = tuple(MAKERS)
+#: The password itself, for APOP: of those who keep it anyway.
+PLAIN = "plain"
 
 
-def _read_kinds(value: Any) -> tuple[str, ...]:
+def _kinds_of(known: tuple[str, ...]) -> Kind:
     """A list of kinds, each once."""
-    kinds = TEXTS.read(value)
-    for kind in kinds:
-        if kind not in MAKERS:
-            raise ValueError(f"must be of {quoted(KINDS)}, not {kind!r}{did_you_mean(kind, KINDS)}")
-    return tuple(dict.fromkeys(kinds))
+
+    def read(value: Any) -> tuple[str, ...]:
+        kinds = TEXTS.read(value)
+        for kind in kinds:
+            if kind not in known:
+                raise ValueError(f"must be of {quoted(known)}, not {kind!r}{did_you_mean(kind, known)}")
+        return tuple(dict.fromkeys(kinds))
+
+    return Kind(" | ".join(known), read)
 
 
-#: How the configuration names kinds of secrets.
-KIND_LIST = Kind(" | ".join(KINDS), _read_kinds)
+#: How the configuration names kinds of secrets: those that can be made, and those that may be found elsewhere.
+KIND_LIST = _kinds_of(KINDS)
+FOUND_LIST = _kinds_of((*KINDS, PLAIN))
 
 
 async def make_secrets(

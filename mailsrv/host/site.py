@@ -29,6 +29,7 @@ from ..net.certificate import ensure
 from ..net.tls import Certificate
 from ..parts import find
 from ..serve.allowances import Allowances
+from ..serve.pop3_base import Pop3Services
 from ..serve.session import Services, SmtpServices
 from ..serve.smtp_policies import PolicyMaker
 from ..transfer.ids import IdMaker
@@ -37,9 +38,9 @@ from ..transfer.router import LocalRouter
 from ..values import DomainFacts
 from .access import Access
 from .arrivals import Ceiling
-from .config.derive import domain_facts, limits_of, policies_of, site_limits, submission_of
+from .config.derive import domain_facts, limits_of, policies_of, pop3_settings, site_limits, submission_of
 from .config.edit import write_atomically
-from .config.options import PolicyChoice, ServerOptions, SiteOptions, SmtpOptions
+from .config.options import PolicyChoice, Pop3Options, ServerOptions, SiteOptions, SmtpOptions
 from .control.wire import ControlFactory
 from .control.wire import listen as listen_control
 from .delivery import Delivery
@@ -282,6 +283,8 @@ class Site(MultiService):
                     dsn=False,
                 )
             else:
+            elif isinstance(server, Pop3Options):
+                services = Pop3Services(**common, **pop3_settings(server))
                 services = Services(**common)
             self.servers[name].equip(services)
 

@@ -1,33 +1,43 @@
 """A maildrop (RFC 1939): one mailbox as a POP3 session sees it, frozen at login (floor 3).
 
 Message numbers are places in the listing, from 1.  Nothing here writes to a connection; nothing is removed from the
-store before `expunge`.
+store before `expunge`.  Of ten thousand messages a session holds 40 KB of sizes, and 10 KB once one is deleted: the
+UIDs are the list that all who have the mailbox open share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from array import array
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import compress
 
 from ..interfaces import IContent, IMailbox
 from ..numbers import UidSet
+from .pop3_uidl import DEFAULT, UidlFormat, unique_ids
 
 #: Messages whose sizes are asked for at once; lines of a listing made at once.
 SIZE_BLOCK, LINE_BLOCK = 1000, 2000
 #: Messages opened at once for a client that retrieves one after the other.
 LOOK_AHEAD = 50
+_FORMAT = UidlFormat(DEFAULT)
 
 
 class Maildrop:
     """The listing, what is marked as deleted, and the contents opened ahead.  `load` comes first."""
 
-    __slots__ = ("_ahead", "_last", "_mailbox", "_prefix", "count", "deleted", "octets", "sizes", "uids")
+    __slots__ = ("_ahead", "_kept", "_last", "_mailbox", "_marks", "_template", "count", "octets", "sizes", "total",
+                 "uids")  # fmt: skip
 
-    def __init__(self, mailbox: IMailbox) -> None:
+    def __init__(self, mailbox: IMailbox, uidl: UidlFormat = _FORMAT) -> None:
         self._mailbox = mailbox
-        self._prefix = b"%08x" % mailbox.uidvalidity
+        self._template = uidl.template(mailbox.uidvalidity)
+        #: The first `total` are the listing; more may follow, which came later.
         self.uids: list[int] = []
-        self.sizes: list[int] = []
-        self.deleted: set[int] = set()
+        self.total = 0
+        self.sizes: array[int] = array("I")
+        #: One octet for each message, 1 for those to be deleted; None as long as there is none.
+        self._marks: bytearray | None = None
+        self._kept: Mapping[int, bytes] = {}
         #: Messages not marked as deleted, and their octets.
         self.count = self.octets = 0
         self._ahead: dict[int, IContent] = {}
@@ -37,35 +47,56 @@ class Maildrop:
         """Freeze the listing; `breathe` lets others go first between blocks."""
         uids = self._mailbox.columns().uids
         end = len(uids)
+        whole = True
         for first in range(0, end, SIZE_BLOCK):
-            block = uids[first : min(first + SIZE_BLOCK, end)]
-            sizes = await self._mailbox.sizes(block)
-            if -1 in sizes:
-                block = [uid for uid, size in zip(block, sizes) if size >= 0]
+            sizes = await self._mailbox.sizes(uids[first : min(first + SIZE_BLOCK, end)])
+            if -1 in sizes or not whole:
+                if whole:
+                    whole, self.uids = False, uids[:first]
+                self.uids += [uid for uid, size in zip(uids[first:end], sizes) if size >= 0]
                 sizes = [size for size in sizes if size >= 0]
-            self.uids += block
-            self.sizes += sizes
+            self._measured(sizes)
             await breathe()
+        if whole:
+            self.uids = uids
+        self.total = len(self.sizes)
+        self._kept = await self._mailbox.unique_ids() if self.total else {}
         self.reset()
+
+    def _measured(self, sizes: Sequence[int]) -> None:
+        before = len(self.sizes)
+        try:
+            self.sizes.extend(sizes)
+        except OverflowError:
+            # Somebody has a message of more than four gigabytes.
+            self.sizes = array("Q", [*self.sizes[:before], *sizes])
 
     def has(self, number: int) -> bool:
         """Whether there is such a message, not marked as deleted."""
-        return 0 < number <= len(self.uids) and number not in self.deleted
+        return 0 < number <= self.total and not (self._marks is not None and self._marks[number - 1])
 
-    def delete(self, number: int) -> None:
-        """Mark the message `number`, which `has`."""
-        self.deleted.add(number)
+    def delete(self, number: int) -> bool:
+        """Mark the message `number` as deleted; False when there is none."""
+        if not 0 < number <= self.total:
+            return False
+        marks = self._marks
+        if marks is None:
+            marks = self._marks = bytearray(self.total)
+        if marks[number - 1]:
+            return False
+        marks[number - 1] = 1
         self.count -= 1
         self.octets -= self.sizes[number - 1]
+        return True
 
     def reset(self) -> None:
         """Unmark all."""
-        self.deleted.clear()
-        self.count, self.octets = len(self.uids), sum(self.sizes)
+        self._marks = None
+        self.count, self.octets = self.total, sum(self.sizes)
 
     def unique_id(self, number: int) -> bytes:
-        """What UIDL shows: UIDVALIDITY and UID, the same in every session and after every restart."""
-        return self._prefix + b"%08x" % self.uids[number - 1]
+        """What UIDL shows: the same in every session and after every restart."""
+        return unique_ids(self._template, (self.uids[number - 1],), self._kept)[0]
 
     def size_lines(self) -> Iterator[bytes]:
         """The lines of LIST, block by block."""
@@ -73,18 +104,21 @@ class Maildrop:
 
     def id_lines(self) -> Iterator[bytes]:
         """The lines of UIDL, block by block."""
-        return self._lines(b"%d " + self._prefix + b"%08x\r\n", self.uids)
+        if not self._kept:
+            return self._lines(b"%d " + self._template + b"\r\n", self.uids)
+        return self._lines(b"%d %b\r\n", unique_ids(self._template, self.uids[: self.total], self._kept))
 
-    def _lines(self, line: bytes, column: list[int]) -> Iterator[bytes]:
+    def _lines(self, line: bytes, column: Sequence[int] | Sequence[bytes]) -> Iterator[bytes]:
         """`line` for each number and its value; one formatting of a block is twice as fast as one of each line."""
-        for first in range(0, len(column), LINE_BLOCK):
-            numbers = list(range(first + 1, min(first + LINE_BLOCK, len(column)) + 1))
-            if self.deleted:
-                numbers = [number for number in numbers if number not in self.deleted]
+        marks = self._marks
+        for first in range(0, self.total, LINE_BLOCK):
+            end = min(first + LINE_BLOCK, self.total)
+            numbers: Sequence[int] = range(first + 1, end + 1)
+            values: Sequence[object] = column[first:end]
+            if marks is not None:
+                numbers = [number for number in numbers if not marks[number - 1]]
                 values = [column[number - 1] for number in numbers]
-            else:
-                values = column[first : first + LINE_BLOCK]
-            flat = [0] * (2 * len(numbers))
+            flat: list[object] = [0] * (2 * len(numbers))
             flat[::2], flat[1::2] = numbers, values
             yield (line * len(numbers)) % tuple(flat)
 
@@ -98,8 +132,7 @@ class Maildrop:
             numbers = [number]
             if number == self._last + 1:
                 self._forget()
-                end = min(number + LOOK_AHEAD, len(self.uids) + 1)
-                numbers += [n for n in range(number + 1, end) if n not in self.deleted]
+                numbers += [n for n in range(number + 1, min(number + LOOK_AHEAD, self.total + 1)) if self.has(n)]
             contents = await self._mailbox.contents([self.uids[n - 1] for n in numbers])
             self._ahead.update((n, content) for n, content in zip(numbers, contents) if content is not None)
             found = self._ahead.pop(number, None)
@@ -107,9 +140,9 @@ class Maildrop:
         return found
 
     async def expunge(self) -> None:
-        """Remove what is marked, durably.  Raises what the store raises."""
-        if self.deleted:
-            await self._mailbox.expunge(UidSet.of(self.uids[number - 1] for number in self.deleted))
+        """Remove what is marked, durably, all or nothing.  Raises what the store raises."""
+        if self._marks is not None:
+            await self._mailbox.expunge(UidSet.of(compress(self.uids, self._marks)))
 
     def release(self) -> None:
         """Let go of the mailbox and of the contents; idempotent."""

@@ -1,6 +1,7 @@
 """The POP3 session (floor 3): RFC 1939 TRANSACTION and UPDATE states.
 
-A session holds its maildrop alone; what is deleted goes in one durable commit at QUIT, and without QUIT nothing goes.
+A session holds its maildrop alone, if that is wanted.  What is deleted goes in one durable commit at QUIT, and without
+QUIT nothing goes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from twisted.logger import Logger
 from ..errors import MailError
 from ..interfaces import IContent
 from ..wire import pop3_events as e
-from ..wire.pop3_text import Cutter, Stuffer
+from ..wire.pop3_text import Cutter, Stuffer, whole
 from .maildrop import Maildrop
 from .pop3_login import HANDLERS, Pop3Login
 
@@ -21,7 +22,7 @@ log = Logger()
 
 #: Octets of a message read and sent at a time.
 SLICE = 64 * 1024
-_NO_SUCH = b"-ERR No such message\r\n"
+_NO_SUCH, _MARKED = b"-ERR No such message\r\n", b"+OK Marked\r\n"
 
 
 class Pop3Session(Pop3Login):
@@ -69,13 +70,9 @@ class Pop3Session(Pop3Login):
         self.say(b"+OK %d messages (%d octets)\r\n" % (drop.count, drop.octets))
 
     async def delete(self, event: e.Dele) -> None:
-        """DELE."""
-        drop = self._maildrop()
-        if not drop.has(event.number):
-            self.say(_NO_SUCH)
-            return
-        drop.delete(event.number)
-        self.say(b"+OK Marked\r\n")
+        """DELE, perhaps many: an answer to each."""
+        delete = self._maildrop().delete
+        self.say(b"".join([_MARKED if delete(number) else _NO_SUCH for number in event.numbers]))
 
     async def list(self, event: e.List) -> None:
         """LIST of one or of all."""
@@ -117,11 +114,13 @@ class Pop3Session(Pop3Login):
         try:
             size = content.size
             octets = await content.read(0, SLICE)
+            if size <= SLICE:
+                self.say(b"+OK %d octets\r\n" % size + whole(octets))
+                return
             stuffer = Stuffer()
             self.say(b"+OK %d octets\r\n" % size)
             self.say(stuffer.stuff(octets))
-            if size > SLICE:
-                await self._rest(content, stuffer, None)
+            await self._rest(content, stuffer, None)
             self.say(stuffer.end())
         finally:
             content.close()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from attrs import define, field
+
 from ..errors import AuthenticationFailed, InUse, MailError, Refused, TryLater
+from ..interfaces import ISecrets
 from ..net.connection import Connection
+from ..wire import pop3_apop
 from ..wire import pop3_events as e
 from ..wire.pop3 import Pop3ServerEngine
 from .maildrop import Maildrop
+from .pop3_uidl import DEFAULT, UidlFormat
 from .session import Services, Session
 
 #: RFC 2449 section 4: a response has up to 512 octets with its CRLF.
@@ -22,12 +27,58 @@ _DISMISSED = {
 _TERMINATED = b"-ERR [SYS/TEMP] The session was terminated, nothing was deleted\r\n"
 
 
+#: Accounts whose last login is remembered for LOGIN-DELAY; then those that matter no more are forgotten.
+LAST_LOGINS = 10_000
+
+
+class TooSoon(TryLater):
+    """The last login is less than LOGIN-DELAY ago (RFC 2449 section 6.5)."""
+
+    status = "4.3.2"
+    text = "Wait before the next login"
+
+
+@define(eq=False, kw_only=True)
+class Pop3Services(Services):
+    """What a POP3 virtual server gives besides.  `exclusive`: one session at a time has a maildrop; `login_delay` are
+    seconds between two logins of an account, 0 for none."""
+
+    apop: bool = False
+    exclusive: bool = True
+    login_delay: int = 0
+    uidl: UidlFormat = field(factory=lambda: UidlFormat(DEFAULT))
+    #: Account -> when it logged in last, on the clock of its connections.
+    last_logins: dict[int, float] = field(factory=dict)
+
+    @property
+    def offers_apop(self) -> bool:
+        """Whether it is wanted, and somebody keeps passwords that it can be checked with."""
+        return self.apop and any(
+            ISecrets.providedBy(one) and pop3_apop.PLAIN in one.kinds for one in self.door.authenticators
+        )
+
+    def may_log_in(self, account: int, now: float) -> bool:
+        """Whether the last login is long enough ago."""
+        last = self.last_logins.get(account)
+        return last is None or now >= last + self.login_delay
+
+    def logged_in(self, account: int, now: float) -> None:
+        """Remember a login."""
+        if not self.login_delay:
+            return
+        if len(self.last_logins) >= LAST_LOGINS:
+            self.last_logins = {a: at for a, at in self.last_logins.items() if now < at + self.login_delay}
+        self.last_logins[account] = now
+
+
 def code_of(error: MailError) -> str:
     """The response code with a blank (RFC 2449 section 8.1.1, RFC 3206 section 4)."""
     if isinstance(error, AuthenticationFailed):
         return "[AUTH] "
     if isinstance(error, InUse):
         return "[IN-USE] "
+    if isinstance(error, TooSoon):
+        return "[LOGIN-DELAY] "
     if error.status.startswith("5.5"):
         # The client's own mistake: no code says so.
         return ""
@@ -43,13 +94,19 @@ def line(text: str) -> bytes:
 class Pop3Base(Session):
     """A POP3 session without commands."""
 
-    def __init__(self, connection: Connection, services: Services, number: int) -> None:
+    services: Pop3Services
+
+    def __init__(self, connection: Connection, services: Pop3Services, number: int) -> None:
         super().__init__(connection, services, number)
         self.engine = Pop3ServerEngine(services.limits)
         self.drop: Maildrop | None = None
         #: A multi-line response is half written: no other line may get into it.
         self.streaming = False
         self.user_name = ""
+        #: The timestamp of the greeting (RFC 1939 section 7), b"" when APOP is not offered.
+        self.stamp = b""
+        #: The client wants UTF-8 (RFC 6856).
+        self.utf8 = False
         self._says_ok = False
         self.held: int | None = None
         #: Octets said since the last drain, commands since the last breath.
@@ -58,8 +115,13 @@ class Pop3Base(Session):
     # ------------------------------------------------------------ for the connection
 
     def greet(self) -> None:
-        """The greeting; without a timestamp, so that nobody takes APOP for offered."""
-        self.say(line(f"+OK {self.services.hostname} POP3 server ready"))
+        """The greeting; a timestamp in it offers APOP, so there is none where that cannot be used."""
+        services = self.services
+        text = f"+OK {services.hostname} POP3 server ready"
+        if services.apop and services.offers_apop and (self.connection.secure or not services.require_tls):
+            self.stamp = pop3_apop.timestamp(self.context())
+            text = f"{text} {self.stamp.decode('ascii')}"
+        self.say(line(text))
 
     def dismiss(self, why: str) -> None:
         """Last words, unless they would end up inside an answer."""

@@ -1,4 +1,4 @@
-"""POP3 before login (floor 3): RFC 1939 AUTHORIZATION state, RFC 2449, RFC 2595, RFC 5034."""
+"""POP3 before login (floor 3): RFC 1939 AUTHORIZATION state, RFC 2449, RFC 2595, RFC 5034, RFC 6856."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from binascii import b2a_base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ..auth.attempt import Attempt
 from ..errors import AuthenticationFailed, InUse, Refused
 from ..values import Credentials, Identity
+from ..wire import pop3_apop
 from ..wire import pop3_events as e
 from ..wire.pop3 import TRANSACTION
 from .maildrop import Maildrop
-from .pop3_base import Pop3Base
+from .pop3_base import Pop3Base, TooSoon
+
+#: The languages of our texts (RFC 6856 section 3.2): tag, and its name in itself.  i-default is English (RFC 2277).
+LANGUAGES = {"en": "English", "i-default": "Default language"}
 
 
 class Pop3Login(Pop3Base):
@@ -20,6 +25,9 @@ class Pop3Login(Pop3Base):
     async def capa(self, event: e.Capa) -> None:
         """RFC 2449: what is there now."""
         tags = [b"TOP", b"UIDL", b"RESP-CODES", b"AUTH-RESP-CODE", b"PIPELINING", b"EXPIRE NEVER"]
+        tags += [b"UTF8 USER", b"LANG"]
+        if self.services.login_delay:
+            tags.append(b"LOGIN-DELAY %d" % self.services.login_delay)
         if self.engine.state != TRANSACTION and not self.connection.secure and self.services.tls_available:
             tags.append(b"STLS")
         # In both states: RFC 2449 section 6.2 allows no difference.
@@ -37,7 +45,8 @@ class Pop3Login(Pop3Base):
             self.engine.resume()
             self.say(b"-ERR TLS is active already\r\n" if self.connection.secure else b"-ERR No TLS here\r\n")
             return
-        self.user_name = ""
+        # RFC 2595 section 4, RFC 6856 section 2.1: what was said before is forgotten.
+        self.user_name, self.utf8 = "", False
         self.say(b"+OK Begin TLS now\r\n")
         self.connection.start_tls()
 
@@ -66,6 +75,33 @@ class Pop3Login(Pop3Base):
         else:
             credentials = Credentials("password", name, event.password)
             await self._enter(lambda: self.login_password(credentials, "USER", self._open))
+
+    async def apop(self, event: e.Apop) -> None:
+        """APOP (RFC 1939 section 7), with the timestamp of the greeting."""
+        self.user_name = ""
+        stamp = self.stamp
+        if not stamp:
+            self.say(b"-ERR APOP is not taken here\r\n")
+            return
+        context = self.context()
+        attempt = Attempt(self.services.door, context)
+        steps = pop3_apop.exchange(context, event.name.strip(), stamp, event.digest)
+        await self._enter(lambda: self._login(attempt, lambda: attempt.drive(steps, self._ask), self._open))
+
+    async def utf8_mode(self, event: e.Utf8) -> None:
+        """UTF8 (RFC 6856 section 2)."""
+        self.utf8 = True
+        self.say(b"+OK UTF-8 it is\r\n")
+
+    async def lang(self, event: e.Lang) -> None:
+        """LANG (RFC 6856 section 3): our texts are English, whatever English is wanted."""
+        if event.tag is None:
+            listing = "".join(f"{tag} {name}\r\n" for tag, name in LANGUAGES.items())
+            self.say(b"+OK Languages follow\r\n" + listing.encode("ascii") + b".\r\n")
+            return
+        wanted = event.tag.lower()
+        tag = {"*": "i-default", "i-default": "i-default"}.get(wanted, "en" if wanted.split("-")[0] == "en" else "")
+        self.say(b"+OK %b Texts are English\r\n" % tag.encode() if tag else b"-ERR No texts in that language\r\n")
 
     async def mechanisms(self, event: e.Mechanisms) -> None:
         """AUTH alone."""
@@ -114,17 +150,21 @@ class Pop3Login(Pop3Base):
         self.say(b"+OK %d messages (%d octets)\r\n" % (self.drop.count, self.drop.octets))
 
     async def _open(self, identity: Identity) -> None:
-        """Lock and list the INBOX.  Raises InUse, StoreUnavailable, AccessDenied."""
-        taken = self.services.maildrops
-        if identity.account_id in taken:
-            raise InUse("The maildrop is open in another session")
-        taken.add(identity.account_id)
-        self.held = identity.account_id
+        """Lock and list the INBOX.  Raises InUse, TooSoon, StoreUnavailable, AccessDenied."""
+        services, now = self.services, self.connection.host.monotonic()
+        if not services.may_log_in(identity.account_id, now):
+            raise TooSoon()
+        if services.exclusive:
+            if identity.account_id in services.maildrops:
+                raise InUse("The maildrop is open in another session")
+            services.maildrops.add(identity.account_id)
+            self.held = identity.account_id
         complete = False
         try:
-            account = await self.services.store.account(identity.account_id)
-            self.drop = Maildrop(await account.open("INBOX"))
+            account = await services.store.account(identity.account_id)
+            self.drop = Maildrop(await account.open("INBOX"), services.uidl)
             await self.drop.load(self.connection.breathe)
+            services.logged_in(identity.account_id, now)
             complete = True
         finally:
             if not complete:
@@ -139,6 +179,9 @@ HANDLERS: dict[type, Callable[[Any, Any], Awaitable[None]]] = {
     e.Stls: Pop3Login.stls,
     e.User: Pop3Login.user,
     e.Pass: Pop3Login.password,
+    e.Apop: Pop3Login.apop,
+    e.Utf8: Pop3Login.utf8_mode,
+    e.Lang: Pop3Login.lang,
     e.Mechanisms: Pop3Login.mechanisms,
     e.Auth: Pop3Login.auth,
 }

@@ -32,6 +32,7 @@ class Row:
     internal_date: int
     zone: int
     saved_at: int
+    unique_id: bytes = b""
 
 
 @frozen
@@ -42,6 +43,7 @@ class Entry:
     flags: Sequence[bytes]
     internal_date: int
     zone: int
+    unique_id: bytes = b""
 
 
 @define(eq=False)
@@ -111,7 +113,7 @@ class MailboxData:
         columns.modseq += 1
         first = self.uidnext
         for uid, (entry, mask) in enumerate(zip(entries, masks, strict=True), first):
-            self.rows[uid] = Row(entry.message, entry.internal_date, entry.zone, now)
+            self.rows[uid] = Row(entry.message, entry.internal_date, entry.zone, now, entry.unique_id)
             columns.uids.append(uid)
             columns.flags.append(mask)
             columns.modseqs.append(columns.modseq)

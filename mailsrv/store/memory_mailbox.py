@@ -65,7 +65,7 @@ class MemoryMailbox:
         entries = [
             Entry(
                 self._store.take_in(message.content), tuple(message.flags),
-                message.internal_date, message.zone,
+                message.internal_date, message.zone, message.unique_id,
             )
             for message in messages
         ]
@@ -145,6 +145,10 @@ class MemoryMailbox:
     async def sizes(self, uids: Sequence[int]) -> Sequence[int]:
         """In the order asked; -1 for one that was gone before this handle was opened."""
         return [-1 if row is None else len(row.message.octets) for row in self._rows(uids)]
+
+    async def unique_ids(self) -> Mapping[int, bytes]:
+        """Of those messages that were appended with one."""
+        return {uid: row.unique_id for uid, row in self._data.rows.items() if row.unique_id}
 
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]]) -> None:
         """Keep records made from the content, for all copies of a message."""

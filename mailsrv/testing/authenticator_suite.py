@@ -34,7 +34,7 @@ from ..values import AuthContext, Credentials, Identity, Peer, Secrets
 from .loop import Loop
 
 SCHEMES = frozenset({"password", "secret", "token", "certificate", "response", "anonymous"})
-KINDS = frozenset({"scram-sha-1", "scram-sha-256", "cram-md5", "ntlm"})
+KINDS = frozenset({"scram-sha-1", "scram-sha-256", "cram-md5", "ntlm", "plain"})
 CONTEXT = AuthContext("imap", "imap/default", Peer("192.0.2.1"), login_domain="example.org")
 
 #: What can be nobody's name, and what looks like an attack on what is behind.

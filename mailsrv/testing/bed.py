@@ -26,6 +26,8 @@ from ..host.vserver import VirtualServer
 from ..interfaces import IAccessFilter, IAuthenticator, ISecrets
 from ..limits import Limits
 from ..message.content import MemoryContent
+from ..serve.pop3_base import Pop3Services
+from ..serve.pop3_uidl import UidlFormat
 from ..serve.session import Services, SmtpServices
 from ..store.memory import MemoryStore
 from ..transfer.ids import IdMaker
@@ -45,6 +47,7 @@ from ..values import (
     Verdict,
 )
 from ..wire.ntlm import Ntlm
+from ..wire.pop3_apop import PLAIN
 from ..wire.sasl import mechanisms
 from .dns import NameTable
 from .lists import apply_lists
@@ -64,7 +67,8 @@ _SESSIONS = {
     "pop3": "mailsrv.serve.pop3.Pop3Session",
 }
 #: What is nothing to the other protocols.
-_SMTP_ONLY = {one.name for one in fields(SmtpServices)} - {one.name for one in fields(Services)}
+_SMTP_ONLY = WORDS | {one.name for one in fields(SmtpServices)} - {one.name for one in fields(Services)}
+_POP3_ONLY = {one.name for one in fields(Pop3Services)} - {one.name for one in fields(Services)}
 
 
 @implementer(IAccessFilter)
@@ -108,13 +112,23 @@ class Accounts:
     async def secrets(self, kind: str, username: str, context: AuthContext) -> Secrets | None:
         """See ISecrets."""
         stored = await self._stored(username, context)
-        return None if stored is None else Secrets(kind, stored.login, MAKERS[kind](self._password, context.random))
+        return None if stored is None else Secrets(kind, stored.login, self._keys(kind, context))
+
+    def _keys(self, kind: str, context: AuthContext) -> str:
+        return self._password if kind == PLAIN else MAKERS[kind](self._password, context.random)
 
     async def _stored(self, username: str, context: AuthContext) -> StoredCredentials | None:
         """The account of that name, or None."""
         login = login_address(username, context.login_domain, context.domains)
         stored: StoredCredentials | None = await self._directory.credentials(str(login))
         return stored
+
+
+def _known(protocol: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the settings that a server of this protocol has."""
+    other = _SMTP_ONLY if protocol == "pop3" else _POP3_ONLY if protocol != "imap" else _SMTP_ONLY | _POP3_ONLY
+    known = {key: value for key, value in settings.items() if key not in other}
+    return {**known, "uidl": UidlFormat(known["uidl"])} if "uidl" in known else known
 
 
 def _decoy(octets: bytes) -> bytes:
@@ -239,8 +253,8 @@ class Bed:
             require_tls=settings.get("require_tls", False), plain=logins["login_without_tls"],
         )  # fmt: skip
         policies = policy_makers(settings, self, authorizer)
-        if protocol not in ("smtp", "lmtp"):
-            return Services(**{**common, **{key: value for key, value in settings.items() if key not in _SMTP_ONLY}})
+        if protocol in ("imap", "pop3"):
+            return (Services if protocol == "imap" else Pop3Services)(**{**common, **settings})
         directory = self.store.directory
         relay = partial(RelayPolicy, directory, authorizer, logins["relay_lists"])
         return SmtpServices(
@@ -267,7 +281,8 @@ class Bed:
             "relay_users": "*",
             "trusted_proxies": "",
         }
-        settings = {key: value for key, value in self.settings.items() if key not in logins}
+        own = {key: value for key, value in self.settings.items() if key not in logins}
+        settings = _known(protocol, own)
         logins.update((key, value) for key, value in self.settings.items() if key in logins)
         logins["relay_lists"] = apply_lists(protocol, settings, self.names, self.clock)
         if isinstance(settings.get("access"), str):

@@ -7,6 +7,8 @@ growing array.
 
 from __future__ import annotations
 
+import re
+
 #: Octets already handed out are cut off a growing array above this many.
 _COMPACT = 1 << 16
 
@@ -97,6 +99,14 @@ class Buffer:
         end = min(at + n, len(data))
         self._at = end
         return data[at:end] if isinstance(data, bytes) else bytes(memoryview(data)[at:end])
+
+    def run(self, pattern: re.Pattern[bytes]) -> bytes:
+        """What matches at the front, taken out; b"" when nothing does."""
+        found = pattern.match(self._data, self._at)
+        if found is None:
+            return b""
+        self._at = found.end()
+        return bytes(found[0])
 
     def peek(self, n: int) -> bytes:
         """At most `n` octets from the front, left where they are."""

@@ -1,4 +1,4 @@
-"""POP3 server engine, without input or output (floor 1): RFC 1939, RFC 2449, RFC 2595, RFC 5034.
+"""POP3 server engine, without input or output (floor 1): RFC 1939, RFC 2449, RFC 2595, RFC 5034, RFC 6856.
 
 Lines in, events out (`pop3_events`); the table `COMMANDS` says in which state a command is known and how its
 arguments are read.  Lines end with CRLF and with nothing else: a bare CR, LF or NUL makes the whole line a mistake,
@@ -7,6 +7,7 @@ so no two readers can disagree about where a command begins.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from attrs import frozen
@@ -26,6 +27,12 @@ SKIPPED_OCTETS = 64 * 1024
 SLACK_OCTETS = 256 * 1024
 
 AUTHORIZATION, TRANSACTION, BOTH = 1, 2, 3
+
+#: DELE again and again, as clients that clear a maildrop send it; so many make one event at most.
+_DELES = re.compile(rb"(?:DELE [0-9]{1,10}\r\n){1,500}")
+_DIGEST = re.compile(rb"[0-9a-f]{32}")
+#: A language range (RFC 4647 section 2.1).
+_RANGE = re.compile(rb"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,8}|\*")
 
 Reader = Callable[[bytes], e.Event | None]
 
@@ -75,6 +82,29 @@ def _optional_number(make: Callable[[int | None], e.Event]) -> Reader:
     return read
 
 
+def _dele(rest: bytes) -> e.Event | None:
+    number = _count(rest.strip())
+    return None if number is None else e.Dele((number,))
+
+
+def _apop(rest: bytes) -> e.Event | None:
+    # The name may have spaces, the digest has none.
+    name, _, digest = rest.rpartition(b" ")
+    if not name or not _DIGEST.fullmatch(digest):
+        return None
+    try:
+        return e.Apop(name.decode("utf-8"), digest)
+    except UnicodeDecodeError:
+        return None
+
+
+def _lang(rest: bytes) -> e.Event | None:
+    rest = rest.strip()
+    if not rest:
+        return e.Lang(None)
+    return e.Lang(rest.decode("ascii")) if _RANGE.fullmatch(rest) else None
+
+
 def _top(rest: bytes) -> e.Event | None:
     words = rest.split()
     if len(words) != 2:
@@ -111,14 +141,17 @@ COMMANDS: dict[bytes, Rule] = {
     b"STLS": Rule(AUTHORIZATION, _bare(e.Stls())),
     b"USER": Rule(AUTHORIZATION, _text(e.User)),
     b"PASS": Rule(AUTHORIZATION, _text(e.Pass)),
+    b"APOP": Rule(AUTHORIZATION, _apop),
     b"AUTH": Rule(AUTHORIZATION, _auth),
+    b"UTF8": Rule(AUTHORIZATION, _bare(e.Utf8())),
+    b"LANG": Rule(BOTH, _lang),
     b"QUIT": Rule(BOTH, _bare(e.Quit())),
     b"STAT": Rule(TRANSACTION, _bare(e.Stat())),
     b"LIST": Rule(TRANSACTION, _optional_number(e.List)),
     b"UIDL": Rule(TRANSACTION, _optional_number(e.Uidl)),
     b"RETR": Rule(TRANSACTION, _number(e.Retr)),
     b"TOP": Rule(TRANSACTION, _top),
-    b"DELE": Rule(TRANSACTION, _number(e.Dele)),
+    b"DELE": Rule(TRANSACTION, _dele),
     b"NOOP": Rule(TRANSACTION, _bare(e.Noop())),
     b"RSET": Rule(TRANSACTION, _bare(e.Rset())),
 }
@@ -205,7 +238,11 @@ class Pop3ServerEngine:
         event = rule.read(rest)
         if event is None:
             return e.Mistake("Syntax error in arguments")
-        if isinstance(event, e.Stls):
+        if isinstance(event, e.Dele):
+            more = self._buffer.run(_DELES)
+            if more:
+                event.numbers += tuple(map(int, more.split()[1::2]))
+        elif isinstance(event, e.Stls):
             self._paused = True
         elif isinstance(event, e.Quit):
             self._end()

@@ -1,4 +1,4 @@
-"""What a POP3 client says (floor 1): one class per command of RFC 1939, RFC 2449, RFC 2595 and RFC 5034.
+"""What a POP3 client says (floor 1): one class per command of RFC 1939, RFC 2449, RFC 2595, RFC 5034, RFC 6856.
 
 Message numbers are as sent (0 and numbers too high included): the session knows which exist.
 """
@@ -30,6 +30,26 @@ class Pass:
     """PASS with the rest of its line, spaces included (RFC 1939 section 7)."""
 
     password: str = field(repr=False)
+
+
+@define
+class Apop:
+    """APOP (RFC 1939 section 7) with a name and 32 hexadecimal digits."""
+
+    name: str
+    digest: bytes = field(repr=False)
+
+
+@define
+class Utf8:
+    """UTF8 (RFC 6856 section 2)."""
+
+
+@define
+class Lang:
+    """LANG (RFC 6856 section 3); None: which languages are there."""
+
+    tag: str | None
 
 
 @define
@@ -89,9 +109,9 @@ class Top:
 
 @define
 class Dele:
-    """DELE."""
+    """DELE, once or several times in a row: the numbers in the order they came, each to be answered by itself."""
 
-    number: int
+    numbers: tuple[int, ...]
 
 
 @define
@@ -133,6 +153,9 @@ Event = (
     | Stls
     | User
     | Pass
+    | Apop
+    | Utf8
+    | Lang
     | Auth
     | Mechanisms
     | Quit

@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 
 class Stuffer:
-    """Doubles the dot that begins a line; remembers across pieces whether a line begins."""
+    """Doubles the dot that begins a line; remembers across pieces whether a line begins.
 
-    __slots__ = ("_cr", "_start")
+    QUIRK: a line begins after a bare LF too.  To RFC 1939 section 3 it does not, but most clients read so (poplib,
+    fetchmail, mpop, curl), and to them a dot alone after it would end the message, and what follows it be answers.
+    """
+
+    __slots__ = ("_crlf", "_last")
 
     def __init__(self) -> None:
-        self._start = True
-        self._cr = False
+        self._crlf = True
+        self._last = b"\n"
 
     def stuff(self, octets: bytes) -> bytes:
         """The next piece as it is sent; a piece without such dots is handed on without a copy."""
         if not octets:
             return octets
-        out = octets.replace(b"\r\n.", b"\r\n..")
-        first = octets[0]
-        if first == 0x2E:
-            if self._start:
-                out = b"." + out
-        elif self._cr and first == 0x0A:
-            if octets[1:2] == b".":
-                out = b"\n." + out[1:]
-            if len(octets) == 1:
-                self._start, self._cr = True, False
-                return out
-        self._start = octets.endswith(b"\r\n")
-        self._cr = octets.endswith(b"\r")
+        out = octets.replace(b"\n.", b"\n..")
+        if octets[0] == 0x2E and self._last == b"\n":
+            out = b"." + out
+        end = octets[-2:]
+        self._crlf = end == b"\r\n" or (end == b"\n" and self._last == b"\r")
+        self._last = end[-1:]
         return out
 
     def end(self) -> bytes:
         """The terminator; a last line without CRLF gets one."""
-        return b".\r\n" if self._start else b"\r\n.\r\n"
+        return b".\r\n" if self._crlf else b"\r\n.\r\n"
 
 
-def dot_stuff(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """A message given in pieces as a multi-line response shows it, with the terminator."""
-    stuffer = Stuffer()
-    for chunk in chunks:
-        yield stuffer.stuff(chunk)
-    yield stuffer.end()
+def whole(octets: bytes) -> bytes:
+    """A message in memory as a multi-line response shows it, with the terminator."""
+    out = octets.replace(b"\n.", b"\n..")
+    if octets.startswith(b"."):
+        out = b"." + out
+    return out + (b".\r\n" if octets.endswith(b"\r\n") or not octets else b"\r\n.\r\n")
 
 
 class Cutter:
@@ -98,8 +93,3 @@ class Cutter:
             self._left -= 1
         self.done = True
         return at
-
-
-def top(octets: bytes, lines: int) -> bytes:
-    """The header, the empty line and the first `lines` lines of the body of a message in memory."""
-    return Cutter(lines).cut(octets)

@@ -40,6 +40,14 @@ def drive(engine: Pop3ServerEngine, pieces: list[bytes]) -> list[Any]:
     return events
 
 
+def flat(events: list[Any]) -> list[Any]:
+    """Events, with a DELE for each number: how many come together depends on what has arrived."""
+    out: list[Any] = []
+    for event in events:
+        out += [e.Dele((number,)) for number in event.numbers] if isinstance(event, e.Dele) else [event]
+    return out
+
+
 def one(line: bytes, logged_in: bool = False) -> Any:
     """The only event of a line."""
     (event,) = drive(engine(logged_in), [line + b"\r\n"])
@@ -52,6 +60,11 @@ def one(line: bytes, logged_in: bool = False) -> Any:
         (b"USER me", False, e.User("me")),
         (b"user J\xc3\xbcrgen x", False, e.User("Jürgen x")),
         (b"PASS a b  c ", False, e.Pass("a b  c ")),
+        (b"APOP Ren\xc3\xa9 B " + b"c4" * 16, False, e.Apop("René B", b"c4" * 16)),
+        (b"UTF8", False, e.Utf8()),
+        (b"LANG", False, e.Lang(None)),
+        (b"LANG en-GB", True, e.Lang("en-GB")),
+        (b"lang *", True, e.Lang("*")),
         (b"AUTH", False, e.Mechanisms()),
         (b"AUTH plain", False, e.Auth("PLAIN")),
         (b"AUTH SCRAM-SHA-256 =", False, e.Auth("SCRAM-SHA-256", b"")),
@@ -70,7 +83,7 @@ def one(line: bytes, logged_in: bool = False) -> Any:
         (b"Retr 0007", True, e.Retr(7)),
         (b"TOP 1 0", True, e.Top(1, 0)),
         (b"TOP  2  99999999", True, e.Top(2, 99999999)),
-        (b"DELE 4294967295", True, e.Dele(4294967295)),
+        (b"DELE 4294967295", True, e.Dele((4294967295,))),
         (b"NOOP", True, e.Noop()),
         (b"RSET", True, e.Rset()),
     ],
@@ -99,6 +112,9 @@ def test_rfc1939_section_9_commands(line: bytes, logged_in: bool, event: Any) ->
         b"RSET x",
         b"QUIT x",
         b"CAPA x",
+        b"LANG en_GB",
+        b"LANG en de",
+        b"LANG \xc3\xa4",
     ],
 )
 def test_arguments_that_are_none(line: bytes) -> None:
@@ -118,6 +134,11 @@ def test_arguments_that_are_none(line: bytes) -> None:
         b"STLS x",
         b"AUTH ABCDEFGHIJKLMNOPQRSTU",
         b"AUTH PLAIN *",
+        b"APOP me",
+        b"APOP c4c9334bac560ecc979e58001b3e22fb",
+        b"APOP me C4C9334BAC560ECC979E58001B3E22FB",
+        b"APOP \xff c4c9334bac560ecc979e58001b3e22fb",
+        b"UTF8 x",
     ],
 )
 def test_arguments_that_are_none_before_login(line: bytes) -> None:
@@ -183,6 +204,14 @@ def test_tls_forgets_half_a_line_that_was_too_long() -> None:
     assert drive(made, [b"x" * 300]) == [e.Mistake("Line too long")]
     made.tls_started()
     assert drive(made, [b"CAPA\r\n"]) == [e.Capa()]
+
+
+def test_rfc2449_section_6_6_dele_in_a_row_is_one_event_with_a_number_for_each() -> None:
+    lines = b"".join(b"DELE %d\r\n" % n for n in range(1, 1201))
+    *rows, mistake, late, last = drive(engine(True), [lines + b"DELE x\r\ndele 7\r\nDELE 8\r\nSTAT\r\n"])
+    assert [number for row in rows for number in row.numbers] == list(range(1, 1201))
+    assert max(len(row.numbers) for row in rows) == 501
+    assert (mistake, late, last) == (e.Mistake("Syntax error in arguments"), e.Dele((7, 8)), e.Stat())
 
 
 def test_nothing_follows_quit() -> None:
@@ -260,6 +289,10 @@ WORDS = st.sampled_from(
         b"9" * 11,
         b"NOOP\r\n",
         b"CAPA\r\n",
+        b"DELE 1\r\n",
+        b"DELE 2",
+        b"APOP x ",
+        b"LANG",
     ]
 )
 
@@ -269,11 +302,11 @@ WORDS = st.sampled_from(
 def test_no_input_makes_it_raise_grow_or_depend_on_the_cuts(words: list[bytes], logged_in: bool, random: Any) -> None:
     octets = b"".join(words)
     whole_engine = engine(logged_in)
-    whole = drive(whole_engine, [octets])
+    whole = flat(drive(whole_engine, [octets]))
     assert whole_engine.buffered <= RESPONSE_OCTETS
     places = sorted(random.randrange(len(octets) + 1) for _ in range(6))
     cuts = [octets[a:b] for a, b in zip([0, *places], [*places, len(octets)])]
-    assert drive(engine(logged_in), cuts) == whole
+    assert flat(drive(engine(logged_in), cuts)) == whole
 
 
 def test_secrets_are_not_in_the_text_of_events() -> None:

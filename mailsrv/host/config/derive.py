@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from math import ceil
+from typing import Any
 
 from attrs import evolve
 
@@ -11,7 +13,7 @@ from ...limits import Limits
 from ...serve.allowances import SiteLimits
 from ...transfer.submission import Submission
 from ...values import DomainFacts
-from .options import PolicyChoice, ServerOptions, SiteOptions, SmtpOptions
+from .options import PolicyChoice, Pop3Options, ServerOptions, SiteOptions, SmtpOptions
 
 
 def limits_of(server: ServerOptions, site: SiteOptions) -> Limits:
@@ -58,6 +60,16 @@ def policies_of(server: SmtpOptions, site: SiteOptions) -> tuple[PolicyChoice, .
 def submission_of(server: SmtpOptions) -> Submission:
     """What a server does to mail of those who logged in."""
     return Submission(server.role == "submission", server.hide_client, server.received_user)
+
+
+def pop3_settings(server: Pop3Options) -> dict[str, Any]:
+    """What `Pop3Services` has besides."""
+    return {
+        "apop": server.apop,
+        "exclusive": server.maildrop_lock,
+        "login_delay": ceil(server.login_delay or 0),
+        "uidl": server.uidl_format,
+    }
 
 
 def domain_facts(site: SiteOptions) -> tuple[DomainFacts, ...]:

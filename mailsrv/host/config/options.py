@@ -16,10 +16,12 @@ from ...access.entries import Entry
 from ...access.senders import Options as FilterTable
 from ...errors import ConfigError
 from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, whole
+from ...serve.pop3_uidl import DEFAULT as UIDL_DEFAULT
+from ...serve.pop3_uidl import UidlFormat
 from .delivery import DeliveryTable
 from .permissions import USERS, RoleTable
 from .routes import RouteTable
-from .values import BINDINGS, DOMAINS, HOSTNAME, NETWORKS, PATH, Binding, binding, or_empty, subset
+from .values import BINDINGS, DOMAINS, HOSTNAME, NETWORKS, PATH, UIDL_FORMAT, Binding, binding, or_empty, subset
 
 _MANY = 1_000_000_000
 
@@ -263,6 +265,15 @@ class Pop3Options(ServerOptions):
     idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
 
 
+    apop: bool = option(FLAG, False, "offer APOP, where an authenticator keeps passwords themselves; MD5, and weak")
+    maildrop_lock: bool = option(FLAG, True, "one session at a time has a maildrop (RFC 1939); false: several may")
+    login_delay: float | None = option(
+        or_off(DURATION), None, "an account may not log in again before this is over (LOGIN-DELAY)"
+    )
+    uidl_format: UidlFormat = option(
+        UIDL_FORMAT, UidlFormat(UIDL_DEFAULT),
+        "what UIDL shows: %u UID, %v UIDVALIDITY, %X hexadecimal; Dovecot: %08Xu%08Xv, Cyrus: %v.%u, Courier: UID%u-%v",
+    )
 #: Protocol -> the class of a [PROTOCOL.NAME] table, in the order servers are listed.
 SERVER_TABLES: dict[str, type[ServerOptions]] = {"smtp": SmtpOptions, "imap": ImapOptions, "pop3": Pop3Options}
 

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from ...parts import TEXT, TEXTS, Kind, did_you_mean, quoted
+from ...serve.pop3_uidl import UidlFormat
 
 _LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -124,6 +125,8 @@ def _read_host_names(value: Any) -> tuple[str, ...]:
 
 
 DOMAINS = Kind("list of domains", _read_host_names)
+#: What UIDL shows.
+UIDL_FORMAT = Kind("format of unique ids", lambda value: UidlFormat(TEXT.read(value)))
 
 
 def _read_networks(value: Any) -> tuple[str, ...]:

@@ -116,6 +116,10 @@ class Index:
             self.rows("SELECT uid, size FROM message WHERE mailbox=? AND uid BETWEEN ? AND ?", (mailbox, low, high))
         )
 
+    def unique_ids(self, mailbox: int) -> dict[int, bytes]:
+        """UID -> unique id of those messages that came with one."""
+        return dict(self.rows("SELECT uid, id FROM unique_id WHERE mailbox=?", (mailbox,)))
+
     def tombstones(self, mailbox: int, since: int, until: int) -> tuple[int, list[tuple[int, int]]]:
         """(the floor, ranges of the UIDs that were expunged after `since` and up to `until`)."""
         rows = self.rows("SELECT tombstone_floor FROM mailbox WHERE id=?", (mailbox,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
@@ -132,6 +132,10 @@ class EmbeddedMailbox:
                 size = ghost[3]
             found.append(size)
         return found
+
+    async def unique_ids(self) -> Mapping[int, bytes]:
+        """Of those messages that were appended with one."""
+        return self._store.index.unique_ids(self.mailbox_id)
 
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]]) -> None:
         """Keep records made from the content, for all copies of it."""

@@ -173,6 +173,6 @@ class Purge(Operation):
             transaction.dead({(segment, ordinal): size for _, segment, ordinal, size in found})
         if len(found) == SLICE:
             return False
-        for table in ("spill", "keyword", "tombstone", "doomed"):
+        for table in ("spill", "unique_id", "keyword", "tombstone", "doomed"):
             connection.execute(f"DELETE FROM {table} WHERE mailbox=?", key)
         return True

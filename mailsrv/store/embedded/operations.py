@@ -207,13 +207,17 @@ class Append(Operation):
         for number, (mask, message) in enumerate(zip(masks, self._messages, strict=True)):
             flags = [flag.decode("latin-1") for flag in kw.names_of(mask, keywords)]
             shown = [[box.account, box.id, box.uidnext + number, box.modseq + 1, flags]]
-            header = records.append_header(message.internal_date, message.zone, transaction.now, shown)
+            header = records.append_header(message.internal_date, message.zone, transaction.now, shown,
+                                           message.unique_id)
             reference = transaction.add(records.CONTENT, header, message.content)
             rows.append((mask, reference, message.content.size, message.internal_date, message.zone))
         new_keywords = keywords[len(boxes.keywords(box)) :]
         if new_keywords:
             boxes.add_keywords(box, new_keywords)
         first = transaction.insert(box, rows, bool(new_keywords))
+        ids = [(uid, message.unique_id) for uid, message in enumerate(self._messages, first) if message.unique_id]
+        if ids:
+            transaction.keep_unique_ids(box, ids)
         self.result = Appended(box.uidvalidity, tuple(range(first, first + len(rows))))
         return True
 

@@ -101,9 +101,12 @@ def envelope_header(
     return to_json(header).encode()
 
 
-def append_header(date: int, zone: int, saved_at: int, placements: list[Any]) -> bytes:
+def append_header(date: int, zone: int, saved_at: int, placements: list[Any], unique_id: bytes = b"") -> bytes:
     """The header of the CONTENT record of an appended message: it has no envelope."""
-    return to_json({"date": date, "zone": zone, "saved": saved_at, "put": placements}).encode()
+    header: dict[str, Any] = {"date": date, "zone": zone, "saved": saved_at, "put": placements}
+    if unique_id:
+        header["uidl"] = unique_id.decode("latin-1")
+    return to_json(header).encode()
 
 
 def placements_header(

@@ -34,6 +34,7 @@ class Box:
     recent_from: int = 1
     keywords: list[bytes] = field(factory=list)
     rows: Rows = field(factory=dict)
+    unique_ids: dict[int, bytes] = field(factory=dict)
 
 
 @define
@@ -207,6 +208,8 @@ class Replay:
             box.rows[uid] = (
                 modseq, mask, segment, ordinal, size, header["date"], header["zone"], header["saved"]
             )
+            if "uidl" in header:
+                box.unique_ids[uid] = header["uidl"].encode("latin-1")
             box.uidnext, box.modseq = max(box.uidnext, uid + 1), max(box.modseq, modseq)
 
 

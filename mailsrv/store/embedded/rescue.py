@@ -201,6 +201,10 @@ def _write_box(
         "INSERT INTO spill VALUES (?,?,?)",
         [(mailbox, uid, (row[1] >> ROW_BITS).to_bytes(63, "little")) for uid, row in rows.items() if row[1] > ROW_MASK],
     )
+    connection.executemany(
+        "INSERT INTO unique_id VALUES (?,?,?)",
+        [(mailbox, uid, one) for uid, one in box.unique_ids.items() if uid in rows],
+    )
 
 
 def compact(path: Path) -> int:

@@ -21,7 +21,7 @@ import apsw
 
 from ...errors import ConfigError, StoreUnavailable
 
-VERSION = 3
+VERSION = 4
 #: "msrv": tells the file from other databases.
 APPLICATION_ID = 0x6D737276
 #: WAL pages after which the writer copies them into the database between two batches.
@@ -31,6 +31,12 @@ CHECKPOINT_PAGES = 4000
 _APP_PASSWORD = """
 CREATE TABLE app_password (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, name TEXT NOT NULL,
     digest TEXT NOT NULL, scopes TEXT NOT NULL, created REAL NOT NULL, UNIQUE (account, name));
+"""
+
+#: Of version 4: what POP3 shows for messages that another server had before.
+_UNIQUE_ID = """
+CREATE TABLE unique_id (mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, id BLOB NOT NULL,
+    PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
 """
 
 #: Of version 3.  Whatever may be long comes last: the start reads the first columns of all rows.
@@ -77,7 +83,7 @@ CREATE TABLE doomed (mailbox INTEGER PRIMARY KEY);
 CREATE TABLE segment (number INTEGER PRIMARY KEY, dead INTEGER NOT NULL, dead_since INTEGER);
 CREATE TABLE checkpoint (subject INTEGER PRIMARY KEY, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL,
     octets INTEGER NOT NULL);
-""" + _APP_PASSWORD + _QUEUE
+""" + _APP_PASSWORD + _QUEUE + _UNIQUE_ID
 
 #: Count octets of a segment that nothing refers to (segment, octets, now).
 ADD_DEAD = ("INSERT INTO segment VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET dead=dead+?2,"
@@ -98,6 +104,7 @@ ALTER TABLE account ADD COLUMN secrets TEXT NOT NULL DEFAULT '';
 ALTER TABLE account ADD COLUMN settings TEXT NOT NULL DEFAULT '';
 """ + _APP_PASSWORD,
     2: _QUEUE,
+    3: _UNIQUE_ID,
 }
 
 

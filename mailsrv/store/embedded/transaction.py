@@ -6,7 +6,7 @@ changes rows here and cannot fail alone.  So no savepoints are needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -100,6 +100,10 @@ class Transaction:
         self.changed(box, "rows", shown, (), keywords)
         return first
 
+    def keep_unique_ids(self, box: Box, ids: Iterable[tuple[int, bytes]]) -> None:
+        """Rows (uid, id) of messages that came with one."""
+        self.connection.executemany("INSERT INTO unique_id VALUES (?,?,?)", [(box.id, *pair) for pair in ids])
+
     def changed(
         self, box: Box, kind: str, rows: Sequence[tuple[int, int]], gone: Sequence[int], keywords: bool
     ) -> None:
@@ -180,6 +184,9 @@ class Transaction:
         )
         if len(self.boxes.keywords(box)) > ROW_BITS - 5:
             self.connection.executemany("DELETE FROM spill WHERE mailbox=? AND uid=?", [(box.id, uid) for uid in uids])
+        if self.connection.execute("SELECT 1 FROM unique_id WHERE mailbox=? LIMIT 1", (box.id,)).get:
+            self.connection.executemany("DELETE FROM unique_id WHERE mailbox=? AND uid BETWEEN ? AND ?",
+                                        [(box.id, *pair) for pair in gone.ranges])
         self._bury(box, modseq, gone)
         if not shared:
             self.dead({(row[1], row[2]): row[3] for row in rows})
