@@ -3,47 +3,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from attrs import evolve
-from twisted.logger import Logger
 
 from ..auth.any import read_password
 from ..auth.outbound import choose
-from ..errors import ConfigError, NoSuchRecipient
+from ..errors import ConfigError, NoSuchRecipient, Refused
 from ..interfaces import IContent, IQueue
-from ..message.report import Issuer, Reported, make
+from ..message.rewrite import without_return_path
 from ..message.trace import count_received
 from ..net.client import Connector
 from ..transfer.attempts import Lane
-from ..transfer.badmail import BadMail, entry_of
-from ..transfer.bounce import Asked
+from ..transfer.badmail import BadMail
 from ..transfer.connections import Connections
 from ..transfer.masquerade import outgoing_path
 from ..transfer.routes import SMART_HOST, Own, RouteRule, Routes, unresolved
 from ..transfer.runner import Runner
 from ..transfer.smtp_agent import SmtpAgent
 from ..transfer.smtp_open import Opener
-from ..values import Address, Envelope, Outcome, Owner, Peer, Queued, Recipient, Transaction
+from ..transfer.success import arrival, passed_on, told_here
+from ..values import Address, Envelope, Owner, Peer, Queued, Recipient, Transaction
 from ..wire.ntlm import Ntlm
 from ..wire.sasl import mechanisms
 from .config.delivery import DeliveryTable, badmail_folder, defaults_of, policy_of, unresolved_rule
+from .config.derive import limits_of
 from .config.options import SmtpOptions
 from .config.routes import LoginTable, login_of, rule_of
-
-log = Logger()
+from .reports import Reporter
 
 #: Octets of a message in which its hops are counted, to know whether this is the first (S-085).
 HEAD = 64 * 1024
 DNS_PORT = 53
+#: Of a server that is gone.
+MAX_HOPS = 30
 
 
 class Delivery:
     """What a site needs to send mail on.  Made when its store has a queue; `runner` runs between start and stop.
 
-    `lanes` and `badmail` are keyed by SMTP server ("smtp/default").
+    `lanes`, `badmail` and `reporters` are keyed by SMTP server ("smtp/default").
     """
 
     def __init__(self, site: Any) -> None:
@@ -58,7 +58,9 @@ class Delivery:
             for name, table in options.routes.items()
         }
         self._connectors: list[tuple[Connector, Connections]] = []
+        self._hops = {name: limits_of(server, options).hops for name, server in self.servers.items()}
         self.badmail = {name: self._bad_mail(name, server) for name, server in self.servers.items()}
+        self.reporters = {name: Reporter(self, site, name, server) for name, server in self.servers.items()}
         self.lanes = {name: self._lane(name, server) for name, server in self.servers.items()}
         self.runner = Runner(self.queue, self.lanes, site.clock, site.reactor.callLater)
 
@@ -91,16 +93,15 @@ class Delivery:
         self._connectors.append((connector, connections))
         wanted = [*mechanisms().values(), Ntlm()]
         opener = Opener(connector, lambda: server.hostname, partial(choose, wanted), os.urandom, site.clock)
-        copy_to = table.ndr_copy if isinstance(table.ndr_copy, Address) else None
         return Lane(
             server=name,
             policy=policy_of(table),
             routes=self._routes(name, server),
             agent=SmtpAgent(opener, connections, recipients=table.recipients_per_message),
-            reporter=_Reporter(self, name, server, copy_to),
+            reporter=self.reporters[name],
             messages=table.messages_per_connection or 1000,
             per_domain=table.max_connections_per_domain,
-            copy_to=copy_to,
+            copy_to=self.reporters[name].copy_to,
             active=lambda: name not in site.servers or site.servers[name].state == "running",
             outgoing=partial(self._outgoing, table.masquerade_domain),
         )
@@ -171,58 +172,41 @@ class Delivery:
     async def submit(self, envelope: Envelope, content: IContent, server: str, origin: str = "local") -> str:
         """Accept a message of our own (a report, something sent again): into mailboxes and the queue, in one commit.
 
-        Gives its id.  Raises Refused when a recipient has no way, StoreFull, StoreUnavailable.
+        Gives its id; one that has gone round in circles goes back to its sender instead (S-081), and it is the id of
+        the report.  Raises Refused when a recipient has no way, or there is no sender; StoreFull, StoreUnavailable.
         """
         site = self._site
+        content = await without_return_path(content)
+        if count_received(await content.read(0, HEAD)) > self._hops.get(server, MAX_HOPS):
+            envelope, content = await self.reporters[server].circling(envelope, content)
         transaction = Transaction(
             server=server, peer=Peer(""), helo="localhost", protocol="ESMTP", reverse_path=envelope.reverse_path,
             recipients=list(envelope.recipients), parameters=dict(envelope.parameters), origin=origin,
         )  # fmt: skip
         owners: dict[Owner, None] = {}
         onward: list[tuple[str, Address, Recipient]] = []
+        arrivals: list[tuple[str, Recipient]] = []
         for recipient in envelope.recipients:
             route = await site.router.route(recipient.address, transaction)
             owners.update(dict.fromkeys(route.placements))
-            onward += [(destination, address, recipient) for destination, address in route.onward]
+            asked = passed_on(recipient, route.placements, route.onward)
+            onward += [(destination, address, asked) for destination, address in route.onward]
+            where = arrival(recipient, route.placements, route.onward)
+            arrivals += [(where, recipient)] if where else []
         if not owners and not onward:
             raise NoSuchRecipient()
         hostname = self.servers[server].hostname if server in self.servers else site.options.site.hostname
-        made: str = await site.intake.accept(transaction, content, owners, hostname=hostname, onward=onward)
+        made: str = await site.intake.accept(
+            transaction, content, owners, hostname=hostname, onward=onward, arrivals=arrivals
+        )
         return made
 
     async def fail(self, row: Queued, reply: str) -> None:
-        """End a row with a report to its sender.  Raises Refused when an attempt is under way."""
+        """End a row with a report to its sender.  Raises Refused when an attempt is under way, or there is nothing that
+        could fail: it is here, and its sender is to hear of that."""
+        if told_here(row):
+            raise Refused("This mail has been delivered, and only the report of that waits: delete it", "5.5.1")
         await self.runner.attempts.fail(row, reply)
-
-
-class _Reporter:
-    """Reports and bad mail of one server (S-125..S-130)."""
-
-    def __init__(self, delivery: Delivery, name: str, server: SmtpOptions, copy_to: Address | None) -> None:
-        self._delivery, self._name, self._server = delivery, name, server
-        sender = Address("postmaster", server.default_domain or server.hostname)
-        self._issuer = Issuer(server.hostname, sender, copy_to)
-        self._bound = server.delivery.report_size
-
-    async def report(self, row: Queued, content: IContent, asked: Asked, until: float | None) -> None:
-        """See Reporter."""
-        site = self._delivery._site
-        original = await self._delivery.queue.queue_content(row)
-        try:
-            made = await make(
-                Reported(original, row.delivery, row.received_at, row.parameters), asked.to, asked.outcomes,
-                self._issuer, id=site.ids.next(), now=site.clock(), until=until, whole=asked.whole, bound=self._bound,
-            )  # fmt: skip
-            await self._delivery.submit(made.envelope, made.content, self._name)
-        finally:
-            original.close()
-
-    async def keep_bad(self, row: Queued, content: IContent, outcomes: Sequence[Outcome]) -> None:
-        """See Reporter."""
-        site = self._delivery._site
-        badmail = self._delivery.badmail[self._name]
-        key = await site.aside(badmail.keep, content, entry_of(row, outcomes, site.clock()))
-        log.warn("message {id} is bad mail of {server} now: {key}", id=row.delivery, server=self._name, key=key)
 
 
 def _all_loopback(site: Any) -> bool:

@@ -279,8 +279,8 @@ class Site(MultiService):
                     expn=server.expn,
                     bare_newlines=server.bare_newlines,
                     etrn=self.access.etrn_of(server),
-                    # Success of local delivery is not reported yet: what NOTIFY asks is kept, but not offered.
-                    dsn=False,
+                    # Who hands over by LMTP reports for itself: it has the answer for each recipient.
+                    dsn=self.delivery is not None and server.role != "lmtp",
                 )
             else:
             elif isinstance(server, Pop3Options):

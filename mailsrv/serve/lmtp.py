@@ -1,7 +1,8 @@
 """The LMTP session (floor 5; RFC 2033): SMTP's, but each recipient is answered for itself after the message.
 
-One commit serves all recipients that are not refused.  Nothing is sent on from here: LMTP is the last step of a
-delivery, so that a recipient without a mailbox is refused (RFC 2033 section 5).
+One commit serves all recipients that are not refused.  LMTP is the last step of a delivery: addresses of domains whose
+mailboxes are elsewhere are refused (RFC 2033 section 5).  What an alias of a domain of ours leads to is sent on, and so
+is mail for unknown recipients of shared domains, where the server forwards them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class LmtpSession(SmtpSession):
     async def take_recipient(self, transaction: Transaction, recipient: Recipient) -> bytes | None:
         """See SmtpSession; whatever the lists say, nobody sends mail on by way of LMTP.  Raises MailError."""
         domain = recipient.address.domain
-        if domain and await self.smtp.store.directory.domain(domain) is None:
+        facts = await self.smtp.store.directory.domain(domain) if domain else None
+        if domain and (facts is None or facts.kind == "relay"):
             raise RelayDenied(f"Mail for {domain} is not sent on from here")
         return await super().take_recipient(transaction, recipient)
 

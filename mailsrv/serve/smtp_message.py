@@ -21,7 +21,7 @@ from ..wire.smtp_data import ChunkReader, TextRules
 from . import smtp_replies as say
 from .smtp_room import check_whole
 from .smtp_rules import is_binary, refuse_size
-from .smtp_verdicts import Answers, make_mailboxes, moved_field, placed
+from .smtp_verdicts import Answers, arrivals_of, left_out, make_mailboxes, moved_field, onward_of, placed
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
@@ -271,8 +271,9 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         removed={*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed if judge.notes else (),
         submission=smtp.submission,
         moved=any(share.verdict.action == "redirect" for share in shares),
-        onward=[(one, address, share.recipient) for share in shares for one, address in share.onward],
-        note=judge.note(),
+        onward=onward_of(shares),
+        arrivals=arrivals_of(shares),
+        note=judge.note() + left_out(shares),
     )
     judge.done()
     smtp.count("messages")

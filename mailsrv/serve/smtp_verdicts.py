@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from ..errors import BadMailboxName, MailboxExists, NoSuchMailbox, Refused, Unroutable
 from ..interfaces import IMessageStore, IRouter
 from ..message.trace import verdict_field
+from ..transfer.success import arrival, passed_on
 from ..values import ACCEPT, Address, Owner, Recipient, Route, Transaction, Verdict
 
 log = Logger()
@@ -26,12 +27,19 @@ REFUSES = frozenset({"reject", "tempfail"})
 @define(eq=False)
 class Share:
     """A recipient that was accepted, whose mailboxes get its mail, and where else it goes (`Route.onward`); `verdict`
-    is quarantine or redirect when a policy changed them."""
+    is quarantine or redirect when a policy changed them, `left_out` how many addresses elsewhere a quarantine keeps it
+    from."""
 
     recipient: Recipient
     owners: tuple[Owner, ...]
     verdict: Verdict = ACCEPT
     onward: tuple[tuple[str, Address], ...] = ()
+    left_out: int = 0
+
+    @property
+    def astray(self) -> bool:
+        """Whether somebody of those who are meant does not get it."""
+        return self.left_out > 0 or self.verdict.action == "redirect"
 
     @property
     def taken(self) -> bool:
@@ -95,7 +103,7 @@ def _quarantined(share: Share, verdict: Verdict) -> Share:
     if not share.owners:
         raise Refused(verdict.text or "Refused by policy", "5.7.1")
     owners = tuple(evolve(owner, mailbox=verdict.mailbox or JUNK) for owner in share.owners)
-    return Share(share.recipient, owners, verdict)
+    return Share(share.recipient, owners, verdict, left_out=share.left_out + len(share.onward))
 
 
 async def placed(
@@ -134,6 +142,33 @@ async def make_mailboxes(store: IMessageStore, shares: Sequence[Share]) -> None:
                 pass
             except BadMailboxName:
                 log.error("quarantine into {mailbox!r} is not possible: it goes to INBOX", mailbox=owner.mailbox)
+
+
+def onward_of(shares: Sequence[Share]) -> list[tuple[str, Address, Recipient]]:
+    """What goes on to other servers, for `Intake.accept`."""
+    found = []
+    for share in shares:
+        if share.onward:
+            asked = passed_on(share.recipient, share.owners, share.onward, astray=share.astray)
+            found += [(destination, address, asked) for destination, address in share.onward]
+    return found
+
+
+def arrivals_of(shares: Sequence[Share]) -> list[tuple[str, Recipient]]:
+    """Recipients whose sender is to hear that their mail is here, for `Intake.accept`."""
+    found = []
+    for share in shares:
+        if share.recipient.parameters:
+            where = arrival(share.recipient, share.owners, share.onward, astray=share.astray)
+            if where:
+                found.append((where, share.recipient))
+    return found
+
+
+def left_out(shares: Sequence[Share]) -> str:
+    """What a quarantine has kept from being sent on, for the log."""
+    count = sum(share.left_out for share in shares)
+    return f"; kept from {count} elsewhere by quarantine" if count else ""
 
 
 def moved_field(shares: Sequence[Share]) -> bytes:

@@ -13,6 +13,8 @@ from ..errors import MailError
 from ..message.report_text import EXPIRED, harmless
 from ..values import Address, Outcome, Queued, Recipient
 from .schedule import Decision
+from .success import told_here
+from .success import wants as wants
 
 #: Characters of what a row remembers of its last attempt.
 MAX_REPLY = 500
@@ -51,15 +53,6 @@ class Settled:
     silent: tuple[Outcome, ...] = ()
 
 
-def wants(recipient: Recipient, event: str) -> bool:
-    """Whether the sender is to hear of "SUCCESS", "FAILURE" or "DELAY" of this recipient.
-
-    Without NOTIFY the sender hears of failures and delays (RFC 3461 section 5.2.1 lets us choose).
-    """
-    words = recipient.parameters.get("NOTIFY", "FAILURE,DELAY").upper().split(",")
-    return event in words
-
-
 def failed_by(recipients: Iterable[Recipient], error: MailError) -> tuple[Outcome, ...]:
     """What an error found here, before any server was asked, is for each recipient: failed, or delayed."""
     action = "failed" if error.permanent else "delayed"
@@ -74,6 +67,8 @@ def settle(
     A recipient without an outcome waits.  `copy_to` gets a copy of every report of a failure (S-126); `final`: the peer
     was the mailboxes' own server (LMTP), so what it took is delivered.
     """
+    if told_here(row):
+        return _settle_arrival(row, outcomes, decision)
     told_of = {outcome.recipient.address for outcome in outcomes}
     waiting = [one for one in row.recipients if one.address not in told_of]
     found = [*outcomes, *(Outcome(recipient, "delayed", reply=row.reply) for recipient in waiting)]
@@ -99,6 +94,20 @@ def settle(
         # Nobody sent it, so nobody can get it back, whatever NOTIFY says.
         bad=tuple(failed) if row.reverse_path is None else (),
         silent=tuple(unasked) if row.reverse_path is not None else (),
+    )
+
+
+def _settle_arrival(row: Queued, outcomes: Sequence[Outcome], decision: Decision) -> Settled:
+    """A row of mail that is here already (`success`): its sender hears of success, and never of a failure or a delay,
+    for there is none."""
+    told = tuple(one for one in outcomes if one.action in ("delivered", "expanded"))
+    delayed = [one for one in outcomes if one.action == "delayed"] if not decision.expired else []
+    return Settled(
+        remaining=tuple(outcome.recipient for outcome in delayed),
+        due=decision.due if delayed else 0.0,
+        noticed=row.noticed or decision.notice,
+        reply=_reply(delayed),
+        reports=_reports(row.reverse_path, (), (), told, None),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from twisted.logger import Logger
 
-from ..interfaces import IContent, IMessageStore
+from ..interfaces import IContent, IMessageStore, IQueue
 from ..message.rewrite import rewritten
 from ..message.trace import delivered_to_field, received_field, return_path_field
 from ..values import (
@@ -25,6 +25,7 @@ from ..values import (
     Transaction,
 )
 from .ids import IdMaker
+from .loops import same
 from .submission import PLAIN, Submission, missing_fields, submitted
 
 log = Logger()
@@ -40,6 +41,17 @@ def queue_rows(onward: Sequence[tuple[str, Address, Recipient]]) -> tuple[NewQue
     return tuple(NewQueued(destination, tuple(found.values())) for destination, found in rows.items())
 
 
+def _alone(recipients: Sequence[Recipient], places: int, onward: Sequence[tuple[str, Address, Recipient]]) -> bool:
+    """Whether Delivered-To is true and tells nobody of others: there is one recipient, and either one mailbox, or an
+    alias that leads elsewhere, so that who sends it back is found out (`loops`).  Mail that only passes has none."""
+    if len(recipients) != 1:
+        return False
+    if onward:
+        only = recipients[0].address
+        return not any(same(address, only) for _, address, _ in onward)
+    return places == 1
+
+
 class Intake:
     """Puts the trace fields above accepted messages and hands them to the store."""
 
@@ -48,6 +60,7 @@ class Intake:
         self._ids = ids
         self._now = now
         self._zone = zone
+        self._queues = IQueue.providedBy(store)
 
     async def accept(
         self,
@@ -62,18 +75,23 @@ class Intake:
         submission: Submission = PLAIN,
         moved: bool = False,
         onward: Sequence[tuple[str, Address, Recipient]] = (),
+        arrivals: Sequence[tuple[str, Recipient]] = (),
         note: str = "",
     ) -> str:
         """Deliver to `owners` (each once); gives the id of the message.
 
         `fields` are whole header fields from policies, `removed` names of fields (lower case) that they take out.
         `onward` are addresses to be sent on to: destination in the queue, address, the recipient that led to it.
+        `arrivals` are recipients whose sender is told of success, each with its destination in the queue (`success`).
         `submission` is how the server treats mail of its users; `moved`: the owners are not who the recipients mean.
         `note` goes into the line of the log.  Raises StoreFull, StoreUnavailable.
         """
         delivery_id, now = self._ids.next(), self._now()
         places = {(owner.account_id, owner.mailbox): Placement(owner.account_id, owner.mailbox) for owner in owners}
-        alone = len(places) == 1 and not moved
+        alone = not moved and _alone(transaction.recipients, len(places), onward)
+        rows = queue_rows(onward)
+        if arrivals and self._queues and transaction.reverse_path is not None:
+            rows += queue_rows([(destination, one.address, one) for destination, one in arrivals])
         prefix = self._trace(transaction, delivery_id, now, hostname, tls, submission, alone) + b"".join(fields)
         if submission.complete and submitted(transaction):
             prefix += await missing_fields(content, now, self._zone, delivery_id, hostname)
@@ -86,7 +104,7 @@ class Intake:
                 received_at=now,
                 zone=self._zone,
                 server=transaction.server,
-                queued=queue_rows(onward),
+                queued=rows,
                 origin=transaction.origin,
             )
         )
@@ -110,7 +128,7 @@ class Intake:
         submission: Submission,
         alone: bool,
     ) -> bytes:
-        """Return-Path, Received (RFC 5321 section 4.4), and Delivered-To in a copy that is one mailbox's `alone`."""
+        """Return-Path, Received (RFC 5321 section 4.4), and Delivered-To where a recipient is `alone`."""
         recipients, identity = transaction.recipients, transaction.identity
         # Naming one of several would tell a blind recipient's address to the others.
         only = recipients[0].address if len(recipients) == 1 else None

@@ -28,5 +28,10 @@ def comes_back(head: bytes, recipients: Iterable[Recipient]) -> Address | None:
     return next((one.address for one in recipients if _fold(one.address) in seen), None)
 
 
+def same(one: Address, other: Address) -> bool:
+    """Whether two addresses are one, for who would not be surprised by a local part without case."""
+    return one == other or _fold(one) == _fold(other)
+
+
 def _fold(address: Address) -> tuple[str, str]:
     return address.local.casefold(), address.domain

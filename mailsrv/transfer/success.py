@@ -1,0 +1,62 @@
+"""Reports of success (floor 4): what is told of recipients whose mail has arrived when it is accepted.
+
+Pure.  The 250 promises the report, so it waits in the queue from the same commit on: a row for a destination that can
+be no domain, whose only attempt is the report (RFC 3461 sections 4.1 and 5.2.7; docs/decisions/0016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..values import Address, Outcome, Owner, Queued, Recipient
+
+#: Destinations in the queue of mail that is here already, as administrators see them.
+DELIVERED, EXPANDED = "(delivered here)", "(expanded here)"
+#: What their recipients' action is (RFC 3464 section 2.3.3).
+ACTIONS = {DELIVERED: "delivered", EXPANDED: "expanded"}
+
+
+def wants(recipient: Recipient, event: str) -> bool:
+    """Whether the sender is to hear of "SUCCESS", "FAILURE" or "DELAY" of this recipient.
+
+    Without NOTIFY the sender hears of failures and delays (RFC 3461 section 5.2.1 lets us choose).
+    """
+    words = recipient.parameters.get("NOTIFY", "FAILURE,DELAY").upper().split(",")
+    return event in words
+
+
+def arrival(
+    recipient: Recipient, owners: Sequence[Owner], onward: Sequence[tuple[str, Address]], *, astray: bool = False
+) -> str:
+    """The destination in the queue under which a recipient's sender is told of success, "" for none.
+
+    One mailbox: delivered.  One other address: whoever delivers it tells (section 5.2.7.1).  More than one: expanded,
+    and nobody tells more.  `astray`: who was meant has not got it, or not all, so nothing is told.
+    """
+    if astray or not recipient.parameters or not wants(recipient, "SUCCESS"):
+        return ""
+    copies = len(owners) + len(onward)
+    if copies > 1:
+        return EXPANDED
+    return DELIVERED if owners else ""
+
+
+def passed_on(
+    recipient: Recipient, owners: Sequence[Owner], onward: Sequence[tuple[str, Address]], *, astray: bool = False
+) -> Recipient:
+    """What was asked for a recipient, as it holds for those it is sent on to: all of it for a single one, for members
+    of a list without success, of which `arrival` tells all there is to tell."""
+    if not recipient.parameters or (len(owners) + len(onward) == 1 and not astray) or not wants(recipient, "SUCCESS"):
+        return recipient
+    left = [word for word in recipient.parameters["NOTIFY"].upper().split(",") if word != "SUCCESS"]
+    return Recipient(recipient.address, {**recipient.parameters, "NOTIFY": ",".join(left) or "NEVER"})
+
+
+def told_here(row: Queued) -> bool:
+    """Whether a row of the queue is nothing but a report that is to be made."""
+    return row.destination in ACTIONS
+
+
+def arrived(row: Queued) -> tuple[Outcome, ...]:
+    """The outcomes of such a row."""
+    return tuple(Outcome(recipient, ACTIONS[row.destination]) for recipient in row.recipients)
