@@ -47,8 +47,8 @@ class HeloCheck(Policy):
 
     async def on_sender(self, transaction: Transaction) -> Verdict:
         """Who has logged in, is at this machine or at a UNIX socket is not asked."""
-        host = transaction.peer.host
-        if transaction.origin == "local" or not host or host == transaction.peer.local_host:
+        host, peer = transaction.peer.host, transaction.peer
+        if transaction.origin == "local" or not host or (host == peer.local_host and not peer.unknown):
             return ACCEPT
         said = transaction.helo
         if said.startswith("["):

@@ -10,10 +10,17 @@ from twisted.internet.defer import DeferredLock
 
 from ..access.filter import AccessFilter
 from ..access.lists import AccessList
+from ..access.networks import Matcher, parse_network
 from ..access.relay import RelayList, RelayRight
 from ..access.reverse import ClientCheck, ReverseNames
 from ..serve.smtp_etrn import Etrn, QueueStarts
 from .config.options import AccessTable, ServerOptions, SiteOptions, SmtpOptions
+
+
+def speakers_of(server: SmtpOptions) -> Matcher | None:
+    """Who may say on that server whose connection it is (XCLIENT); None: nobody."""
+    networks = [(parse_network(text)[0], 0) for text in server.xclient_from]
+    return Matcher(networks) if networks else None
 
 
 class Access:

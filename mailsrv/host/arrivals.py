@@ -13,6 +13,7 @@ from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 
@@ -23,6 +24,7 @@ from ..net.addresses import subject_of
 from ..net.connection import Connection
 from ..net.front import Front, Outcome
 from ..serve.session import Services
+from ..serve.smtp_xclient import may_speak
 from ..values import Peer, Verdict
 from ..wire.proxy import BadHeader
 from .refusals import last_words, verdict_of, words_of
@@ -109,7 +111,9 @@ class Arrivals:
         services = self.services
         services.count("connections")
         proxied = self._proxies is not None and self._is_proxy(peer)
-        if self._full() or (not proxied and self._crowded(peer)):
+        # Behind one that speaks for others there may be many: each is counted when it is known.
+        one = not proxied and not may_speak(getattr(services, "xclient", None), peer)
+        if self._full() or (one and self._crowded(peer)):
             services.count("turned away")
             return None if tls else TurnedAway(last_words(services.protocol, _FULL))
         connection = asked = None
@@ -149,7 +153,7 @@ class Arrivals:
     async def replace(self, connection: Connection, peer: Peer) -> bytes:
         """See Host."""
         protocol = self.services.protocol
-        if self._crowded(peer):
+        if subject_of(peer.host) != subject_of(connection.peer.host) and self._crowded(peer):
             self.services.count("turned away")
             return last_words(protocol, _FULL)
         self._move(connection, peer)
@@ -243,6 +247,9 @@ class Arrivals:
                 self.services.count("turned away")
                 return last_words(self.services.protocol, _FULL)
             self._move(front, peer)
+        else:
+            # A health check is answered; for anything else the proxy's address is no reason to trust it.
+            front.peer = evolve(front.peer, unknown=True)
         return None
 
     async def _admit(self, peer: Peer) -> Verdict | None:

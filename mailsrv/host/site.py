@@ -36,7 +36,7 @@ from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
 from ..values import DomainFacts
-from .access import Access
+from .access import Access, speakers_of
 from .arrivals import Ceiling
 from .config.derive import domain_facts, limits_of, policies_of, pop3_settings, site_limits, submission_of
 from .config.edit import write_atomically
@@ -277,14 +277,15 @@ class Site(MultiService):
                     reverse=self.access.check_of(server),
                     vrfy=server.vrfy,
                     expn=server.expn,
-                    bare_newlines=server.bare_newlines,
                     etrn=self.access.etrn_of(server),
+                    xclient=speakers_of(server),
+                    bare_newlines=server.bare_newlines,
                     # Who hands over by LMTP reports for itself: it has the answer for each recipient.
                     dsn=self.delivery is not None and server.role != "lmtp",
                 )
-            else:
             elif isinstance(server, Pop3Options):
                 services = Pop3Services(**common, **pop3_settings(server))
+            else:
                 services = Services(**common)
             self.servers[name].equip(services)
 

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
+from ..access.networks import Matcher
 from ..access.reverse import ClientCheck
 from ..auth.attempt import Ask, Attempt, Door
 from ..auth.offers import Offers
@@ -108,6 +109,8 @@ class SmtpServices(Services):
     bare_newlines: str = "refuse"
     #: Who may start the queue of a domain (RFC 1985); None: nobody.
     etrn: Etrn | None = None
+    #: Who may say whose connection it is (XCLIENT); None: nobody.
+    xclient: Matcher | None = None
     #: Whether delivery reports are made: DSN is advertised then, its parameters are kept anyway (decisions 35).
     dsn: bool = False
 

@@ -14,6 +14,7 @@ from ..interfaces import IContent
 from ..values import ACCEPT, Recipient, Transaction
 from ..wire import smtp_server as wire
 from ..wire.smtp_syntax import print_reply
+from ..wire.smtp_xclient import XClient
 from . import smtp_replies as say
 from .smtp_base import SmtpBase
 from .smtp_login import authenticate
@@ -22,6 +23,7 @@ from .smtp_room import announced, check_sender, check_share
 from .smtp_rules import refuse_chunk, refuse_mail, refuse_rcpt
 from .smtp_verbs import PLAIN, extensions
 from .smtp_verdicts import REFUSES, Share, admit
+from .smtp_xclient import xclient
 
 
 class SmtpSession(SmtpBase):
@@ -197,4 +199,5 @@ _HANDLERS: dict[type, Callable[[SmtpSession, Any], Coroutine[Any, Any, None]]] =
     wire.Chunk: SmtpSession.on_chunk,
     wire.Body: SmtpSession.on_body,
     wire.Auth: authenticate,
+    XClient: xclient,
 }

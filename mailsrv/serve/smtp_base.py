@@ -15,6 +15,7 @@ from .session import Session, SmtpServices
 from .smtp_message import MessageInput
 from .smtp_policies import Judge
 from .smtp_verdicts import Share
+from .smtp_xclient import may_speak
 
 
 class SmtpBase(Session):
@@ -41,6 +42,9 @@ class SmtpBase(Session):
         self.shares: list[Share] = []
         self.octets_taken = 0
         self.bare_messages = 0
+        #: Whether the client may say whose connection it is (XCLIENT); from where it connected, and what it said.
+        self.speaks_for_others = may_speak(services.xclient, connection.peer)
+        self.connected_from, self.said_name = connection.peer.host, ""
         self.judge = Judge(services.policies, services.sleep, services.name, connection)
         #: The peer's name by reverse DNS, and whether it is that of HELO, as in Transaction.
         self.client_name = ""
@@ -93,6 +97,18 @@ class SmtpBase(Session):
         self.judge.close()
         if self.client is not None:
             self.client.close()
+
+    def begin_anew(self, name: str) -> None:
+        """Another client is there, whose host has that name by the word of a proxy, "" for none: as if nothing had
+        been said."""
+        self.reset()
+        self.judge.close()
+        self.judge = Judge(self.smtp.policies, self.smtp.sleep, self.smtp.name, self.connection)
+        if self.client is not None:
+            self.client.close()
+        self.helo, self.extended, self.identity = "", False, None
+        self.client, self.client_name, self.said_name, self.verified = None, name, name, None
+        self.octets_taken = self.bare_messages = self.bad_commands = self.failed_logins = 0
 
     def look_up(self) -> None:
         """Begin to ask who the client is, if that is wanted here (S-090)."""

@@ -30,6 +30,8 @@ NO_EXPN = reply(502, "5.5.1", "Lists are not expanded here")
 NO_ETRN = reply(502, "5.5.1", "No mail is held here to be fetched")
 NESTED_ETRN = reply(503, "5.5.1", "ETRN is not allowed during a mail transaction")
 ETRN_DENIED = reply(550, "5.7.1", "Only those who may send mail on may start a queue")
+XCLIENT_DENIED = reply(550, "5.7.0", "You may not speak for other clients")
+NESTED_XCLIENT = reply(503, "5.5.1", "XCLIENT is not allowed during a mail transaction")
 HELP = reply(214, "2.0.0", "See RFC 5321; EHLO tells the extensions")
 
 HELLO_FIRST = reply(503, "5.5.1", "Say EHLO or HELO first")

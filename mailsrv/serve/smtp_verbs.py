@@ -12,6 +12,7 @@ from ..wire.smtp_syntax import print_address, read_path
 from . import smtp_replies as say
 from .smtp_etrn import etrn, is_offered
 from .smtp_rules import refuse_data
+from .smtp_xclient import KEYWORD
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
@@ -39,6 +40,8 @@ async def extensions(session: SmtpSession) -> list[str]:
     lines += [verb for verb, policy in (("VRFY", services.vrfy), ("EXPN", services.expn)) if _allowed(session, policy)]
     if await is_offered(session):
         lines.append("ETRN")
+    if session.speaks_for_others:
+        lines.append(KEYWORD)
     if services.tls_available and not secure:
         lines.append("STARTTLS")
     mechanisms = [] if session.identity else session.offered_mechanisms()

@@ -52,9 +52,9 @@ from ..wire.sasl import mechanisms
 from .dns import NameTable
 from .lists import apply_lists
 from .loop import Loop
+from .onward import WORDS, apply_onward
 from .policies import policy_makers
 from .transport import MemoryTransport
-from .onward import apply_onward
 
 #: The moment at which the clock of a bed stands: 2026-11-24 04:00:00 UTC.
 START = 1_795_492_800.0
@@ -143,10 +143,10 @@ class Bed:
     and `authentication` (the methods), `authenticators` (or the `kinds` of secrets of the one there is),
     `authorizer`, `login_without_tls`, `guard`; `access` may be the word of a verdict, and `trusted_proxies` is a text;
     lists as in `mailsrv.testing.lists`, with the names of `names`; `parts`, `submission`: `mailsrv.testing.policies`;
+    mail that goes on, and who may say whose connection it is: `mailsrv.testing.onward`;
     `limits` of `Limits`; both hold for all servers of the bed and may be given before the first `connect`.
     """
 
-    mail that goes on, and who may say whose connection it is: `mailsrv.testing.onward`;
     def __init__(self, **settings: Any) -> None:
         self.clock = Clock()
         self.clock.advance(START)

@@ -17,6 +17,9 @@ from ..serve.smtp_etrn import Etrn, QueueStarts
 from ..transfer.router import LocalRouter
 from ..values import DomainFacts
 
+#: Settings that are no attributes of services.
+WORDS = frozenset({"onward", "domains", "xclient_from"})
+
 
 def apply_onward(
     settings: dict[str, Any], bed: Any, domain: str, server: str, authorizer: Any, lists: Mapping[str, RelayList]

@@ -11,6 +11,7 @@ from .sasl import decode as read_base64
 from .smtp_events import Auth, Chunk, Hello, Mail, Plain, Rcpt, Wrong
 from .smtp_events import wrong as _wrong
 from .smtp_syntax import MAX_LABEL, MAX_LOCAL, read_domain, read_parameters, read_path
+from .smtp_xclient import read_xclient
 
 #: The name of a queue.
 _QUEUE = re.compile(r"#[!-~]{1,255}")
@@ -116,7 +117,10 @@ _SHARED: dict[str, _Reader] = {
     "VRFY": _with_text,
 }
 #: The one table of commands; and that of LMTP, which has another greeting (RFC 2033 section 4.1).
-SMTP: Mapping[str, _Reader] = {"EHLO": _hello, "HELO": _hello, "EXPN": _with_text, "ETRN": _etrn, **_SHARED}
+SMTP: Mapping[str, _Reader] = {
+    "EHLO": _hello, "HELO": _hello, "EXPN": _with_text, "ETRN": _etrn, "XCLIENT": read_xclient,
+    **_SHARED,
+}  # fmt: skip
 LMTP: Mapping[str, _Reader] = {"LHLO": _hello, **_SHARED}
 
 #: How other protocols begin a line.  Browsers can be made to say the rest of a request to a mail server.

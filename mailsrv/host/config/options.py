@@ -223,12 +223,15 @@ class SmtpOptions(ServerOptions):
     )
     vrfy: str = option(_WHO, "off", "whom VRFY tells whether an address exists: off, authenticated, on")
     expn: str = option(_WHO, "off", "whom EXPN tells the members of a list")
-    sender_filter: str = option(TEXT, "", "which [filter.NAME] says whose mail is not taken (S-045); default: none")
-    sender_check: bool = option(
+    xclient_from: tuple[str, ...] = option(
+        NETWORKS, (), "proxies and filters that may say whose connection it is by XCLIENT; they are believed"
+    )
     etrn: str = option(
         choice("off", "relay", "on"), "relay",
         "who may have the mail that waits for a domain tried at once (RFC 1985): those who may relay, or everybody",
     )
+    sender_filter: str = option(TEXT, "", "which [filter.NAME] says whose mail is not taken (S-045); default: none")
+    sender_check: bool = option(
         FLAG, Factory(lambda self: self.role == "submission", True),
         "who has logged in sends with own addresses alone (reverse path, From, Sender); roles may grant send.as",
     )
@@ -262,9 +265,6 @@ class Pop3Options(ServerOptions):
     )
     authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
     ntlm_ok: bool = option(FLAG, False, "answer AUTH NTLM with +OK, as Microsoft's clients want it; curl cannot then")
-    idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
-
-
     apop: bool = option(FLAG, False, "offer APOP, where an authenticator keeps passwords themselves; MD5, and weak")
     maildrop_lock: bool = option(FLAG, True, "one session at a time has a maildrop (RFC 1939); false: several may")
     login_delay: float | None = option(
@@ -274,6 +274,9 @@ class Pop3Options(ServerOptions):
         UIDL_FORMAT, UidlFormat(UIDL_DEFAULT),
         "what UIDL shows: %u UID, %v UIDVALIDITY, %X hexadecimal; Dovecot: %08Xu%08Xv, Cyrus: %v.%u, Courier: UID%u-%v",
     )
+    idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
+
+
 #: Protocol -> the class of a [PROTOCOL.NAME] table, in the order servers are listed.
 SERVER_TABLES: dict[str, type[ServerOptions]] = {"smtp": SmtpOptions, "imap": ImapOptions, "pop3": Pop3Options}
 
