@@ -14,6 +14,7 @@ from mailsrv.errors import MailError, Refused, StoreUnavailable, TryLater
 from mailsrv.interfaces import IContent
 from mailsrv.message.content import MemoryContent
 from mailsrv.store.memory import MemoryStore
+from mailsrv.transfer import unreachable
 from mailsrv.transfer.attempts import PAUSE, Lane
 from mailsrv.transfer.bounce import Asked
 from mailsrv.transfer.routes import Plan
@@ -262,6 +263,46 @@ def test_a_dead_destination_has_each_notice_and_end_at_its_minute() -> None:
     post.until(48 * HOUR + 4 * MINUTE)
     assert [round(when / MINUTE, 1) for when, _, _ in post.desk.reports[4:]] == [2880, 2881, 2882, 2883]
     assert post.rows() == [] and len(post.agent.tried) < 48 * 4 + 10
+
+
+def test_very_many_rows_of_a_dead_destination_have_their_minutes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unreachable, "LOT", 10)
+    monkeypatch.setattr(unreachable, "HELD", 30)
+    post = Post(["smtp/default", "smtp/other"], policy=Policy(notice=Ages(HOUR, HOUR), expiration=Ages(None, None)))
+    post.agent.answers["example.org"] = TryLater("nobody there")
+    for number in range(200):
+        post.until(number)
+        post.put(server="smtp/other" if number % 4 == 3 else "smtp/default")
+    post.until(HOUR + 200)
+    told = [round(when) for when, _, _ in post.desk.reports]
+    assert sorted(told) == [3600 + number for number in range(200)]
+    # One attempt in each interval for each of the two ways, and one row has joined them at each second before.
+    assert len(post.agent.tried) < 2 * 6 + 3 and all(row.noticed for row in post.rows())
+    post.until(2 * HOUR)
+    assert len({row.due for row in post.rows()}) <= 2, "all wait for the next attempt"
+
+
+def test_a_message_that_cannot_be_read_does_not_hold_up_the_notices_of_a_dead_destination() -> None:
+    class Unreadable(MemoryStore):
+        """Has lost the first message."""
+
+        async def queue_content(self, row: Queued) -> IContent:
+            if row.delivery == "m1":
+                raise StoreUnavailable("the content of this message is missing")
+            return await super().queue_content(row)
+
+    post = Post(store=Unreadable)
+    post.agent.answers["example.org"] = TryLater("nobody there")
+    for _ in range(5):
+        post.put()
+    post.until(12 * HOUR + 2)
+    assert [to for _, to, _ in post.desk.reports] == ["a@example.com"] * 4
+    assert [row.delivery for row in post.rows() if not row.noticed] == ["m1"]
+    tries = len(post.agent.tried)
+    post.until(13 * HOUR)
+    assert len(post.agent.tried) - tries <= 4, "no flood"
+    post.until(48 * HOUR + 1)
+    assert len(post.desk.reports) == 8 and [row.delivery for row in post.rows()] == ["m1"]
 
 
 def test_a_dead_way_of_one_server_does_not_put_off_the_mail_of_another() -> None:
