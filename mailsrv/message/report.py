@@ -18,7 +18,7 @@ from ..values import Address, Envelope, Outcome, Recipient
 from .content import MemoryContent
 from .dates import rfc5322
 from .header import decode, header_end, values
-from .report_text import ENGLISH, MAX_SUBJECT, Texts, harmless, kind_of, letter, status_of
+from .report_text import ENGLISH, MAX_SUBJECT, Texts, harmless, kind_of, letter, spoken, status_of
 from .rewrite import read_head
 
 #: A message of more octets is returned as its header alone, unless the whole is asked for; of a header so much.
@@ -249,7 +249,7 @@ def _recipient(outcome: Outcome, utf8: bool) -> list[str]:
         lines.append(_field("Remote-MTA", "dns; " + _host(outcome.host, utf8), utf8))
     if outcome.reply:
         # Words of our own are no reply of SMTP.
-        lines.append(_field("Diagnostic-Code", ("smtp; " if outcome.host else "x-mailsrv; ") + outcome.reply, utf8))
+        lines.append(_field("Diagnostic-Code", ("smtp; " if spoken(outcome) else "x-mailsrv; ") + outcome.reply, utf8))
     return lines
 
 

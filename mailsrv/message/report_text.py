@@ -56,6 +56,7 @@ class Texts:
     subject: Mapping[str, str]
     opening: Mapping[str, str]
     said: str = "$peer said: $reply"
+    met: str = "$peer: $reply"
     found: str = "$reply"
     delivered: Mapping[str, str] = field(factory=dict)
     advice: Sequence[tuple[str, str]] = _ADVICE
@@ -143,10 +144,16 @@ def _paragraphs(outcome: Outcome, texts: Texts) -> list[str]:
     found = []
     reply, peer = harmless(outcome.reply), harmless(outcome.host)
     if reply:
-        found.append(_fill(texts.said if peer else texts.found, peer=peer, reply=reply))
+        about = (texts.said if spoken(outcome) else texts.met) if peer else texts.found
+        found.append(_fill(about, peer=peer, reply=reply))
     advice = advice_for(status_of(outcome), texts) if outcome.action == "failed" else ""
     return [*found, advice] if advice else found
 
 
 def _fill(text: str, **values: str) -> str:
     return Template(text).safe_substitute(values)
+
+
+def spoken(outcome: Outcome) -> bool:
+    """Whether its words are a reply of SMTP by that host, and not our own about it."""
+    return bool(outcome.host) and outcome.reply[:3].isdigit()

@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import define, field
 from dns_network import NameNetwork, NameServer
 from OpenSSL import SSL
-from smtp_network import Network, ScriptWire, server
+from smtp_network import BedWire, Network, ScriptWire, server
 from twisted.internet.error import TimeoutError
 from twisted.python.failure import Failure
 
@@ -83,8 +84,9 @@ class Taken:
 class RemoteWire(ScriptWire):
     """To a remote server by a script; what it took is kept."""
 
-    port = 25
     network: MailNetwork
+    #: It has no whole server behind it (see BedWire).
+    server = SimpleNamespace(output=b"")
 
     def begin(self) -> None:
         self.open: Taken | None = None
@@ -125,6 +127,9 @@ class RemoteWire(ScriptWire):
         self.answer = self.network.scripts.get(self.address, self.network.script)
         super().say(line)
         said = self.inbox[before:]
+        if self.network.delay and not self.closed:
+            self.inbox = self.inbox[:before]
+            self.network.callLater(self.network.delay, self._later, said)
         verb = line[:4].upper()
         if line:
             self.network.heard.append((self.network.now, self.address, line))
@@ -133,10 +138,14 @@ class RemoteWire(ScriptWire):
             self.open = Taken(self.network.now, line)
         elif verb == b"RCPT" and good and self.open is not None:
             self.open.recipients.append(line.partition(b":")[2].partition(b">")[0].removeprefix(b"<"))
-        elif line == b"." and good and self.open is not None:
+        elif line == b"." and good and self.open is not None and self.open.recipients:
             self.open.at = self.network.now
             self.open.octets = self.whole.rpartition(b"DATA\r\n")[2]
             self.network.mails.setdefault(self.address, []).append(self.open)
+
+
+    def _later(self, said: bytes) -> None:
+        self.inbox += said
 
 
 class MailNetwork(Network):
@@ -155,6 +164,10 @@ class MailNetwork(Network):
             monkeypatch.setattr("mailsrv.net.dns_exchange.NetworkExchange", lambda reactor: self.names)
         #: By address: "stall" at connect, in TLS, in the message; "drop" in TLS, in the message; "garbage in TLS".
         self.faults: dict[str, str] = {}
+        #: Addresses at which there is the whole server of `bed`, with accounts me@ and you@example.org.
+        self.beds: set[str] = set()
+        #: Seconds that a remote server thinks about each answer.
+        self.delay = 0.0
         self.heard: list[tuple[float, str, bytes]] = []
         self.mails: dict[str, list[Taken]] = {}
         self.ports: list[tuple[str, int]] = []
@@ -187,6 +200,7 @@ class MailNetwork(Network):
 
     def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None) -> Any:
         self.ports.append((host, port))
+        self.kind = BedWire if host in self.beds else RemoteWire
         if self.faults.get(host) != "stall at connect":
             return super().connectTCP(host, port, factory, timeout, bindAddress)
         connector = type("C", (), {"state": "connecting", "disconnect": lambda self: None})()
@@ -195,7 +209,9 @@ class MailNetwork(Network):
 
     def handshake(self, wire: Any) -> None:
         """TLS begins; with which certificate is nobody's business here."""
-        if wire.fault == "garbage in TLS":
+        if isinstance(wire, BedWire):
+            super().handshake(wire)
+        elif wire.fault == "garbage in TLS":
             wire.closed = True
             reason = Failure(SSL.Error([("SSL routines", "", "wrong version number")]))
             self.callLater(0, wire.protocol.connectionLost, reason)
