@@ -134,7 +134,9 @@ class SiteService(MultiService):
 
             from .host.site import Site
 
+            from .host.arrivals import raise_open_files
             self.site = Site(self.options, reactor, self.options.base)
+            raise_open_files(reactor)
             self.site.setServiceParent(self)
         return self.site
 

@@ -41,10 +41,28 @@ AT_ONCE = 1000
 #: Open files that are left for everything but clients (decisions 28).
 FILES_KEPT = 200
 
+#: More than these are no help.  select() cannot look at a file of a number above the second.
+MOST_FILES, SELECTABLE = 2**20, 1024
+
 #: What `ConnectionSession.arriving` gives.
 Question = Coroutine[Any, Any, Verdict] | None
 
 _FULL = "Too many connections, try again later"
+
+
+def raise_open_files(reactor: Any) -> None:
+    """Let the process open as many files as the system lets it: what a login shell may is meant for people."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = SELECTABLE if type(reactor).__name__ == "SelectReactor" else MOST_FILES
+    wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ValueError, OSError) as error:
+        log.warn("the limit of open files stays {soft}: {reason}", soft=soft, reason=str(error))
+    else:
+        log.info("the limit of open files was {soft} and is {wanted}", soft=soft, wanted=wanted)
 
 
 class Ceiling:

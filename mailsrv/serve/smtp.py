@@ -17,7 +17,7 @@ from ..wire.smtp_syntax import print_reply
 from ..wire.smtp_xclient import XClient
 from . import smtp_replies as say
 from .smtp_base import SmtpBase
-from .smtp_login import authenticate
+from .smtp_login import authenticate, entitled
 from .smtp_message import MessageInput, deliver
 from .smtp_room import announced, check_sender, check_share
 from .smtp_rules import refuse_chunk, refuse_mail, refuse_rcpt
@@ -84,6 +84,8 @@ class SmtpSession(SmtpBase):
             verified=self.verified,
         )
         try:
+            if self.identity is not None:
+                transaction.identity = await entitled(self, self.identity)
             if self.smtp.allowances is not None:
                 await check_sender(self, transaction, announced(transaction))
             verdict = await self.judge.sender(transaction)
