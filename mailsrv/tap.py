@@ -132,11 +132,11 @@ class SiteService(MultiService):
         if self.site is None:
             from twisted.internet import reactor
 
+            from .host.arrivals import raise_open_files
             from .host.site import Site
 
-            from .host.arrivals import raise_open_files
-            self.site = Site(self.options, reactor, self.options.base)
             raise_open_files(reactor)
+            self.site = Site(self.options, reactor, self.options.base)
             self.site.setServiceParent(self)
         return self.site
 
