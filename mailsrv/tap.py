@@ -13,10 +13,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python import usage
@@ -136,6 +138,7 @@ class SiteService(MultiService):
             from .host.site import Site
 
             raise_open_files(reactor)
+            count_evenly(reactor)
             self.site = Site(self.options, reactor, self.options.base)
             self.site.setServiceParent(self)
         return self.site
@@ -170,6 +173,16 @@ def give_back_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def count_evenly(reactor: Any) -> None:
+    """Have the timers of a reactor that belongs to `twistd` follow a clock that nobody sets (decisions 24).
+
+    By default they follow the calendar: set back by a day it stops them all for a day.  What an embedding program's
+    reactor does is its own business.
+    """
+    if getattr(type(reactor), "seconds", None) is ReactorBase.seconds and not reactor.getDelayedCalls():
+        reactor.seconds = time.monotonic
 
 
 def turn_quickly() -> None:

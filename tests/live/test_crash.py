@@ -55,7 +55,7 @@ class Remote(socketserver.ThreadingTCPServer):
     """A server for mail that stalls at a stage as often as it is told: says nothing, until the other side is gone.
 
     `taken` are the messages it has answered with 250, `seen` those of which it has all octets; it refuses recipients
-    whose name begins with "no".
+    whose name begins with "no", and everybody for now while it is `busy`: then `asked` counts.
     """
 
     allow_reuse_address = daemon_threads = True
@@ -63,7 +63,7 @@ class Remote(socketserver.ThreadingTCPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Session)
         self.port = int(self.server_address[1])
-        self.stage = ""
+        self.stage, self.busy, self.asked = "", False, 0
         self.stalled = threading.Event()
         self.taken: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
@@ -103,7 +103,9 @@ class _Session(socketserver.StreamRequestHandler):
                 self._say("250 sender")
             elif verb == b"RCPT":
                 self._at("RCPT")
-                self._say("550 5.1.1 nobody" if b"<no" in line else "250 recipient")
+                self.server.asked += 1
+                good = "451 4.2.1 busy" if self.server.busy else "250 recipient"
+                self._say("550 5.1.1 nobody" if b"<no" in line else good)
             elif verb == b"DATA":
                 self._at("DATA")
                 self._say("354 go on")
