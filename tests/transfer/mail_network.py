@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from email import message_from_bytes
 from email.message import Message
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from attrs import define, field
 from dns_network import NameNetwork, NameServer
@@ -27,6 +29,7 @@ from mailsrv.host.config.load import load
 from mailsrv.host.site import Site
 from mailsrv.message.content import MemoryContent
 from mailsrv.net.resolver import Resolver
+from mailsrv.parts import all_parts
 from mailsrv.values import Address, Envelope, Queued, Recipient
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -34,6 +37,7 @@ START = 1_000_000.0
 TEXT = b"From: Ann <ann@home.test>\r\nSubject: hello\r\n\r\nhow are you?\r\n"
 #: Octets that a transport takes before it says that it is full.
 ROOM = 64 * 2**10
+PARTS = lru_cache(all_parts)
 #: The name servers of the machine, in order.
 SYSTEM = ("10.0.0.1", "10.0.0.2")
 ZONE: dict[str, Any] = {
@@ -171,7 +175,14 @@ class MailNetwork(Network):
         self.heard: list[tuple[float, str, bytes]] = []
         self.mails: dict[str, list[Taken]] = {}
         self.ports: list[tuple[str, int]] = []
-        self.site: Any = Site(load(folder / "mailsrv.toml"), self, folder, clock=self.seconds, monotonic=self.seconds)
+        self.reached_for: list[tuple[float, str]] = []
+        # Looking for installed parts takes longer than most of these tests.
+        with patch("mailsrv.parts.all_parts", PARTS):
+            self._open(folder)
+
+    def _open(self, folder: Path) -> None:
+        options = load(folder / "mailsrv.toml")
+        self.site: Any = Site(options, self, folder, clock=self.seconds, monotonic=self.seconds)
         self.site.access.resolver = Resolver(
             self.names, lambda: [(one, 53) for one in SYSTEM], self, self.seconds
         )  # fmt: skip
@@ -200,6 +211,7 @@ class MailNetwork(Network):
 
     def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None) -> Any:
         self.ports.append((host, port))
+        self.reached_for.append((self.now, host))
         self.kind = BedWire if host in self.beds else RemoteWire
         if self.faults.get(host) != "stall at connect":
             return super().connectTCP(host, port, factory, timeout, bindAddress)
@@ -278,6 +290,10 @@ class MailNetwork(Network):
         return [
             at for at, where, line in self.heard if line.startswith(verb) and address in (None, where)
         ]  # fmt: skip
+
+    def attempts(self, address: str) -> list[float]:
+        """When somebody connected to an address, or tried to."""
+        return [at for at, where in self.reached_for if where == address]
 
     def reports(self, user: str = "ann") -> list[Message]:
         """What is in a mailbox, as it came."""

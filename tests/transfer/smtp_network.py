@@ -168,6 +168,8 @@ class Network(Clock):
         self.protocol = "smtp"
         self.settings = settings
         self.made: list[Wire] = []
+        #: Those that are not closed yet.
+        self.live: list[Any] = []
         self.wires: list[Any] = []
         self.peak = 0
         self.refuse: set[str] = set()
@@ -188,7 +190,8 @@ class Network(Clock):
             return connector
         wire = self.kind(self, host)
         self.made.append(wire)
-        self.peak = max(self.peak, sum(not one.closed for one in self.made))
+        self.live.append(wire)
+        self.peak = max(self.peak, sum(not one.closed for one in self.live))
         wire.protocol = factory.buildProtocol(None)
         self.callLater(0, self._connected, wire)
         return connector
@@ -203,10 +206,11 @@ class Network(Clock):
     def settle(self, seconds: float = 0.0) -> None:
         self.advance(seconds)
         for _ in range(100_000):
-            moved = any([wire.turn() for wire in list(self.made)])
+            self.live = [wire for wire in self.live if not wire.closed]
+            moved = any([wire.turn() for wire in list(self.live)])
             if self._bed is not None:
                 self._bed.settle()
-                moved = moved or any(wire.server.output for wire in self.made if not wire.closed)
+                moved = moved or any(wire.server.output for wire in self.live if not wire.closed)
             due = [call for call in self.getDelayedCalls() if call.getTime() <= self.seconds()]
             if due:
                 self.advance(0)
