@@ -55,7 +55,8 @@ class LmtpSession(SmtpSession):
             self.services.count("messages refused")
             self.answer_message(say.of_error(error, 554))
             return
-        refused = [await self.refusal_of(share, answers, content.size) for share in shares]
+        size = content.size if answers.content is None else answers.content.size
+        refused = [await self.refusal_of(share, answers, size) for share in shares]
         self.shares = [share for share, no in zip(shares, refused, strict=True) if no is None]
         kept = {id(share.recipient) for share in self.shares}
         transaction.recipients = [one for one in transaction.recipients if id(one) in kept]

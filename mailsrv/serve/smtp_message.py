@@ -244,6 +244,7 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
     durable, or DISCARDED when nobody is left.  Raises MailError."""
     transaction, judge, smtp = session.transaction, session.judge, session.smtp
     assert transaction is not None
+    content = content if answers.content is None else answers.content
     shares, moved = session.shares, b""
     if answers.each or answers.whole is not ACCEPT or judge.notes:
         shares = await placed(smtp.router, transaction, shares, judge.whole, answers)

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from ..access.policy import Policy
 from ..errors import MailError, Refused, TryLater
-from ..interfaces import IMessagePolicy
+from ..interfaces import IContent, IMessagePolicy
 from ..message.rewrite import is_field
 from ..values import ACCEPT, Identity, Peer, Transaction, Verdict
 from . import smtp_replies as say
@@ -75,7 +75,8 @@ class Judge:
     """
 
     __slots__ = (
-        "_connection", "_ending", "_makers", "_methods", "_rules", "_server", "_sleep", "notes", "open", "whole",
+        "_connection", "_ending", "_made", "_makers", "_methods", "_rules", "_server", "_sleep", "notes", "open",
+        "whole",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +93,8 @@ class Judge:
         #: Policies that are still being told of an end.
         self._ending: Deferred[None] | None = None
         self.open: Transaction | None = None
+        #: Contents that policies have put in the place of the message.
+        self._made: list[IContent] = []
         self.clear()
 
     def clear(self) -> None:
@@ -102,6 +105,8 @@ class Judge:
             self._inform("on_abort", about)
         self.notes: list[Verdict] = []
         self.whole = ACCEPT
+        while self._made:
+            self._made.pop().close()
 
     @property
     def fields(self) -> list[bytes]:
@@ -173,7 +178,7 @@ class Judge:
             text, refused = verdict.text or None, verdict.action != "tempfail"
             raise Refused(text, verdict.status or "5.7.1") if refused else TryLater(text, verdict.status or "4.7.1")
 
-    async def content(self, transaction: Transaction, content: Any) -> Answers:
+    async def content(self, transaction: Transaction, content: IContent) -> Answers:
         """The whole message: one answer, or one for each recipient.  Raises MailError."""
         answers = Answers()
         for rule, method in self.asked("on_content"):
@@ -190,6 +195,10 @@ class Judge:
                         answers.each[address] = verdict
                 continue
             verdict = self._note(rule, answer)
+            if answer.content is not None:
+                # The policies that follow look at what will be delivered.
+                content = answers.content = answer.content
+                self._made.append(content)
             if verdict.action in ENDS:
                 answers.whole = verdict
                 break

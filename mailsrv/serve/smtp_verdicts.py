@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from ..errors import BadMailboxName, MailboxExists, NoSuchMailbox, Refused, Unroutable
-from ..interfaces import IMessageStore, IRouter
+from ..interfaces import IContent, IMessageStore, IRouter
 from ..message.trace import verdict_field
 from ..transfer.success import arrival, passed_on
 from ..values import ACCEPT, Address, Owner, Recipient, Route, Transaction, Verdict
@@ -50,10 +50,11 @@ class Share:
 @define(eq=False)
 class Answers:
     """What the policies say of a whole message: `whole`, and `each` for recipients that are to be treated in another
-    way."""
+    way.  `content`: it is another message now."""
 
     whole: Verdict = ACCEPT
     each: dict[Address, Verdict] = field(factory=dict)
+    content: IContent | None = None
 
     def of(self, address: Address) -> Verdict:
         """The verdict for one recipient."""
