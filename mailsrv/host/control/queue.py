@@ -16,6 +16,7 @@ from ...errors import MailError, Refused
 from ...message.report_text import harmless
 from ...parts import did_you_mean
 from ...transfer import schedule
+from ...transfer.success import told_here
 from ...values import Queued
 from ..config.routes import route_name
 from .queue_rows import MAX_SHOWN, Wanted, facts_of, header_text, named, scan, state_of, wanted_of
@@ -231,7 +232,8 @@ async def reroute(
     if not name or name.startswith((".", "*")):
         raise Refused(f'"{destination[:MAX_REASON]}" is no destination: a domain, a host, or [192.0.2.1]', "5.1.2")
     wanted = wanted_of(site.clock(), server, sender, recipient, domain, older, state, reply)
-    rows = await _chosen(site, ids, everything, wanted)
+    # What is here already has no way to go: sent somewhere it would be a second copy.
+    rows = [row for row in await _chosen(site, ids, everything, wanted) if not told_here(row)]
     return {**await _alter(site, rows, "reroute", destination=name), "destination": name}
 
 
