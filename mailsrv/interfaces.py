@@ -350,9 +350,9 @@ class IMailbox(Interface):
         """Change flags, durable.  Unknown UIDs are ignored; a row that would not change keeps its MODSEQ.
         The result holds every row addressed that exists, refused ones too.  Raises Refused (a flag that cannot be)."""
 
-    async def expunge(uids: UidSet) -> UidSet:
+    async def expunge(uids: UidSet, whole: bool = False) -> UidSet:
         """Remove for good, durable; gives what was there.  Other handles can still read the content until
-        they are released."""
+        they are released.  `whole`: all or none of them, even if the process dies meanwhile."""
 
     async def copy(uids: UidSet, target_id: int, move: bool = False) -> v.Copied:
         """Into another (or the same) mailbox with flags, keywords and dates; `move` also expunges here, in

@@ -35,7 +35,10 @@ class UidSet:
     @classmethod
     def of(cls, uids: Iterable[int]) -> UidSet:
         """The set of these numbers, in any order."""
-        return cls((uid, uid) for uid in uids)
+        numbers = sorted(set(uids))
+        if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:
+            return cls(((numbers[0], numbers[-1]),))
+        return cls([(uid, uid) for uid in numbers])
 
     def __contains__(self, uid: int) -> bool:
         at = bisect_right(self._lows, uid) - 1

@@ -142,7 +142,7 @@ class Maildrop:
     async def expunge(self) -> None:
         """Remove what is marked, durably, all or nothing.  Raises what the store raises."""
         if self._marks is not None:
-            await self._mailbox.expunge(UidSet.of(compress(self.uids, self._marks)))
+            await self._mailbox.expunge(UidSet.of(compress(self.uids, self._marks)), whole=True)
 
     def release(self) -> None:
         """Let go of the mailbox and of the contents; idempotent."""

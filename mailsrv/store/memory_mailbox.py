@@ -105,7 +105,7 @@ class MemoryMailbox:
             UidSet.of(columns.uids[place] for place in refused),
         )
 
-    async def expunge(self, uids: UidSet) -> UidSet:
+    async def expunge(self, uids: UidSet, whole: bool = False) -> UidSet:
         """Remove for good; gives what was there."""
         data = self._live()
         self._store.room.claim(0)

@@ -79,10 +79,10 @@ class EmbeddedMailbox:
         updated: v.Updated = await self._store.submit(Update(self.mailbox_id, uids, change, unchanged_since))
         return updated
 
-    async def expunge(self, uids: UidSet) -> UidSet:
+    async def expunge(self, uids: UidSet, whole: bool = False) -> UidSet:
         """Remove for good, durable; gives what was there."""
         self._live()
-        gone: UidSet = await self._store.submit(Expunge(self.mailbox_id, uids))
+        gone: UidSet = await self._store.submit(Expunge(self.mailbox_id, uids, whole))
         return gone
 
     async def copy(self, uids: UidSet, target_id: int, move: bool = False) -> v.Copied:

@@ -129,6 +129,9 @@ class Opened:
                     del column[at]
             columns.uids, columns.flags, columns.modseqs = new
             return
+        if len(gone) == len(uids):
+            columns.uids, columns.flags, columns.modseqs = [], [], []
+            return
         removed = set(gone)
         kept = [at for at, uid in enumerate(uids) if uid not in removed]
         columns.uids, columns.flags, columns.modseqs = (

@@ -89,9 +89,11 @@ CREATE TABLE checkpoint (subject INTEGER PRIMARY KEY, segment INTEGER NOT NULL, 
 ADD_DEAD = ("INSERT INTO segment VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET dead=dead+?2,"
             " dead_since=coalesce(dead_since, ?3)")
 
-#: Whether anything refers to a content (segment, ordinal).
-REFERRED = ("SELECT 1 FROM message WHERE segment=?1 AND ordinal=?2 UNION ALL"
-            " SELECT 1 FROM queue WHERE segment=?1 AND ordinal=?2 LIMIT 1")
+_EXISTS = ("EXISTS (SELECT 1 FROM message WHERE segment={0} AND ordinal={1}) OR"
+           " EXISTS (SELECT 1 FROM queue WHERE segment={0} AND ordinal={1})")
+#: Whether anything refers to a content (segment, ordinal); to which of an array (segment << 32 | ordinal).
+REFERRED = "SELECT 1 WHERE " + _EXISTS.format("?1", "?2")
+ALL_REFERRED = "SELECT k.value FROM carray(?1) k WHERE " + _EXISTS.format("k.value>>32", "k.value&4294967295")
 
 #: The contents of a segment that something refers to.
 ORDINALS = "SELECT ordinal FROM message WHERE segment=?1 UNION SELECT ordinal FROM queue WHERE segment=?1"

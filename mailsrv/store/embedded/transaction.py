@@ -6,7 +6,11 @@ changes rows here and cannot fail alone.  So no savepoints are needed.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -27,6 +31,8 @@ ROW_MASK = (1 << ROW_BITS) - 1
 #: How many removals of a mailbox are remembered; then the older half is forgotten.
 HISTORY = 10_000
 
+#: From so many contents on they are looked up by one statement.
+_MANY = 20
 _INSERT = "INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?)"
 _STORED = "uid, segment, ordinal, size, date, zone, saved"
 
@@ -162,6 +168,13 @@ class Transaction:
             )
         self.changed(box, "flags", [(uid, after) for uid, _, after in rows], (), keywords)
 
+    def expunge(self, box: Box, uids: UidSet, limit: int) -> list[int]:
+        """Remove existing rows among `uids` for good, at most `limit`, in one change; their UIDs."""
+        rows = [row for found in self._ranges(f"{_STORED}, flags", box, uids, limit) for row in found]
+        # Keywords beyond the row's bits are nobody's business here.
+        self.remove(box, [row[:-1] for row in rows], [row[-1] for row in rows])
+        return [row[0] for row in rows]
+
     def remove(self, box: Box, rows: Sequence[Stored], masks: Sequence[int], *, shared: bool = False) -> None:
         """Expunge rows in one change.  `shared`: their content has other rows for certain (a move)."""
         if not rows:
@@ -172,11 +185,11 @@ class Transaction:
         box.unsaved = 1
         self._ghosts.add(box.id, modseq, rows)
         self._haunted.append((box.id, uids))
-        for row, mask in zip(rows, masks):
-            box.unseen -= not mask & SEEN
-            box.deleted -= bool(mask & DELETED)
-            box.octets -= row[3]
-            box.recent -= row[0] >= box.recent_from
+        for mask, count in Counter(masks).items():
+            box.unseen -= 0 if mask & SEEN else count
+            box.deleted -= count if mask & DELETED else 0
+        box.octets -= sum(map(itemgetter(3), rows))
+        box.recent -= len(uids) - bisect_left(uids, box.recent_from)
         box.exist -= len(rows)
         # Ranges join adjacent UIDs only, so that nothing else can be in them.
         self.connection.executemany(
@@ -189,7 +202,7 @@ class Transaction:
                                         [(box.id, *pair) for pair in gone.ranges])
         self._bury(box, modseq, gone)
         if not shared:
-            self.dead({(row[1], row[2]): row[3] for row in rows})
+            self._dead_keys({row[1] << 32 | row[2]: row[3] for row in rows})
         self.changed(box, "gone", (), uids, False)
 
     def _bury(self, box: Box, modseq: int, gone: UidSet) -> None:
@@ -207,10 +220,22 @@ class Transaction:
 
     def dead(self, contents: dict[Reference, int]) -> None:
         """Count those contents (reference -> octets) that no row refers to any more."""
+        self._dead_keys({segment << 32 | ordinal: size for (segment, ordinal), size in contents.items()})
+
+    def _dead_keys(self, contents: dict[int, int]) -> None:
+        """The same for segment << 32 | ordinal -> octets."""
         self.flush()
-        for (segment, ordinal), size in contents.items():
-            if self.connection.execute(schema.REFERRED, (segment, ordinal)).fetchone() is None:
-                self._dead[segment] = self._dead.get(segment, 0) + size + records.PREFIX.size
+        if len(contents) < _MANY:
+            execute = self.connection.execute
+            referred = [k for k in contents if execute(schema.REFERRED, (k >> 32, k & 0xFFFFFFFF)).fetchone()]
+        else:
+            found = self.connection.execute(schema.ALL_REFERRED, (apsw.carray(array("q", contents)),))
+            referred = [key for (key,) in found]
+        for key in referred:
+            del contents[key]
+        for segment in {key >> 32 for key in contents}:
+            sizes = [size for key, size in contents.items() if key >> 32 == segment]
+            self.dead_octets(segment, sum(sizes) + len(sizes) * records.PREFIX.size)
 
     def dead_octets(self, segment: int, octets: int) -> None:
         """Count octets that nothing refers to any more."""
