@@ -10,7 +10,8 @@ from mailsrv.errors import TryLater, Unroutable
 from mailsrv.message.report_text import EXPIRED
 from mailsrv.transfer.bounce import MAX_REPLY, Asked, failed_by, settle, wants
 from mailsrv.transfer.schedule import Decision
-from mailsrv.values import Address, Outcome, Queued, Recipient
+from mailsrv.transfer.success import DELIVERED, EXPANDED, arrival, arrived, passed_on, told_here
+from mailsrv.values import Address, Outcome, Owner, Queued, Recipient
 
 ALICE, HELP = Address("alice", "example.org"), Address("postmaster", "example.org")
 WAIT = Decision(due=600.0)
@@ -162,3 +163,65 @@ def test_what_is_remembered_is_one_short_line() -> None:
     assert done.reply.startswith("h: 450 a b")
     assert len(done.reply) <= MAX_REPLY
     assert not wants(bob, "SUCCESS")
+
+
+# ---------------------------------------------------------------- what is here already
+
+
+HERE, HERE_TOO = Owner(1), Owner(2)
+THERE, THERE_TOO = ("a.test", Address("a", "a.test")), ("b.test", Address("b", "b.test"))
+
+
+@pytest.mark.parametrize(("owners", "onward", "astray", "where", "passed"), [
+    ([HERE], [], False, DELIVERED, "SUCCESS,FAILURE"),
+    ([], [THERE], False, "", "SUCCESS,FAILURE"),
+    ([HERE, HERE_TOO], [], False, EXPANDED, "FAILURE"),
+    ([HERE], [THERE], False, EXPANDED, "FAILURE"),
+    ([], [THERE, THERE_TOO], False, EXPANDED, "FAILURE"),
+    ([HERE], [], True, "", "FAILURE"),
+    ([], [THERE], True, "", "FAILURE"),
+    ([], [], False, "", "FAILURE"),
+])  # fmt: skip
+def test_rfc3461_5_2_7_one_several_none(
+    owners: list[Owner], onward: list[Any], astray: bool, where: str, passed: str
+) -> None:
+    asked = Recipient(ALICE, {"NOTIFY": "success,failure", "ORCPT": "rfc822;x"})
+    assert arrival(asked, owners, onward, astray=astray) == where
+    told = passed_on(asked, owners, onward, astray=astray)
+    assert told.parameters["NOTIFY"].upper() == passed and told.parameters["ORCPT"] == "rfc822;x"
+    assert asked.parameters["NOTIFY"] == "success,failure"
+
+
+@pytest.mark.parametrize("notify", ["", "NEVER", "FAILURE", "DELAY,FAILURE"])
+def test_who_does_not_ask_for_success_hears_nothing_and_passes_on_what_he_said(notify: str) -> None:
+    bob = to("bob", notify)
+    assert arrival(bob, [HERE, HERE_TOO], [THERE]) == ""
+    assert passed_on(bob, [HERE], [THERE]) is bob
+
+
+def test_members_of_a_list_whose_sender_wants_success_alone_report_nothing() -> None:
+    assert passed_on(to("bob", "SUCCESS"), [HERE], [THERE]).parameters == {"NOTIFY": "NEVER"}
+
+
+def here(*recipients: Recipient, destination: str = DELIVERED, **more: Any) -> Queued:
+    return Queued(1, "0abc", destination, ALICE, recipients, **more)
+
+
+@pytest.mark.parametrize("decision", [WAIT, NOTICE, END])
+@pytest.mark.parametrize(("destination", "action"), [(DELIVERED, "delivered"), (EXPANDED, "expanded")])
+def test_mail_that_is_here_is_told_of_however_old_it_is(destination: str, action: str, decision: Decision) -> None:
+    waiting = here(to("ann", "SUCCESS"), to("bob", "SUCCESS,FAILURE"), destination=destination)
+    assert told_here(waiting) and not told_here(row(to("bob")))
+    done = settle(waiting, arrived(waiting), decision, copy_to=HELP)
+    [asked] = done.reports
+    assert (asked.to, [one.action for one in asked.outcomes]) == (ALICE, [action, action])
+    assert (done.remaining, done.bad, done.silent) == ((), (), ())
+
+
+def test_its_report_may_be_late_but_nobody_hears_of_a_delay_or_a_failure() -> None:
+    """What goes wrong in making the report is a delay of the report, not of the mail."""
+    bob = to("bob", "SUCCESS,FAILURE,DELAY")
+    late = failed_by([bob], TryLater("Internal error", "4.3.0"))
+    for decision, left in ((WAIT, (bob,)), (NOTICE, (bob,)), (END, ())):
+        done = settle(here(bob), late, decision, copy_to=HELP)
+        assert (done.remaining, done.reports, done.bad) == (left, (), ())

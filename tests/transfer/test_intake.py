@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zope.interface import implementer
 
+from mailsrv.interfaces import IQueue
 from mailsrv.message.content import MemoryContent
 from mailsrv.testing.loop import Loop
 from mailsrv.transfer.ids import IdMaker
@@ -29,6 +31,11 @@ class Store:
         self.deliveries.append(delivery)
 
 
+@implementer(IQueue)
+class QueueStore(Store):
+    """One with a queue."""
+
+
 def door(octets: bytes, *, to: tuple[Address, ...] = (ME,), owners: int = 1, login: str = "", **more: Any) -> bytes:
     """The message as the store gets it."""
     store = Store()
@@ -40,6 +47,15 @@ def door(octets: bytes, *, to: tuple[Address, ...] = (ME,), owners: int = 1, log
     people = [Owner(number + 1) for number in range(owners)]
     Loop().run(intake.accept(transaction, MemoryContent(octets), people, hostname="mx.example.org", **more))
     return b"".join(store.deliveries[0].content.chunks())
+
+
+def rows(kind: type[Store], sender: Address | None = YOU, **more: Any) -> list[tuple[str, list[Recipient]]]:
+    """(destination, recipients) of the rows of the queue."""
+    store = kind()
+    intake = Intake(store, IdMaker(lambda: 1_795_492_800.0, bytes), lambda: 1_795_492_800.0)  # type: ignore[arg-type]
+    transaction = Transaction("smtp/default", Peer("192.0.2.1"), reverse_path=sender, recipients=[Recipient(ME)])
+    Loop().run(intake.accept(transaction, MemoryContent(b"\r\n"), [Owner(1)], hostname="mx", **more))
+    return [(row.destination, list(row.recipients)) for row in store.deliveries[0].queued]
 
 
 def names(message: bytes) -> list[str]:
@@ -61,6 +77,33 @@ def test_delivered_to_only_where_it_is_true_and_tells_nobody_of_others(
     message = door(PLAIN_MESSAGE, to=to, owners=owners, moved=moved)
     assert (b"\r\nDelivered-To: me@example.org\r\nReceived: from c.example" in message) is written
     assert written or b"Delivered-To" not in message
+
+
+FAR, FURTHER = Address("far", "example.com"), Address("further", "example.net")
+
+
+@pytest.mark.parametrize(("to", "owners", "onward", "written"), [
+    ((ME,), 0, (FAR,), True), ((ME,), 1, (FAR,), True), ((ME,), 2, (FAR, FURTHER), True), ((ME, YOU), 0, (FAR,), False),
+    ((ME,), 0, (ME,), False), ((ME,), 1, (FAR, Address("ME", "example.org")), False),
+])  # fmt: skip
+def test_an_alias_that_leads_elsewhere_says_so_that_a_loop_is_found(
+    to: tuple[Address, ...], owners: int, onward: tuple[Address, ...], written: bool
+) -> None:
+    going = [(one.domain, one, Recipient(to[0])) for one in onward]
+    for moved in (False, True):
+        message = door(PLAIN_MESSAGE, to=to, owners=owners, onward=going, moved=moved)
+        assert (b"Delivered-To: me@example.org\r\n" in message) is (written and not moved)
+
+
+def test_what_is_to_be_told_of_success_is_a_row_of_the_same_commit() -> None:
+    mine = Recipient(ME, {"NOTIFY": "SUCCESS"})
+    twice = [("(delivered here)", mine), ("(delivered here)", mine), ("(expanded here)", Recipient(YOU))]
+    onward = [("example.com", FAR, Recipient(YOU))]
+    assert rows(QueueStore, arrivals=twice, onward=onward) == [
+        ("example.com", [Recipient(FAR)]), ("(delivered here)", [mine]), ("(expanded here)", [Recipient(YOU)]),
+    ]  # fmt: skip
+    # Nobody to tell, or nothing to keep it in.
+    assert rows(QueueStore, None, arrivals=twice) == [] == rows(Store, arrivals=twice)
 
 
 def test_rfc6409_8_date_and_message_id_are_added_above_and_nothing_else_is_touched() -> None:
