@@ -505,3 +505,20 @@ def test_what_waits_for_its_report_alone_can_be_deleted_but_not_failed_or_sent_e
     assert net.row().destination == DELIVERED and not net.row().held
     assert net.ask("queue.delete", ids=[str(shown["id"])])["changed"] == 1
     assert net.rows() == [] and net.inbox() == []
+
+
+def test_s135_mail_that_the_other_host_sends_back_ends_by_the_hop_count(make: Make) -> None:
+    """What is forwarded as unresolved has no Delivered-To, so hops alone count."""
+    net = make("max_hops = 12\n" + delivery(forward_unresolved="smart.test"))
+    net.domain("both.test", "shared")
+    net.remote("192.0.2.60")
+    octets, said, passes = TEXT, "250", 0
+    while said.startswith("250"):
+        said = net.send("me@one.test", "stranger@both.test", octets=octets)[-1]
+        if said.startswith("250"):
+            passes += 1
+            net.until(passes)
+            octets = b"Received: by smart.test\r\n" + net.taken("192.0.2.60")[-1].octets.removesuffix(b".\r\n")
+    # Ours and theirs at each pass; six passes have twelve.
+    assert said.startswith("554 5.4.6") and passes == 7
+    assert net.rows() == [] and net.bad() == []
