@@ -46,6 +46,7 @@ from .control.wire import listen as listen_control
 from .delivery import Delivery
 from .logins import Logins
 from .protocols import SESSIONS
+from .recipients import Recipients
 from .vserver import VirtualServer
 
 log = Logger()
@@ -87,6 +88,7 @@ class Site(MultiService):
         self.allowances: Any = None
         self.delivery: Any = None
         self.ids: Any = None
+        self.recipients: Any = None
         self.maildrops: set[int] = set()
         self.access = Access(self)
         self.started: Deferred[Site] = Deferred()
@@ -203,6 +205,8 @@ class Site(MultiService):
             await self._opening
         # All at once: a command that takes its time on one server gives no time to clients of the others.
         await gatherResults([s.stopService() if s.running else s.stop() for s in self.servers.values()])
+        if self.recipients is not None:
+            self.recipients.stop()
         if self.delivery is not None:
             await self.delivery.stop()
         await self.close()
@@ -260,6 +264,7 @@ class Site(MultiService):
     def _wire(self) -> None:
         """All parts of the site, made and given to the servers: the architecture on one screen."""
         options = self.options
+        self.recipients = Recipients(self)
         for name, server in options.servers.items():
             common = self._common(server)
             if isinstance(server, SmtpOptions):
@@ -269,6 +274,7 @@ class Site(MultiService):
                     intake=self.intake,
                     policies=[
                         *(self._policy(choice) for choice in policies_of(server, options)),
+                        *self.recipients.policies_of(server),
                         *(partial(make, self) for make in self.given_policies),
                     ],
                     anonymous=self.logins.anonymous(server),

@@ -56,6 +56,12 @@ class DomainTable:
         "local: all its recipients are here; shared: unknown ones go on to forward_unresolved of the server (S-133); "
         "relay: another host has the mailboxes",
     )
+    verify: str = option(
+        choice("off", "list", "callout"), "off",
+        "kind relay: which recipients are taken: off: every one, what nobody has comes back; list: those of "
+        "recipients_file; callout: the host that has the mailboxes is asked",
+    )
+    recipients_file: str = option(or_empty(PATH), "", "a recipient in each line; read again when it has changed")
     subaddress: str = option(TEXT, "+", 'what separates a subaddress from the account\'s name; "" for none')
     catch_all: str = option(TEXT, "", "address that gets mail for unknown recipients of the domain")
     netbios: str = option(

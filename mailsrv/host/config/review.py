@@ -26,6 +26,7 @@ def review(options: SiteOptions, place: Place) -> SiteOptions:
     for server in options.servers.values():
         _references(options, server, _at(place, server))
     _delivery(options, place)
+    _recipients(options, place)
     warnings = [*_site_warnings(options, place), *_access_warnings(options, place)]
     for server in options.servers.values():
         warnings += _server_warnings(server, _at(place, server))
@@ -44,6 +45,16 @@ def _delivery(options: SiteOptions, place: Place) -> None:
         if isinstance(server, SmtpOptions):
             for key, text in delivery_mistakes(server.delivery, smart_host):
                 raise _at(place, server).at("delivery").error(text, key)
+
+
+def _recipients(options: SiteOptions, place: Place) -> None:
+    """How recipients of domains are verified."""
+    for name, table in options.domains.items():
+        at = place.at("domain", name)
+        if table.verify != "off" and table.kind != "relay":
+            raise at.error('only recipients of kind "relay" are verified: all others are known here', "verify")
+        if (table.verify == "list") != bool(table.recipients_file):
+            raise at.error('verify = "list" and recipients_file belong together', "recipients_file")
 
 
 def _at(place: Place, server: ServerOptions) -> Place:
@@ -112,6 +123,9 @@ def _site_warnings(options: SiteOptions, place: Place) -> Iterator[ConfigError]:
         text = "the data folder is closed to the group: set site.control to a path that it can reach"
         yield place.error(text, "site", "control_group")
     for name, table in options.domains.items():
+        if table.kind == "relay" and table.verify == "off":
+            text = "every recipient is taken, and what nobody has comes back to senders that spam has forged"
+            yield place.error(f'{text}: set verify to "list" or "callout"', "domain", name, "kind")
         domain = table.catch_all.rpartition("@")[2]
         if table.catch_all and domain not in options.domains:
             yield place.error(f"{table.catch_all} is in no local domain", "domain", name, "catch_all")

@@ -1,0 +1,86 @@
+"""Two sites: one takes mail for a domain whose mailboxes the other has, and asks it about recipients (decisions 39)."""
+
+from __future__ import annotations
+
+import smtplib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import PASSWORD, Server
+from .test_standard_library import pop3
+
+pytestmark = pytest.mark.live
+
+ANNA = "anna@branch.test"
+INNER = """
+[site]
+hostname = "inner.test"
+domains = ["branch.test"]
+[smtp.lmtp]
+role = "lmtp"
+listen = ["127.0.0.1:0"]
+[pop3.default]
+listen = ["127.0.0.1:0", "127.0.0.1:0/tls"]
+"""
+OUTER = """
+[site]
+hostname = "outer.test"
+domains = ["outer.test", "branch.test", "listed.test"]
+[domain."branch.test"]
+kind = "relay"
+verify = "callout"
+[domain."listed.test"]
+kind = "relay"
+verify = "list"
+recipients_file = "listed.txt"
+[routes."branch.test"]
+host = ["127.0.0.1"]
+port = {port}
+protocol = "lmtp"
+[smtp.default]
+listen = ["127.0.0.1:0"]
+"""
+
+
+@pytest.fixture
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+    inner = Server(tmp_path_factory.mktemp("inner"), INNER)
+    inner.start()
+    folder = tmp_path_factory.mktemp("outer")
+    (folder / "listed.txt").write_text("carl\n")
+    outer = Server(folder, OUTER.format(port=inner.port("smtp/lmtp")))
+    outer.start()
+    try:
+        inner.command("user", "add", ANNA, given=PASSWORD + "\n")
+        yield inner, outer
+    finally:
+        outer.stop()
+        inner.stop()
+    for one in (inner, outer):
+        assert "Traceback" not in one.log(), one.log()
+
+
+def test_who_does_not_exist_there_is_refused_here(sites: tuple[Server, Server]) -> None:
+    inner, outer = sites
+    with smtplib.SMTP("127.0.0.1", outer.port("smtp/default"), timeout=30) as client:
+        client.ehlo()
+        client.mail("a@c.test")
+        assert client.rcpt("eve@branch.test")[0] == 550
+        assert client.rcpt("eve@listed.test")[0] == 550 and client.rcpt("carl@listed.test")[0] == 250
+        client.rset()
+        client.sendmail("a@c.test", [ANNA], b"Subject: hi\r\n\r\nbody\r\n")
+        until = time.monotonic() + 20
+        while True:
+            maildrop = pop3(inner, ANNA)
+            count = maildrop.stat()[0]
+            maildrop.quit()
+            if count:
+                break
+            assert time.monotonic() < until, outer.log() + inner.log()
+            time.sleep(0.2)
+        # The other site is gone: what was said is remembered, and nobody is refused because of it.
+        inner.stop()
+        client.mail("a@c.test")
+        assert client.rcpt("eve@branch.test")[0] == 550 and client.rcpt("new@branch.test")[0] == 250
