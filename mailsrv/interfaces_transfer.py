@@ -36,8 +36,8 @@ class IQueue(Interface):
 
         False, and nothing changes, when the lease of `row.token` has passed to somebody else or ended."""
 
-    async def release(row: v.Queued) -> None:
-        """Give a lease back as if it had not been taken."""
+    async def release(*rows: v.Queued) -> None:
+        """Give leases back as if they had not been taken."""
 
     async def postpone(
         destination: str, now: float, intervals: Sequence[float], reply: str, most: int | None = None
@@ -51,9 +51,11 @@ class IQueue(Interface):
 
     async def queued(
         ids: Sequence[int] | None = None, *, destination: str = "", sender: str | None = None, after: int = 0,
-        most: int = 1000,
+        most: int = 1000, wanted: v.Wanted | None = None,
     ) -> Sequence[v.Queued]:
-        """Rows in the order they were made, for administrators; `after` is the id of the last one seen."""
+        """Rows in the order they were made, for administrators; `after` is the id of the last one seen.
+
+        Rows that are not `wanted` may be left out, and need not be: who asks looks again."""
 
     async def alter(ids: Sequence[int], action: str, *, due: float = 0.0, destination: str = "") -> int:
         """hold, release (due as before), retry (due at `due`), reroute (to `destination`), delete: how many there

@@ -52,6 +52,53 @@ class Queued:
 
 
 @frozen
+class Wanted:
+    """Which rows of a queue an administrator means; what is "" or None says nothing.
+
+    `sender` and `recipient` are addresses in lower case, or "@example.org" for all of a domain; the sender "<>" is the
+    null path.  `destination` is where a row goes; `before` an instant (UTC epoch seconds) it was accepted at or before;
+    `state` is waiting, held or trying; `reply` is a part of what was last said, in lower case.
+    """
+
+    server: str = ""
+    sender: str = ""
+    recipient: str = ""
+    destination: str = ""
+    before: float | None = None
+    state: str = ""
+    reply: str = ""
+
+    def fits(self, row: Queued) -> bool:
+        """Is it one of them?"""
+        if (self.server and row.server != self.server) or self.destination not in ("", row.destination):
+            return False
+        if self.before is not None and row.received_at > self.before:
+            return False
+        if self.state and state_of(row) != self.state:
+            return False
+        if self.reply and self.reply not in row.reply.lower():
+            return False
+        if self.sender and not _is(row.reverse_path, self.sender):
+            return False
+        return not self.recipient or any(_is(one.address, self.recipient) for one in row.recipients)
+
+
+def _is(address: Address | None, wanted: str) -> bool:
+    """As `Wanted` has them."""
+    if address is None:
+        return wanted == "<>"
+    # Looked at first, as it decides nearly always.
+    if not wanted.endswith(address.domain):
+        return False
+    return str(address).lower() == wanted or wanted == f"@{address.domain}"
+
+
+def state_of(row: Queued) -> str:
+    """waiting, held, or trying: an attempt is under way."""
+    return "trying" if row.token else "held" if row.held else "waiting"
+
+
+@frozen
 class Due:
     """Rows of one destination that are due: how many, and since when the oldest."""
 

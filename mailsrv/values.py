@@ -33,6 +33,8 @@ from .queueing import (
     NewQueued as NewQueued,
     Outcome as Outcome,
     Queued as Queued,
+    Wanted as Wanted,
+    state_of as state_of,
 )
 # isort: on
 from .numbers import UidSet

@@ -11,7 +11,7 @@ from attrs import evolve
 from ..errors import Refused
 from ..interfaces import IContent
 from ..message.content import MemoryContent
-from ..values import Due, NewDelivery, Queued, Recipient
+from ..values import Due, NewDelivery, Queued, Recipient, Wanted
 from . import queue_rules as rules
 from .memory_data import Message, Room
 from .queue_index import QueueIndex, later
@@ -67,9 +67,9 @@ class MemoryQueue:
         self._index.change(row.id, due=due, attempts=attempts)
         return True
 
-    async def release(self, row: Queued) -> None:
-        """Give a lease back."""
-        self._index.release(row.id, row.token)
+    async def release(self, *rows: Queued) -> None:
+        """Give leases back."""
+        self._index.release(*[(row.id, row.token) for row in rows])
 
     async def postpone(
         self, destination: str, now: float, intervals: Sequence[float], reply: str, most: int | None = None
@@ -92,19 +92,20 @@ class MemoryQueue:
 
     async def queued(
         self, ids: Sequence[int] | None = None, *, destination: str = "", sender: str | None = None, after: int = 0,
-        most: int = 1000,
+        most: int = 1000, wanted: Wanted | None = None,
     ) -> Sequence[Queued]:
         """Rows in the order they were made."""
-        wanted = None if ids is None else set(ids)
+        named = None if ids is None else set(ids)
         key = None if sender is None else sender.lower()
         found: list[Queued] = []
         for number, row in self._rows.items():
             if len(found) >= most:
                 break
-            if number > after and (wanted is None or number in wanted) and destination in ("", row.destination) and (
+            if number > after and (named is None or number in named) and destination in ("", row.destination) and (
                 key is None or key == rules.sender_key(row.reverse_path)
             ):
-                found.append(evolve(row, token=self._index.token(number)))
+                row = evolve(row, token=self._index.token(number))
+                found += [row] if wanted is None or wanted.fits(row) else []
         return found
 
     async def alter(self, ids: Sequence[int], action: str, *, due: float = 0.0, destination: str = "") -> int:

@@ -223,13 +223,16 @@ class QueueIndex:
             taken.append((slot.id, slot.token))
         return taken
 
-    def release(self, row: int, token: str) -> None:
-        """Give a lease back, if it still is one."""
-        slot = self._slots.get(row)
-        if slot is not None and token and slot.token == token and not slot.claimed:
-            leased, slot.until, slot.token = slot.until, 0.0, ""
-            if leased and not slot.held:
-                self._lanes.put(slot)
+    def release(self, *leases: tuple[int, str]) -> None:
+        """Give leases (row, token) back, those that still are some."""
+        free = []
+        for row, token in leases:
+            slot = self._slots.get(row)
+            if slot is not None and token and slot.token == token and not slot.claimed:
+                leased, slot.until, slot.token = slot.until, 0.0, ""
+                if leased and not slot.held:
+                    free.append(slot)
+        self._lanes.put_many(free)
 
     # Claims
 
@@ -307,3 +310,8 @@ class QueueIndex:
 def later(index: QueueIndex, latest: float) -> list[int]:
     """Rows, neither held nor leased, that are due later than that.  One look for each destination."""
     return index._lanes.later(latest)
+
+
+def leased(index: QueueIndex) -> list[int]:
+    """Rows that an attempt is under way for."""
+    return [row for row, slot in index._slots.items() if slot.until]

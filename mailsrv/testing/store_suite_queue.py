@@ -222,6 +222,11 @@ class QueueContract(QueueCase):
         assert self.settle(row) is False
         (again,) = self.take("a.example")
         assert again.token != row.token
+        self.put(*[for_("a.example", f"r{number}") for number in range(50)], number=1)
+        taken = self.take("a.example")
+        self.run(self.queue.release(*taken[::2], taken[0], row, again))
+        self.run(self.queue.release())
+        assert self.dues() == [Due("a.example", 26, START)]
 
     def test_tokens_never_repeat(self) -> None:
         """Whatever becomes of the leases."""

@@ -8,9 +8,23 @@ from attrs import evolve
 from ..errors import Refused
 from ..numbers import UidSet
 from ..store import queue_rules
-from ..values import Address, Due, NewQueued, Placement
+from ..values import Address, Due, NewQueued, Placement, Wanted
 from .store_suite_base import ALL, message, octets_of
 from .store_suite_queue import START, QueueCase, for_, to
+
+NAMES = ("ann", "Ann", 'o"a', "grün", "GRÜN", "b\\c")
+#: What administrators ask for, with traps: quotes, letters of other alphabets, parts of a domain.
+WISHES = (
+    *(Wanted(sender=f"{name}@s{at}.example") for name in ("ann", "grün", 'o"a', "b\\c") for at in range(2)),
+    *(Wanted(sender=text) for text in ("@s1.example", "@1.example", "<>")),
+    *(Wanted(recipient=f"{name.lower()}@d{at}.example") for name in (*NAMES, "") for at in range(3)),
+    *(Wanted(recipient=text) for text in ("also@grün.example", "@grün.example", "@rün.example", "ann", "@")),
+    *(Wanted(state=text) for text in ("waiting", "held", "trying")),
+    *(Wanted(reply=text) for text in ("full", "4.2.0", "später", "45")),
+    *(Wanted(server=text) for text in ("smtp/none", "smtp/default")),
+    Wanted(destination="d1.example"), Wanted(before=START + 5),
+    Wanted(sender="@s0.example", recipient="@d0.example", state="waiting"),
+)  # fmt: skip
 
 
 class QueueAdminContract(QueueCase):
@@ -99,6 +113,29 @@ class QueueAdminContract(QueueCase):
         assert self.all(ids=[]) == [] and self.all(most=0) == []
         (leased,) = self.take("a.example", 1)
         assert self.all(ids=[leased.id]) == [leased]
+
+    def test_listing_what_is_wanted(self) -> None:
+        """Whatever is wanted, a store leaves out nothing that fits."""
+        for number in range(12):
+            sender = None if number % 5 == 4 else Address(NAMES[number % 6], f"s{number % 2}.example")
+            recipients = [to(f"{NAMES[number % 6]}@d{number % 3}.example"), *[to("also@grün.example")] * (number % 2)]
+            row = NewQueued(f"d{number % 3}.example", tuple(recipients), held=number % 4 == 3)
+            self.put(row, number=number, sender=sender, at=START + number)
+        (trying,) = self.take("d0.example", 1, now=START + 99)
+        for number, reply in enumerate(["450 4.2.0 Full", "451 später", ""]):
+            for row in self.take(f"d{number}.example", 2, now=START + 99):
+                self.settle(row, *row.recipients, reply=reply)
+        rows, some = self.all(), 0
+        for wanted in WISHES:
+            fitting = [row for row in rows if wanted.fits(row)]
+            assert [row for row in self.all(wanted=wanted) if wanted.fits(row)] == fitting, wanted
+            some += bool(fitting)
+        assert [row.id for row in rows if Wanted(state="trying").fits(row)] == [trying.id]
+        assert some > 25, "most wishes are fulfilled"
+        wanted = Wanted(sender="@s0.example")
+        first = self.all(wanted=wanted, most=2)
+        assert len(first) == 2
+        assert first + self.all(wanted=wanted, after=first[-1].id) == self.all(wanted=wanted)
 
     def test_hold_and_release(self) -> None:
         """A held row is never due; released it is due as before."""

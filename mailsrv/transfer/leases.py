@@ -45,11 +45,12 @@ class Leases:
         self._tokens.pop(row.id, None)
         return settled
 
-    async def release(self, row: Queued) -> None:
+    async def release(self, *rows: Queued) -> None:
         """As IQueue.release."""
-        current = self._current(row)
-        self._tokens.pop(row.id, None)
-        await self._queue.release(current)
+        current = [self._current(row) for row in rows]
+        for row in rows:
+            self._tokens.pop(row.id, None)
+        await self._queue.release(*current)
 
     def _current(self, row: Queued) -> Queued:
         token = self._tokens.get(row.id, row.token)

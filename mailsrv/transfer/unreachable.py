@@ -14,7 +14,7 @@ from .attempts import NEAR, Attempts, Down
 log = Logger()
 
 #: Rows that are leased at once, and in hand at once.
-LOT, HELD = 200, 2000
+LOT, HELD = 200, 1000
 
 #: Leases so many rows of a destination that are due at an instant.
 Lease = Callable[[str, int, float], Awaitable[Sequence[Queued]]]
@@ -43,8 +43,7 @@ async def put_off(queue: Any, attempts: Attempts, lease: Lease, row: Queued, row
 async def give_back(queue: Any, rows: Sequence[Queued]) -> None:
     """As if they had not been taken; those that cannot be given back are due when their lease runs out."""
     try:
-        for row in rows:
-            await queue.release(row)
+        await queue.release(*rows)
     except MailError as error:
         log.warn("rows cannot be given back: {reason}", reason=error.text)
 
@@ -64,15 +63,13 @@ async def _sort_out(
 ) -> int:
     """Give back the rows that can be put off together; how many.  A notice or an end has its minute, so these are
     settled one by one.  What goes another way joins `others`: it stays leased meanwhile, and so is not put off."""
-    together = 0
+    pressing, together = list[Queued](), list[Queued]()
+    for other in held:
+        elsewhere = attempts.lane(other).server != server
+        (others if elsewhere else pressing if attempts.pressing(other, down) else together).append(other)
+    held[:] = pressing
+    await queue.release(*together)
     while held:
-        other = held[-1]
-        if attempts.lane(other).server != server:
-            others.append(other)
-        elif attempts.pressing(other, down):
-            await attempts.late(other, down)
-        else:
-            await queue.release(other)
-            together += 1
+        await attempts.late(held[-1], down)
         held.pop()
-    return together
+    return len(together)

@@ -80,7 +80,7 @@ class IndexModel(RuleBasedStateMachine):
         row = self.rows.get(number)
         valid = row is not None and row.token == token
         if what == "release":
-            self.index.release(number, token)
+            self.index.release((number, token))
             if row is not None and valid:
                 row.until, row.token = 0.0, ""
             return
@@ -174,7 +174,7 @@ def test_ten_times_the_rows_are_not_ten_times_the_work() -> None:
             index.next_due()
             index.due(5.0, 3)
             taken = index.lease("d1", 2, "me", 10.0**6, 60.0)
-            index.release(*taken[0])
+            index.release(taken[0])
             assert index.claim(*taken[1])
             index.change(taken[1][0], due=Counted(rows))
         return Counted.compared

@@ -56,7 +56,7 @@ def test_lots_that_were_finished_stay_finished(stage: bytes) -> None:
 
 def test_recipients_that_the_first_server_took_stay_taken() -> None:
     network = Network()
-    network.scripts["192.0.2.25"] = server(**{"rcpt": b"250 ok\r\n"})
+    network.scripts["192.0.2.25"] = server(rcpt=b"250 ok\r\n")
     good = network.scripts["192.0.2.25"]
     network.scripts["192.0.2.25"] = lambda line: b"450 4.2.0 not now\r\n" if b"<u0" in line else good(line)
     network.scripts["192.0.2.26"] = silent_from(1, b"MAIL")

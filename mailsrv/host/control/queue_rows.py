@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from attrs import frozen
-
 from ...errors import Refused
 from ...message.header import header_end
 from ...message.report_text import harmless
 from ...parts import DURATION, did_you_mean
-from ...values import Address, Queued
+from ...values import Queued, Wanted, state_of
 from ..config.values import HOSTNAME
 from .common import MAX_ADDRESS, address_of, shown
 
@@ -23,55 +21,6 @@ MAX_IDS, MAX_DIGITS, MAX_DELIVERY = 10_000, 12, 64
 #: Characters of a filter, and of a header that is shown; addresses shown of a row in a list, and of one alone.
 MAX_TEXT, MAX_HEADER = 500, 64 * 2**10
 MAX_LISTED, MAX_SHOWN = 5, 1000
-
-
-@frozen
-class Wanted:
-    """Which rows; what is "" or None says nothing.
-
-    `sender` and `recipient` are addresses in lower case, or "@example.org" for all of a domain; the sender "<>" is the
-    null path.  `destination` is where a row goes; `before` an instant (UTC epoch seconds) it was accepted at or before;
-    `reply` is a part of what was last said, in lower case.
-    """
-
-    server: str = ""
-    sender: str = ""
-    recipient: str = ""
-    destination: str = ""
-    before: float | None = None
-    state: str = ""
-    reply: str = ""
-
-    @property
-    def asked_sender(self) -> str | None:
-        """What the store is asked for."""
-        if not self.sender or self.sender.startswith("@"):
-            return None
-        return "" if self.sender == "<>" else self.sender
-
-    def fits(self, row: Queued) -> bool:
-        """Is it one of them?"""
-        if (self.server and row.server != self.server) or self.destination not in ("", row.destination):
-            return False
-        if self.before is not None and row.received_at > self.before:
-            return False
-        if self.state and state_of(row) != self.state:
-            return False
-        if self.reply and self.reply not in row.reply.lower():
-            return False
-        if self.sender and not _is(row.reverse_path, self.sender):
-            return False
-        return not self.recipient or any(_is(one.address, self.recipient) for one in row.recipients)
-
-
-def _is(address: Address | None, wanted: str) -> bool:
-    """As `Wanted` has them."""
-    if address is None:
-        return wanted == "<>"
-    # Looked at first, as it decides nearly always.
-    if not wanted.endswith(address.domain):
-        return False
-    return str(address).lower() == wanted or wanted == f"@{address.domain}"
 
 
 def wanted_of(
@@ -124,9 +73,7 @@ async def scan(queue: Any, wanted: Wanted, after: int = 0) -> AsyncIterator[Queu
     """All of them, in the order they were made.  Raises StoreUnavailable."""
     page = FIRST_PAGE
     while True:
-        rows: Sequence[Queued] = await queue.queued(
-            destination=wanted.destination, sender=wanted.asked_sender, after=after, most=page
-        )
+        rows: Sequence[Queued] = await queue.queued(after=after, most=page, wanted=wanted)
         for row in rows:
             if wanted.fits(row):
                 yield row
@@ -169,11 +116,6 @@ def _id(text: str) -> int | str:
 
 
 # ---------------------------------------------------------------- telling of them
-
-
-def state_of(row: Queued) -> str:
-    """One of STATES."""
-    return "trying" if row.token else "held" if row.held else "waiting"
 
 
 def facts_of(row: Queued, most: int = MAX_LISTED) -> dict[str, Any]:

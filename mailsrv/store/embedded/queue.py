@@ -20,12 +20,13 @@ from twisted.internet.defer import Deferred
 
 from ...errors import MailError, Refused, StoreUnavailable
 from ...interfaces import IContent
-from ...values import Due, Queued, Recipient
+from ...values import Due, Queued, Recipient, Wanted
 from .. import queue_rules as rules
 from ..queue_index import QueueIndex, Slot, later
 from .content import Readers, StoredContent
 from .index import Index
 from .operations import Operation
+from .queue_filter import conditions
 from .queue_operations import Alter, Done, Postpone, Settle
 from .segments import SegmentSet
 from .transaction import Transaction
@@ -84,8 +85,7 @@ class EmbeddedQueue:
         try:
             found = self.index.rows(f"SELECT {_COLUMNS} FROM queue {where[0]}", where[1])
         except StoreUnavailable:
-            for number, token in taken:
-                self._rows.release(number, token)
+            self._rows.release(*taken)
             raise
         if len(self._places) > _MAX_PLACES:
             self._places.clear()
@@ -115,9 +115,9 @@ class EmbeddedQueue:
         )
         return True
 
-    async def release(self, row: Queued) -> None:
-        """Give a lease back."""
-        self._rows.release(row.id, row.token)
+    async def release(self, *rows: Queued) -> None:
+        """Give leases back."""
+        self._rows.release(*[(row.id, row.token) for row in rows])
 
     async def postpone(
         self, destination: str, now: float, intervals: Sequence[float], reply: str, most: int | None = None
@@ -153,7 +153,7 @@ class EmbeddedQueue:
 
     async def queued(
         self, ids: Sequence[int] | None = None, *, destination: str = "", sender: str | None = None, after: int = 0,
-        most: int = 1000,
+        most: int = 1000, wanted: Wanted | None = None,
     ) -> Sequence[Queued]:
         """Rows in the order they were made.  Raises StoreUnavailable."""
         where, values = ["id>?"], list[Any]([after])
@@ -164,6 +164,9 @@ class EmbeddedQueue:
             if value is not None:
                 where.append(condition)
                 values.append(value)
+        for condition, value in conditions(wanted, self._rows) if wanted is not None else ():
+            where.append(condition)
+            values.append(value)
         sql = f"WHERE {' AND '.join(where)} ORDER BY id LIMIT ?"
         values.append(max(most, 0))
         if ids is not None and len(ids) <= _FEW:
