@@ -180,7 +180,7 @@ class Delivery:
         if count_received(await content.read(0, HEAD)) > self._hops.get(server, MAX_HOPS):
             envelope, content = await self.reporters[server].circling(envelope, content)
         transaction = Transaction(
-            server=server, peer=Peer(""), helo="localhost", protocol="ESMTP", reverse_path=envelope.reverse_path,
+            server=server, peer=Peer(""), helo="localhost", protocol="LOCAL", reverse_path=envelope.reverse_path,
             recipients=list(envelope.recipients), parameters=dict(envelope.parameters), origin=origin,
         )  # fmt: skip
         owners: dict[Owner, None] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from ..errors import Refused
@@ -12,7 +13,7 @@ from ..interfaces import IContent
 from ..message.report import Issuer, Reported, make
 from ..message.report_text import TOO_MANY_HOPS
 from ..transfer.badmail import entry_of
-from ..transfer.bounce import Asked, wants
+from ..transfer.bounce import NEWS, Asked, wants
 from ..values import Address, Envelope, Outcome, Queued
 from .config.options import SmtpOptions
 
@@ -40,7 +41,10 @@ class Reporter:
                 Reported(original, row.delivery, row.received_at, row.parameters), asked.to, asked.outcomes,
                 self._issuer, id=site.ids.next(), now=site.clock(), until=until, whole=asked.whole, bound=self._bound,
             )  # fmt: skip
-            await self._delivery.submit(made.envelope, made.content, self._name)
+            envelope = made.envelope
+            if all(one.action != "failed" for one in asked.outcomes):
+                envelope = evolve(envelope, parameters={**envelope.parameters, NEWS: ""})
+            await self._delivery.submit(envelope, made.content, self._name)
         finally:
             original.close()
 

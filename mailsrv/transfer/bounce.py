@@ -18,6 +18,8 @@ from .success import wants as wants
 
 #: Characters of what a row remembers of its last attempt.
 MAX_REPLY = 500
+#: Parameter of MAIL, never sent, by which our own reports of a delay or a success are known: nothing is lost with them.
+NEWS = "X-MAILSRV-NEWS"
 
 
 @frozen
@@ -92,8 +94,8 @@ def settle(
         reply=_reply(delayed),
         reports=_reports(row.reverse_path, told, late, arrived, copy_to),
         # Nobody sent it, so nobody can get it back, whatever NOTIFY says.
-        bad=tuple(failed) if row.reverse_path is None else (),
-        silent=tuple(unasked) if row.reverse_path is not None else (),
+        bad=tuple(failed) if row.reverse_path is None and NEWS not in row.parameters else (),
+        silent=tuple(unasked) if row.reverse_path is not None or NEWS in row.parameters else (),
     )
 
 

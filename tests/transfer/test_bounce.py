@@ -8,7 +8,7 @@ import pytest
 
 from mailsrv.errors import TryLater, Unroutable
 from mailsrv.message.report_text import EXPIRED
-from mailsrv.transfer.bounce import MAX_REPLY, Asked, failed_by, settle, wants
+from mailsrv.transfer.bounce import MAX_REPLY, NEWS, Asked, failed_by, settle, wants
 from mailsrv.transfer.schedule import Decision
 from mailsrv.transfer.success import DELIVERED, EXPANDED, arrival, arrived, passed_on, told_here
 from mailsrv.values import Address, Outcome, Owner, Queued, Recipient
@@ -115,6 +115,13 @@ def test_s129_s130_what_can_neither_be_delivered_nor_returned_is_bad_mail(notify
     assert done.bad == (outcome(bob, "failed"),)
     assert (done.remaining, done.silent) == ((), ())
     assert settle(row(bob, sender=None), [outcome(bob, "delayed")], WAIT).bad == ()
+
+
+def test_a_report_of_success_that_nobody_takes_is_no_bad_mail() -> None:
+    """Nothing is lost with it; else whoever forges senders could fill the folder."""
+    bob = to("bob", "NEVER")
+    done = settle(row(bob, sender=None, parameters={NEWS: ""}), [outcome(bob, "failed")], WAIT)
+    assert (done.bad, done.silent, done.remaining) == ((), (outcome(bob, "failed"),), ())
 
 
 # ---------------------------------------------------------------- copies

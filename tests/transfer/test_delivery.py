@@ -380,6 +380,19 @@ def test_s129_s130_a_report_that_nobody_takes_is_kept_and_never_tried_again(make
     assert with_it.endswith(b"_report--\r\n") and TEXT in with_it
 
 
+def test_news_that_nobody_takes_is_no_bad_mail(make: Make) -> None:
+    """A success or a delay is told or not: the message itself is where it was."""
+    net = make(delivery(delay_notification="10m"))
+    net.remote("192.0.2.1", GONE)
+    net.remote("192.0.2.60", server(rcpt=b"450 4.2.0 Later\r\n"))
+    net.send("stranger@one.test", "bob@home.test NOTIFY=SUCCESS")
+    net.put("me@[192.0.2.60]", sender="stranger@one.test")
+    net.until(HOUR)
+    assert net.commands(b"MAIL", "192.0.2.1") and len(net.commands(b"MAIL", "192.0.2.1")) == 2
+    assert net.bad() == [] and [row.destination for row in net.rows()] == ["[192.0.2.60]"]
+    assert b"X-MAILSRV" not in b"".join(line for _, _, line in net.heard)
+
+
 TWO = delivery() + '[smtp.other]\nlisten = ["127.0.0.1:26"]\n'
 
 
