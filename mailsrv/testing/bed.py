@@ -254,9 +254,9 @@ class Bed:
         )  # fmt: skip
         policies = policy_makers(settings, self, authorizer)
         if protocol in ("imap", "pop3"):
-            return (Services if protocol == "imap" else Pop3Services)(**{**common, **settings})
-        directory = self.store.directory
-        relay = partial(RelayPolicy, directory, authorizer, logins["relay_lists"])
+            common.update((key, value) for key, value in settings.items() if key not in _SMTP_ONLY)
+            return (Services if protocol == "imap" else Pop3Services)(**common)
+        relay = partial(RelayPolicy, self.store.directory, authorizer, logins["relay_lists"])
         return SmtpServices(
             **{
                 **common,

@@ -9,9 +9,11 @@
     @asked 2                          so many questions went to the name system since the last time
     @settings parts=rates:interval=1m;messages_per_user=2   policies and submission: see testing/policies.py
     @advance 60                       the clock moves by so many seconds
-    S: 220 {any}                      the next line from the server
+    @alias staff@example.org me@example.org x@b.example    an alias or a list
+    @account me max_in=100 quota=2000   what the account may be sent, may send, may hold
     @queued a@b.example c@d.example   these recipients wait to be sent on, and no others; @due: those that are due
-    @queued a@b.example c@d.example   these recipients wait to be sent on, no others; @due: those that are due
+    @put_off b.example 300            an attempt for that destination fails; the next is so many seconds away
+    S: 220 {any}                      the next line from the server
     C: EHLO client.example            a line to the server (CRLF is added)
     C2: NOOP                          the same on connection 2
     C<: NOOP\\r\\nRS                  octets as they are (escapes of Python bytes)

@@ -3,6 +3,7 @@
     onward=true                                  mail for other servers goes into the queue
     domains=a.example:relay,b.example:shared     further domains
     etrn=relay                                   as in the configuration
+    allowances=true                              accounts have limits
     xclient_from=192.0.2.1,10.0.0.0/8            as in the configuration
 """
 
@@ -13,9 +14,10 @@ from typing import Any
 
 from ..access.networks import Matcher, parse_network
 from ..access.relay import RelayList, RelayRight
+from ..serve.allowances import Allowances, SiteLimits
 from ..serve.smtp_etrn import Etrn, QueueStarts
 from ..transfer.router import LocalRouter
-from ..values import DomainFacts
+from ..values import Address, DomainFacts
 
 #: Settings that are no attributes of services.
 WORDS = frozenset({"onward", "domains", "xclient_from"})
@@ -37,13 +39,20 @@ def apply_onward(
     speakers = settings.pop("xclient_from", "")
     if speakers:
         settings["xclient"] = Matcher((parse_network(text)[0], 0) for text in speakers.split(","))
+    if settings.get("allowances") is True:
+        settings["allowances"] = Allowances(directory, bed.store, SiteLimits())
     onward = bool(settings.pop("onward", False))
     router = LocalRouter(directory, lambda: domain, onward=onward, unresolved=lambda name: f"unresolved:{name}")
     return {"router": router}
 
 
+def _address(text: str) -> Address:
+    local, _, domain = text.rpartition("@")
+    return Address(local, domain)
+
+
 class QueueLines:
-    """The lines @queued, @due and @put_off of a conversation."""
+    """The lines @queued, @due, @put_off, @alias and @account of a conversation."""
 
     bed: Any
     _at: str
@@ -54,6 +63,15 @@ class QueueLines:
     def _do_due(self, rest: str) -> None:
         now = self.bed.clock.seconds()
         self._compare(rest, [row for row in self.bed.loop.run(self.bed.store.queued()) if row.due <= now])
+
+    def _do_alias(self, rest: str) -> None:
+        name, *targets = [_address(word) for word in rest.split()]
+        self.bed.loop.run(self.bed.store.directory.add_alias(name, targets))
+
+    def _do_account(self, rest: str) -> None:
+        name, *words = rest.split()
+        limits = {key: int(value) for key, _, value in (word.partition("=") for word in words)}
+        self.bed.loop.run(self.bed.store.directory.set_limits(self.bed.accounts[name], **limits))
 
     def _compare(self, wanted: str, rows: Any) -> None:
         found = [str(one.address) for row in rows for one in row.recipients]
