@@ -1,4 +1,4 @@
-"""RFC 3461 between real servers: success is told by who delivers, and the promise of it outlives a kill."""
+"""RFC 3461 between real servers, Postfix among them: success is told by who delivers, and a kill does not undo it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from .conftest import PASSWORD, Server
 from .messages import REAL
-from .postfix import free_ports, until
+from .postfix import Postfix, free_ports, until
 from .test_standard_library import pop3
 
 pytestmark = pytest.mark.live
@@ -120,6 +121,43 @@ def test_rfc_3461_a_list_of_both_is_expanded_and_nothing_more_is_told(sites: tup
     assert (told["Action"], told["Final-Recipient"]) == ("expanded", "rfc822; all@near.test")
     until(lambda: inbox(far, "u5@far.test"), far.log)
     assert len(inbox(near, "u5@near.test")) == 1 and len(reports(near, "u4@near.test")) == 1
+
+
+@pytest.fixture(scope="module")
+def postfix(sites: tuple[Server, Server]) -> Iterator[Postfix]:
+    """It has the mailboxes of peer.test, and gives all else to near.test."""
+    # Its users must reach the folder: those of pytest are their owner's alone.
+    with TemporaryDirectory(prefix="mailsrv-postfix-") as folder:
+        made = Postfix(Path(folder))
+        try:
+            made.start(f"relayhost = [127.0.0.1]:{sites[0].port('smtp/default')}\n")
+            yield made
+        finally:
+            made.stop()
+
+
+def test_rfc_3461_postfix_leaves_the_report_to_us(sites: tuple[Server, Server], postfix: Postfix) -> None:
+    near, _ = sites
+    with smtplib.SMTP("127.0.0.1", postfix.ports["clear"], timeout=20) as client:
+        asked = ["NOTIFY=SUCCESS", "ORCPT=rfc822;u7@old.test"]
+        assert client.sendmail("u6@near.test", ["u7@near.test"], REAL, ["ENVID=from+2Dpostfix"], asked) == {}
+    (told,) = reports(near, "u6@near.test")
+    assert (told["Action"], told["Final-Recipient"]) == ("delivered", "rfc822; u7@near.test")
+    assert told["Original-Recipient"] == "rfc822; u7@old.test"
+    assert any(b"Reporting-MTA: dns; mx.near.test" in octets for octets in inbox(near, "u6@near.test"))
+
+
+def test_rfc_3461_we_leave_the_report_to_postfix(sites: tuple[Server, Server], postfix: Postfix) -> None:
+    near, _ = sites
+    near.stop()
+    near.config.write_text(
+        near.config.read_text() + f'[routes."peer.test"]\nhost = ["127.0.0.1"]\nport = {postfix.ports["clear"]}\n'
+    )
+    near.start()
+    give(near, "u8@near.test", "who@peer.test", ("ENVID=ours",), ("NOTIFY=SUCCESS", "ORCPT=rfc822;who@old.test"))
+    (told,) = reports(near, "u8@near.test")
+    assert (told["Action"], told["Original-Recipient"]) == ("delivered", "rfc822;who@old.test")
+    assert any(b"Reporting-MTA: dns; postfix.test" in octets for octets in inbox(near, "u8@near.test"))
 
 
 def test_a_kill_after_250_loses_no_report_and_no_copy_is_made(tmp_path: Path) -> None:
