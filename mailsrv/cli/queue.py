@@ -90,13 +90,22 @@ def _list(args: argparse.Namespace) -> int:
     call = {**_given(args), "after": args.after, "limit": args.limit}
     found = perform(options_of(args), [("queue.list", call)])[0]
     rows = [
-        [str(one["id"]), one["message"], one["state"], _due(one), one["sender"], _for(one), one["destination"],
-         one["reply"][:80]]
+        [str(one["id"]), one["message"], one["state"], _age(found["now"] - one["received_at"]), str(one["attempts"]),
+         _due(one), one["sender"], _for(one), one["destination"], one["reply"][:80]]
         for one in found["rows"]
     ]  # fmt: skip
-    head = ("ID", "MESSAGE", "STATE", "DUE", "FROM", "FOR", "GOES TO", "LAST REPLY")
-    more = [f"there is more: --after {found['next']}"] if found["next"] else []
+    head = ("ID", "MESSAGE", "STATE", "AGE", "TRIED", "DUE (UTC)", "FROM", "FOR", "GOES TO", "LAST REPLY")
+    more = [f"{server} does not run: its mail waits until it is started" for server in found["stopped"]]
+    more += [f"there is more: --after {found['next']}"] if found["next"] else []
     return emit(args, found, [*table(rows, head), *more])
+
+
+def _age(seconds: float) -> str:
+    """As `--older` has it, rounded down: 45s, 12m, 7h, 3d."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"
 
 
 def _due(row: dict[str, Any]) -> str:
@@ -113,13 +122,16 @@ def _summary(args: argparse.Namespace) -> int:
     """A table."""
     found = perform(options_of(args), [("queue.summary", {"server": args.server})])[0]
     rows = [
-        [one["destination"], str(one["count"]), str(one["held"]), moment(one["oldest"]), moment(one["next_attempt"]),
-         one["reply"][:80]]
+        [one["destination"], str(one["count"]), str(one["held"]), str(one["trying"]), moment(one["oldest"]),
+         moment(one["next_attempt"]), one["reply"][:80]]
         for one in found["summary"]
     ]  # fmt: skip
-    lines = table(rows, ("GOES TO", "ROWS", "HELD", "OLDEST", "NEXT ATTEMPT", "LAST REPLY"))
+    lines = table(rows, ("GOES TO", "ROWS", "HELD", "TRYING", "OLDEST (UTC)", "NEXT (UTC)", "LAST REPLY"))
     if rows:
         lines.append(f"{found['rows']} rows for {found['destinations']} destinations")
+    if found["counters"]:
+        counts = ", ".join(f"{count} {action}" for action, count in sorted(found["counters"].items()))
+        lines.append(f"since the start, recipients: {counts}")
     return emit(args, found, lines)
 
 
@@ -143,7 +155,7 @@ def _row(row: dict[str, Any]) -> list[str]:
         "server": f"{row['server']}, {row['origin']}{stopped}",
         "size": f"{row['size']} octets",
         "accepted": moment(row["received_at"]),
-        "attempts": str(row["attempts"]),
+        "attempts": str(row["attempts"]) + (f", the last at {moment(row['tried_at'])}" if row["tried_at"] else ""),
         "due": moment(row["due"]),
         "delay notice": "sent" if row["noticed"] else moment(row["notice_at"]),
         "expires": moment(row["expires_at"]),
@@ -195,6 +207,8 @@ def _told(operation: str, done: dict[str, Any]) -> list[str]:
     lines = [f"{done['changed']} {_VERBS[operation][1]}{where}"]
     if done["busy"]:
         lines.append(f"{done['busy']} left alone: an attempt is under way, or they have just ended; look again")
+    if operation == "reroute" and done["changed"]:
+        lines.append("they are due as before: `mailsrv queue retry` sends them now")
     if operation == "retry" and done["held"]:
         lines.append(f"{done['held']} of them are held: `mailsrv queue release` lets them go")
     return lines + [f"row {one['id']}: {one['error']}" for one in done.get("failed", ())]

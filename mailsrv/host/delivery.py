@@ -102,7 +102,7 @@ class Delivery:
             messages=table.messages_per_connection or 1000,
             per_domain=table.max_connections_per_domain,
             copy_to=self.reporters[name].copy_to,
-            active=lambda: name not in site.servers or site.servers[name].state == "running",
+            active=lambda: name not in site.servers or site.servers[name].state != "stopped",
             outgoing=partial(self._outgoing, table.masquerade_domain),
         )
 

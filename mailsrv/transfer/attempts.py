@@ -100,7 +100,8 @@ class Attempts:
 
     def __init__(self, queue: IQueue, lanes: Mapping[str, Lane], now: Callable[[], float]) -> None:
         self._queue, self._lanes, self._now = queue, dict(lanes), now
-        self._tried: OrderedDict[int, float] = OrderedDict()
+        #: When the last attempts were begun, by row; not known after a restart.
+        self.tried: OrderedDict[int, float] = OrderedDict()
         self._down: OrderedDict[tuple[str, str], Down] = OrderedDict()
         self._parked: dict[str, set[int]] = {}
         self.counters: dict[str, int] = {}
@@ -155,7 +156,7 @@ class Attempts:
         if told_here(row):
             # However old it is: mail that has arrived does not expire.
             return schedule.Decision(now, attempt=True)
-        tried = self._tried.get(row.id, 0.0)
+        tried = self.tried.get(row.id, 0.0)
         if down is None:
             return schedule.awake(lane.policy, row, now, tried)
         return schedule.awake(evolve(lane.policy, retry=(down.wait,)), row, now, down.at)
@@ -180,7 +181,7 @@ class Attempts:
     def _judge(self, lane: Lane, row: Queued, attempt: Attempt, began: float) -> None:
         """What the schedule says after an attempt, and what is known of the destination now."""
         key, now, policy = (row.destination, lane.server), self._now(), lane.policy
-        _keep(self._tried, row.id, began)
+        _keep(self.tried, row.id, began)
         if attempt.reached:
             self._down.pop(key, None)
         else:
@@ -213,7 +214,7 @@ class Attempts:
         ):
             log.warn("the lease of {id} had run out", id=row.delivery)
         if not found.remaining:
-            self._tried.pop(row.id, None)
+            self.tried.pop(row.id, None)
         self._log(row, attempt, found)
 
     async def _tell(self, lane: Lane, row: Queued, content: IContent, found: Settled) -> None:
@@ -322,7 +323,7 @@ class Attempts:
             if not row.held:
                 await self._queue.alter([row.id], "release")
             raise
-        self._tried.pop(row.id, None)
+        self.tried.pop(row.id, None)
 
 
 def horizon(lanes: Mapping[str, Lane]) -> float:

@@ -152,7 +152,8 @@ class SmtpAgent:
             try:
                 made = await self._opener.open(hop, address, lot.login)
             except TryLater as error:
-                last = type(error)(f"{hop.host} [{address}]: {error.text}", error.status)
+                where = address if address == hop.host else f"{hop.host} [{address}]"
+                last = type(error)(f"{where}: {error.text}", error.status)
                 log.info(
                     "no session with {host} [{address}] for {destination}: {reason}",
                     host=hop.host, address=address, destination=lot.row.destination, reason=error.text,

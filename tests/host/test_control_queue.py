@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def filled(site: QueueSite) -> None:
 def test_a_list_tells_where_each_row_goes_and_why_it_waits(site: QueueSite) -> None:
     message = site.put("bob@dest.example", NOTIFY="FAILURE")
     site.try_in_vain("dest.example")
-    assert site.ask("queue.list") == {"next": 0, "rows": [{
+    assert site.ask("queue.list") == {"next": 0, "now": START, "stopped": [], "rows": [{
         "id": 1, "message": message, "destination": "dest.example", "sender": "ann@example.org",
         "recipients": ["bob@dest.example"], "recipient_count": 1, "server": "smtp/default", "origin": "outside",
         "size": 61, "received_at": START, "attempts": 1, "due": START + 300, "state": "waiting", "noticed": False,
@@ -157,6 +158,25 @@ def test_a_summary_tells_of_each_destination_the_largest_first(site: QueueSite) 
         "next_attempt": START + 3600 + 900, "reply": "mx.example: 451 4.7.1 Greylisted",
     }  # fmt: skip
     assert site.ask("queue.summary", server="smtp/out")["rows"] == 1
+
+
+def test_s018_a_list_says_whose_mail_waits_for_the_start_of_its_server(site: QueueSite) -> None:
+    site.put(server="smtp/out")
+    lanes = site.site.delivery.lanes
+    for state, stopped in (("running", []), ("paused", []), ("stopped", ["smtp/out"])):
+        site.site.servers["smtp/out"] = SimpleNamespace(state=state)
+        assert lanes["smtp/out"].active() is (state != "stopped")
+        assert site.ask("queue.list")["stopped"] == stopped
+        assert site.ask("queue.list", domain="nowhere.example")["stopped"] == []
+    assert site.ask("queue.show", id="1")["rows"][0]["server_runs"] is False
+    del site.site.servers["smtp/out"]
+
+
+def test_the_last_attempt_is_told_while_it_is_known(site: QueueSite) -> None:
+    site.put()
+    assert site.ask("queue.show", id="1")["rows"][0]["tried_at"] is None
+    site.site.delivery.runner.attempts.tried[1] = START + 5
+    assert site.ask("queue.show", id="1")["rows"][0]["tried_at"] == START + 5
 
 
 # ---------------------------------------------------------------- changing

@@ -76,11 +76,17 @@ async def list_rows(
     found: list[Queued] = []
     async for row in scan(delivery_of(site).queue, wanted, after):
         if len(found) == limit:
-            return {"rows": [facts_of(one) for one in found], "next": found[-1].id}
+            return _page(site, found, found[-1].id)
         found.append(row)
     if not found and server and server not in site.options.servers:
         raise Refused(f'no virtual server "{server}"{did_you_mean(server, site.options.servers)}')
-    return {"rows": [facts_of(row) for row in found], "next": 0}
+    return _page(site, found, 0)
+
+
+def _page(site: Any, rows: Sequence[Queued], following: int) -> dict[str, Any]:
+    """Rows of a list; `stopped` are those of their servers that do not run, so that nothing is tried."""
+    stopped = {row.server for row in rows if not lane_of(site, row).active()}
+    return {"rows": [facts_of(row) for row in rows], "next": following, "now": site.clock(), "stopped": sorted(stopped)}
 
 
 @operation("queue.show", resource=of_server)
@@ -110,15 +116,17 @@ def _whole(site: Any, row: Queued) -> dict[str, Any]:
         "notice_at": None if notice is None or row.noticed else row.received_at + notice,
         "expires_at": None if end is None else row.received_at + end,
         "server_runs": bool(lane.active()),
+        "tried_at": delivery_of(site).runner.attempts.tried.get(row.id),
     }
 
 
 @operation("queue.simulate", resource=of_server)
 async def simulate(site: Any, id: str, server: str = "") -> list[dict[str, Any]]:
     """What will happen to it when, if no attempt succeeds; for each row of a message."""
-    told = []
+    told, tried = [], delivery_of(site).runner.attempts.tried
     for row in await named(delivery_of(site).queue, [id], Wanted(server)):
-        events = list(islice(schedule.simulate(lane_of(site, row).policy, row, site.clock()), MAX_INSTANTS + 1))
+        told_of = schedule.simulate(lane_of(site, row).policy, row, site.clock(), tried.get(row.id, 0.0))
+        events = list(islice(told_of, MAX_INSTANTS + 1))
         told.append({
             **facts_of(row),
             "events": [{"at": at, "what": what} for at, what in events[:MAX_INSTANTS]],
