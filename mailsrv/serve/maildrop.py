@@ -25,12 +25,12 @@ _FORMAT = UidlFormat(DEFAULT)
 class Maildrop:
     """The listing, what is marked as deleted, and the contents opened ahead.  `load` comes first."""
 
-    __slots__ = ("_ahead", "_kept", "_last", "_mailbox", "_marks", "_template", "count", "octets", "sizes", "total",
+    __slots__ = ("_ahead", "_kept", "_last", "_mailbox", "_marks", "_uidl", "count", "octets", "sizes", "total",
                  "uids")  # fmt: skip
 
     def __init__(self, mailbox: IMailbox, uidl: UidlFormat = _FORMAT) -> None:
         self._mailbox = mailbox
-        self._template = uidl.template(mailbox.uidvalidity)
+        self._uidl = uidl
         #: The first `total` are the listing; more may follow, which came later.
         self.uids: list[int] = []
         self.total = 0
@@ -97,6 +97,10 @@ class Maildrop:
     def unique_id(self, number: int) -> bytes:
         """What UIDL shows: the same in every session and after every restart."""
         return unique_ids(self._template, (self.uids[number - 1],), self._kept)[0]
+
+    @property
+    def _template(self) -> bytes:
+        return self._uidl.template(self._mailbox.uidvalidity)
 
     def size_lines(self) -> Iterator[bytes]:
         """The lines of LIST, block by block."""

@@ -115,7 +115,7 @@ class Pop3Session(Pop3Login):
             size = content.size
             octets = await content.read(0, SLICE)
             if size <= SLICE:
-                self.say(b"+OK %d octets\r\n" % size + whole(octets))
+                self.say(whole(b"+OK %d octets\r\n" % size, octets))
                 return
             stuffer = Stuffer()
             self.say(b"+OK %d octets\r\n" % size)

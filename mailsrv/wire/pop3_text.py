@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+#: CPython's search for two octets takes three times as long where the first of them is frequent.
+_DOT = re.compile(rb"\n\.")
+
+
+def _stuffed(octets: bytes) -> bytes:
+    return octets if _DOT.search(octets) is None else octets.replace(b"\n.", b"\n..")
+
 
 class Stuffer:
     """Doubles the dot that begins a line; remembers across pieces whether a line begins.
@@ -20,7 +29,7 @@ class Stuffer:
         """The next piece as it is sent; a piece without such dots is handed on without a copy."""
         if not octets:
             return octets
-        out = octets.replace(b"\n.", b"\n..")
+        out = _stuffed(octets)
         if octets[0] == 0x2E and self._last == b"\n":
             out = b"." + out
         end = octets[-2:]
@@ -33,12 +42,11 @@ class Stuffer:
         return b".\r\n" if self._crlf else b"\r\n.\r\n"
 
 
-def whole(octets: bytes) -> bytes:
-    """A message in memory as a multi-line response shows it, with the terminator."""
-    out = octets.replace(b"\n.", b"\n..")
-    if octets.startswith(b"."):
-        out = b"." + out
-    return out + (b".\r\n" if octets.endswith(b"\r\n") or not octets else b"\r\n.\r\n")
+def whole(first: bytes, octets: bytes) -> bytes:
+    """A multi-line response that is there at once: its first line, a message in memory, the terminator."""
+    out = _stuffed(octets)
+    end = b".\r\n" if octets.endswith(b"\r\n") or not octets else b"\r\n.\r\n"
+    return b"".join((first, b"." if octets.startswith(b".") else b"", out, end))
 
 
 class Cutter:

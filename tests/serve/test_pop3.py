@@ -308,11 +308,11 @@ def test_deletions_are_one_commit_and_over_before_the_answer(monkeypatch: pytest
     calls: list[UidSet] = []
     expunge = MemoryMailbox.expunge
 
-    async def slow(self: Any, uids: UidSet) -> UidSet:
+    async def slow(self: Any, uids: UidSet, whole: bool) -> UidSet:
         calls.append(uids)
         waiting.append(Deferred())
         await waiting[0]
-        return await expunge(self, uids)
+        return await expunge(self, uids, whole)
 
     monkeypatch.setattr(MemoryMailbox, "expunge", slow)
     say(bed, client, b"".join(b"DELE %d\r\n" % n for n in range(1, 21, 2)))
@@ -332,9 +332,9 @@ def test_a_peer_that_vanishes_during_quit_still_has_its_deletions(monkeypatch: p
     waiting: Deferred[None] = Deferred()
     expunge = MemoryMailbox.expunge
 
-    async def slow(self: Any, uids: UidSet) -> UidSet:
+    async def slow(self: Any, uids: UidSet, whole: bool) -> UidSet:
         await waiting
-        return await expunge(self, uids)
+        return await expunge(self, uids, whole)
 
     monkeypatch.setattr(MemoryMailbox, "expunge", slow)
     say(bed, client, b"DELE 1\r\nQUIT\r\n")

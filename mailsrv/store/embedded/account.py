@@ -9,10 +9,13 @@ from zope.interface import implementer
 from ...errors import NoSuchMailbox
 from ...interfaces import IAccount
 from ...values import MailboxInfo, MailboxState
-from ..names import existing
+from ..names import INBOX, existing
 from .index import MailboxRow
 from .mailbox import EmbeddedMailbox
 from .naming import Create, Delete, Rename, Subscribe
+
+#: Accounts whose INBOX is remembered.
+INBOXES = 10_000
 
 if TYPE_CHECKING:
     from .store import EmbeddedStore
@@ -51,7 +54,13 @@ class EmbeddedAccount:
 
     async def open(self, name: str) -> EmbeddedMailbox:
         """A handle.  Raises NoSuchMailbox."""
+        inboxes = self._store.inboxes
+        known = inboxes.get(self.account_id) if name == INBOX else None
+        if known is not None and self._store.openings.get(known) is not None:
+            return await EmbeddedMailbox.open(self._store, known, 0)
         row = self._row(name)
+        if name == INBOX and len(inboxes) < INBOXES:
+            inboxes[self.account_id] = row.id
         return await EmbeddedMailbox.open(self._store, row.id, row.exist)
 
     async def create(self, name: str, special_use: bytes | None = None) -> MailboxInfo:

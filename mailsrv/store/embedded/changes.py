@@ -15,7 +15,6 @@ from .boxes import Box
 from .operations import SLICE, Operation
 from .transaction import Transaction
 
-
 #: Rows that are expunged in one slice.
 EXPUNGED = 2000
 

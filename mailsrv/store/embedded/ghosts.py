@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 #: uid, segment, ordinal, size, date, zone, saved
 Stored = tuple[int, int, int, int, int, int, int]
+COLUMNS = 7
 
 
 class Ghosts:
@@ -21,7 +22,7 @@ class Ghosts:
         self._rows: dict[int, dict[int, tuple[int, Stored]]] = {}
 
     def add(self, mailbox: int, modseq: int, rows: Iterable[Stored]) -> None:
-        """Rows that an expunge with this MODSEQ takes away."""
+        """Rows that an expunge with this MODSEQ takes away; they may have more behind."""
         with self._lock:
             self._rows.setdefault(mailbox, {}).update((row[0], (modseq, row)) for row in rows)
 
@@ -35,7 +36,7 @@ class Ghosts:
     def get(self, mailbox: int, uid: int, since: int) -> Stored | None:
         """The row, when it was expunged after `since`."""
         found = self._rows.get(mailbox, {}).get(uid)
-        return found[1] if found is not None and found[0] > since else None
+        return found[1][:COLUMNS] if found is not None and found[0] > since else None
 
     def forget(self, mailbox: int, until: int) -> None:
         """Nobody is left who saw what was expunged up to the MODSEQ `until`."""

@@ -135,7 +135,10 @@ class EmbeddedMailbox:
 
     async def unique_ids(self) -> Mapping[int, bytes]:
         """Of those messages that were appended with one."""
-        return self._store.index.unique_ids(self.mailbox_id)
+        opened = self._opened
+        if opened.unique_ids is None:
+            opened.unique_ids = self._store.index.unique_ids(self.mailbox_id)
+        return opened.unique_ids
 
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]]) -> None:
         """Keep records made from the content, for all copies of it."""

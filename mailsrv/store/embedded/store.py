@@ -64,6 +64,8 @@ class EmbeddedStore(EmbeddedQueue):
         self._closed = False
         self._checkpointed = time.monotonic()
         self._waiting_close: list[Deferred[None]] = []
+        #: Account -> its INBOX, until mailboxes or accounts change: every login of POP3 asks for it.
+        self.inboxes: dict[int, int] = {}
 
     @classmethod
     def open(
@@ -227,6 +229,8 @@ class EmbeddedStore(EmbeddedQueue):
         if transaction is not None:
             changed = self.openings.committed(transaction.deltas, transaction.gone)
             queued = self._queue_committed(transaction)
+            if transaction.catalogue:
+                self.inboxes.clear()
             if transaction.directory:
                 self.directory.changed()
             if transaction.buried:

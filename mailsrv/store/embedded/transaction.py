@@ -172,14 +172,14 @@ class Transaction:
         """Remove existing rows among `uids` for good, at most `limit`, in one change; their UIDs."""
         rows = [row for found in self._ranges(f"{_STORED}, flags", box, uids, limit) for row in found]
         # Keywords beyond the row's bits are nobody's business here.
-        self.remove(box, [row[:-1] for row in rows], [row[-1] for row in rows])
-        return [row[0] for row in rows]
+        self.remove(box, rows, list(map(itemgetter(7), rows)))
+        return list(map(itemgetter(0), rows))
 
     def remove(self, box: Box, rows: Sequence[Stored], masks: Sequence[int], *, shared: bool = False) -> None:
         """Expunge rows in one change.  `shared`: their content has other rows for certain (a move)."""
         if not rows:
             return
-        uids = [row[0] for row in rows]
+        uids = list(map(itemgetter(0), rows))
         gone = UidSet.of(uids)
         box.modseq = box.flag_modseq = modseq = box.modseq + 1
         box.unsaved = 1
