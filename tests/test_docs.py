@@ -162,6 +162,39 @@ def test_the_suite_runs_as_it_is_shown(tmp_path: Path) -> None:
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout
 
 
-@pytest.mark.parametrize("text", blocks("smtp.md", "toml"))
-def test_configurations_of_receiving_mail_are_taken_as_they_are_shown(text: str) -> None:
-    assert loads('site.domains = ["example.org"]\n' + text).warnings == ()
+# ---------------------------------------------------------------- docs/smtp.md and the pages of its groups
+
+RECEPTION = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "smtp").glob("*.md"))
+
+
+@pytest.mark.parametrize("name", ["smtp.md", *RECEPTION])
+def test_configurations_of_receiving_mail_are_taken_as_they_are_shown(name: str) -> None:
+    """The blocks of a page make one file."""
+    text = "\n".join(blocks(name, "toml"))
+    assert loads(text if "[site]" in text else 'site.domains = ["example.org"]\n' + text).warnings == ()
+
+
+@pytest.mark.parametrize("name", RECEPTION)
+def test_a_page_of_a_group_tells_what_why_what_clients_see_and_how_to_test_it(name: str) -> None:
+    text = (DOCS / name).read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", text, re.M)
+    assert headings[0].startswith("What ") and {"Why", "What clients see", "How to test it"} <= set(headings)
+    assert blocks(name, "toml") and blocks(name, "smtp")
+
+
+def test_every_key_of_an_smtp_server_is_on_the_page_of_one_group() -> None:
+    """tests/live/test_reception_pages.py holds the conversations of these pages."""
+    text = (DOCS / "smtp.md").read_text(encoding="utf-8").split("| group |")[1].split("\n\n")[0]
+    found: list[str] = []
+    for page, keys in re.findall(r"^\| [^|]+ \| \[[\w.]+\]\(([\w./]+)\) \| (.+) \|$", text, re.M):
+        named = re.findall(r"`(\w+)`", keys)
+        found += named
+        shown = (DOCS / page).read_text(encoding="utf-8")
+        assert not [key for key in named if key not in shown], page
+    assert sorted(found) == sorted(fields_of(SERVER_TABLES["smtp"]))
+
+
+@pytest.mark.parametrize("text", blocks("operator.md", "toml"))
+def test_configurations_for_operators_are_taken_as_they_are_shown(text: str) -> None:
+    start = "" if "[site]" in text else '[site]\ndomains = ["example.org"]\n'
+    assert not [str(warning) for warning in loads(start + text).warnings if "office" not in str(warning)]
