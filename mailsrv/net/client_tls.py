@@ -33,6 +33,37 @@ class _Unverified:
         return made
 
 
+#: OpenSSL's verdicts on a certificate and its chain (x509_vfy.h), in words.
+_VERDICTS = {
+    9: "the certificate is not valid yet", 10: "the certificate has expired", 18: "the certificate is self-signed",
+    **dict.fromkeys((19, 20, 21), "the certificate is of an authority that is not trusted"),
+}  # fmt: skip
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Verified:
+    """Twisted's `options` for one connection."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+        self._made: Any = None
+
+    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        """Twisted: a connection for a new TLS protocol."""
+        self._made = self.options.clientConnectionForTLS(protocol)
+        return self._made
+
+    @property
+    def reason(self) -> str:
+        """Why its certificate was not believed; "" when that is not known.
+
+        pyOpenSSL raises "certificate verify failed" whatever it was, and the callback that hears more is Twisted's.
+        """
+        ask = getattr(getattr(SSL, "_lib", None), "SSL_get_verify_result", None)
+        handle = getattr(self._made, "_ssl", None)
+        return "" if ask is None or handle is None else _VERDICTS.get(ask(handle), "")
+
+
 class ClientTls:
     """Makes what begins TLS as a client.  `trust` are the authorities (Twisted's trustRoot), None: the platform's."""
 
@@ -61,4 +92,4 @@ class ClientTls:
                 self._verified.popitem(last=False)
         else:
             self._verified.move_to_end(host)
-        return found
+        return Verified(found)

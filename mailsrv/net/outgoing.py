@@ -91,7 +91,7 @@ class Patient(TwistedProtocol):
     def connectionLost(self, reason: Failure = Failure(ConnectionError("gone"))) -> None:
         """Twisted: the transport is gone."""
         if self._handshaking and self._why is None:
-            self._why = TlsFailed(f"TLS failed: {_tls_reason(reason)}")
+            self._why = TlsFailed(f"TLS failed: {_tls_reason(reason, self._implicit)}")
         self.lost = True
         self.home.left(self)
         self._wake()
@@ -287,15 +287,15 @@ class Outgoing(Patient):
         self._implicit = creator
 
 
-def _tls_reason(reason: Failure) -> str:
-    """OpenSSL's words, or those of the judgement of a name; nothing that a peer may choose but its certificate."""
+def _tls_reason(reason: Failure, creator: Any) -> str:
+    """OpenSSL's words, or those of the judgement of a certificate; nothing that a peer may choose but that."""
     value = reason.value
     found = value.args[0] if value is not None and value.args else ""
     if isinstance(value, VerificationError):
         return "the certificate is for another name"
     if isinstance(value, SSL.Error) and isinstance(found, list) and found:
         # Tuples of library, function, reason.
-        return str(found[-1][-1])
+        return getattr(creator, "reason", "") or str(found[-1][-1])
     name = type(value).__name__
     return {"ConnectionDone": "the server closed the connection", "ConnectionLost": "the connection was cut"}.get(
         name, name

@@ -31,8 +31,9 @@ Key = tuple[bytes, str]
 class ResolverLimits:
     """Seconds and numbers.  `attempts` are the seconds each server is waited for, in the first round, the second ...;
     `deadline` ends a look-up, aliases and waiting for a turn included.  `parallel` look-ups are under way, `waiting`
-    more wait; what comes then fails.  `entries` of `octets` in all are remembered: records for at most `longest`, that
-    there are none for at most `negative`, that no server answers for `failure` (RFC 2308 section 7)."""
+    more wait; what comes then fails.  A server that said nothing is asked after the others for `silent`.  `entries` of
+    `octets` in all are remembered: records for at most `longest`, that there are none for at most `negative`, that no
+    server answers for `failure` (RFC 2308 section 7)."""
 
     attempts: tuple[float, ...] = (2.0, 4.0)
     deadline: float = 10.0
@@ -44,6 +45,7 @@ class ResolverLimits:
     shortest: float = 1.0
     negative: float = 300.0
     failure: float = 30.0
+    silent: float = 60.0
 
 
 @define(eq=False)
@@ -79,6 +81,8 @@ class Resolver:
         self._asked: dict[Key, _Asked] = {}
         self._turns: deque[Deferred[None]] = deque()
         self._busy = 0
+        #: Servers that said nothing, and until when they are asked last.
+        self._silent: dict[Server, float] = {}
         self.counters = dict.fromkeys(("asked", "remembered", "failed", "turned away"), 0)
 
     async def lookup(self, name: str, kind: str) -> Sequence[Any]:
@@ -177,7 +181,8 @@ class Resolver:
     async def _ask_all(self, name: bytes, kind: str) -> Answer:
         """Each server in turn, then with more patience those that said nothing.  Raises TryLater."""
         failure = TryLater("The name system does not answer", "4.4.3")
-        servers = list(self._servers())
+        now = self._monotonic()
+        servers = sorted(self._servers(), key=lambda server: self._silent.get(server, now) > now)
         for seconds in self._limits.attempts:
             silent = []
             for server in servers:
@@ -186,7 +191,10 @@ class Resolver:
                 except TryLater as error:
                     failure = error
                     silent.append(server)
+                    self._silent = {one: until for one, until in self._silent.items() if one in servers}
+                    self._silent[server] = self._monotonic() + self._limits.silent
                     continue
+                self._silent.pop(server, None)
                 if answer.code in (NO_ERROR, NO_NAME):
                     return answer
                 failure = TryLater("The name system cannot tell now", "4.4.3")

@@ -348,21 +348,22 @@ def test_verify_wants_a_certificate_that_is_trusted_and_has_the_name(
     with pytest.raises(TryLater) as caught:
         net.send(server.port, "verify")
     assert caught.value.status == "4.7.5" and not any(line.startswith(b"MAIL") for line in server.lines)
+    assert caught.value.text.endswith("TLS failed: the certificate is self-signed")
     net.connector.tls = ClientTls(certified.trust())
     assert net.send(server.port, "verify").action == "delivered"
     monkeypatch.setattr("test_client.HOST", "other.example.org")
     with pytest.raises(TryLater) as caught:
         net.send(server.port, "verify")
-    assert caught.value.status == "4.7.5"
+    assert caught.value.status == "4.7.5" and caught.value.text.endswith("the certificate is for another name")
 
 
 def test_contexts_of_hosts_are_kept_within_bounds() -> None:
     made = ClientTls()
-    first = made.creator("verify", "0.example.org")
-    assert made.creator("verify", "0.example.org") is first
+    first = made.creator("verify", "0.example.org").options
+    assert made.creator("verify", "0.example.org").options is first
     for number in range(1, KEPT + 1):
         made.creator("verify", f"{number}.example.org")
-    assert made.creator("verify", "0.example.org") is not first and len(made._verified) == KEPT
+    assert made.creator("verify", "0.example.org").options is not first and len(made._verified) == KEPT
 
 
 def broken_tls(server: Any, client: socket.socket) -> None:

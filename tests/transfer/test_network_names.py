@@ -185,6 +185,23 @@ def test_s096_the_second_is_asked_when_the_first_does_not_tell(make: Make, mood:
     assert bool(first.asked) is (mood != "gone")
 
 
+def test_s096_a_dead_first_server_does_not_delay_every_message(make: Make) -> None:
+    net = make(delivery(dns_servers=["10.9.9.1", "10.9.9.2"]))
+    first, second = NameServer(ZONE, "silent"), NameServer(ZONE)
+    net.names.servers.update({"10.9.9.1": first, "10.9.9.2": second})
+    net.put("me@one.test")
+    net.put("me@two.test")
+    net.until(2.5)
+    # Both waited for it once; since then it is asked last.
+    assert len(first.asked) == 2 and not net.rows()
+    # And first again, when it may have come back.
+    first.mood = "well"
+    net.until(MINUTE + 10)
+    net.put("me@gone.test")
+    net.until(MINUTE + 11)
+    assert first.asked[-1][0] == "gone.test"
+
+
 def test_s096_no_such_name_is_an_answer_too(make: Make) -> None:
     net = make(delivery(dns_servers=["10.9.9.1", "10.9.9.2"]))
     first, second = NameServer({"x.test A": ["192.0.2.1"]}), NameServer(ZONE)
