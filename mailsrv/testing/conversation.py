@@ -11,6 +11,7 @@
     @advance 60                       the clock moves by so many seconds
     @alias staff@example.org me@example.org x@b.example    an alias or a list
     @account me max_in=100 quota=2000   what the account may be sent, may send, may hold
+    @fails directory                  from now on it cannot answer; also: store, queue, and disk: which is full
     @queued a@b.example c@d.example   these recipients wait to be sent on, and no others; @due: those that are due
     @put_off b.example 300            an attempt for that destination fails; the next is so many seconds away
     S: 220 {any}                      the next line from the server

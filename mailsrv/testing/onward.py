@@ -14,6 +14,7 @@ from typing import Any
 
 from ..access.networks import Matcher, parse_network
 from ..access.relay import RelayList, RelayRight
+from ..errors import StoreFull, StoreUnavailable, TryLater
 from ..serve.allowances import Allowances, SiteLimits
 from ..serve.smtp_etrn import Etrn, QueueStarts
 from ..transfer.router import LocalRouter
@@ -52,7 +53,7 @@ def _address(text: str) -> Address:
 
 
 class QueueLines:
-    """The lines @queued, @due, @put_off, @alias and @account of a conversation."""
+    """The lines @queued, @due, @put_off, @alias, @account and @fails of a conversation."""
 
     bed: Any
     _at: str
@@ -72,6 +73,21 @@ class QueueLines:
         name, *words = rest.split()
         limits = {key: int(value) for key, _, value in (word.partition("=") for word in words)}
         self.bed.loop.run(self.bed.store.directory.set_limits(self.bed.accounts[name], **limits))
+
+    def _do_fails(self, rest: str) -> None:
+        store = self.bed.store
+        error, owner, names = {
+            "directory": (TryLater(), store.directory, ("resolve", "credentials")),
+            "store": (StoreUnavailable(), store, ("deliver",)),
+            "disk": (StoreFull(), store, ("deliver",)),
+            "queue": (StoreUnavailable(), store, ("queued", "due", "alter")),
+        }[rest]
+
+        async def fail(*arguments: Any, **more: Any) -> Any:
+            raise error
+
+        for name in names:
+            setattr(owner, name, fail)
 
     def _compare(self, wanted: str, rows: Any) -> None:
         found = [str(one.address) for row in rows for one in row.recipients]
