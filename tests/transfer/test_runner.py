@@ -19,7 +19,7 @@ from mailsrv.transfer.attempts import PAUSE, Lane
 from mailsrv.transfer.bounce import Asked
 from mailsrv.transfer.routes import Plan
 from mailsrv.transfer.runner import GRACE, REST, Runner
-from mailsrv.transfer.schedule import Ages, Policy
+from mailsrv.transfer.schedule import Ages, Policy, simulate
 from mailsrv.values import Address, Envelope, Hop, NewDelivery, NewQueued, Outcome, Queued, Recipient
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -191,6 +191,24 @@ def test_notice_once_and_report_at_the_end_s074_s075(answer: Any) -> None:
     post.until(48 * HOUR + 1)
     assert [round(when) for when, _, _ in post.desk.reports] == [43200, 172800]
     assert post.desk.reports[-1][2] == "failed" and post.rows() == []
+
+
+@pytest.mark.parametrize("begun", [0.0, 35 * MINUTE, 12 * HOUR + 1, 47 * HOUR])
+@pytest.mark.parametrize("answer", ["delayed", TryLater("nobody there")])
+def test_s069_to_s075_what_is_simulated_is_what_happens(answer: Any, begun: float) -> None:
+    policy = Policy(retry=(600.0, 1500.0, 7777.0))
+    post = Post(policy=policy)
+    post.agent.answers["example.org"] = answer
+    post.put()
+    post.until(begun)
+    (row,) = post.rows()
+    tried = post.runner.attempts.tried.get(row.id, 0.0)
+    told = [(at - START, what) for at, what in simulate(policy, row, START + begun, tried)]
+    attempts, reports = len(post.agent.tried), len(post.desk.reports)
+    post.until(48 * HOUR + 1)
+    happened = [*post.agent.when[attempts:], *(when for when, _, _ in post.desk.reports[reports:])]
+    assert [round(at) for at, what in told] == [round(at) for at in sorted(happened)]
+    assert told[-1] == (48 * HOUR, "expiry") and post.rows() == []
 
 
 def test_the_origin_chooses_the_ages_s077() -> None:

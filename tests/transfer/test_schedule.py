@@ -225,3 +225,17 @@ def test_every_message_ends_once_is_noticed_at_most_once_and_time_goes_forward(p
         assert events[-1][1] == "expiry"
         assert end is not None
         assert events[-1][0] == pytest.approx(T0 + end, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("minute", "attempt"), [(240, False), (299, False), (419, False), (420, True), (700, True)]
+)
+def test_after_a_start_that_knows_no_last_attempt_a_row_may_end_only_while_none_can_be_due(
+    minute: int, attempt: bool
+) -> None:
+    """Tried every three hours, given up after four: it slept until its end, so the last attempt was less than three
+    hours before that, and another one is due at the latest three hours after it."""
+    policy = Policy((180 * MINUTE,), Ages(None, None), Ages(4 * HOUR, 4 * HOUR))
+    waking = evolve(row(attempts=2), due=T0 + 240 * MINUTE)
+    found = awake(policy, waking, T0 + minute * MINUTE)
+    assert (found.attempt, found.expired) == (attempt, not attempt)
