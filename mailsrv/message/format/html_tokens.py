@@ -1,0 +1,97 @@
+"""HTML as mail has it, cut into tags and text (floor 1).
+
+Reads like a browser where that matters: quotes in attributes, comments, text of scripts and styles, tags never closed.
+Linear in the octets, and the same on every version of Python, which `html.parser` is not (docs/decisions/0016).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+#: Tags without an end that are looked into; after these a `<` that begins none is text.
+MAX_BROKEN = 20
+
+_TAG = re.compile(
+    r"<(/?)([a-zA-Z][^\s/>\"'=]*+)"
+    r"((?:[^>=]++|=[\s]*+(?:\"[^\"]*+\"|'[^']*+')?+)*+)>"
+)
+_LOOSE_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>\"'=]*+)([^>]*+)>")
+_ATTRIBUTE = re.compile(r"([^\s=/>\"']++)\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++))")
+#: Elements whose content is no text to be shown, or no markup.
+RAW = frozenset("script style title textarea xmp iframe noembed noframes".split())
+_RAW_END = {name: re.compile(f"</{name}(?=[\\s/>])[^>]*>", re.IGNORECASE) for name in RAW}
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+
+
+def tokens(text: str) -> Iterator[tuple[str, str, str]]:
+    """(name, raw attributes, "") of a start tag; ("/" + name, "", "") of an end tag; ("", "", text) of text.
+
+    Names are in lower case; character references in text are decoded.  Control characters but tab and line ends are
+    left out, comments and the content of scripts, styles and titles too.
+    """
+    text = _CONTROLS.sub("", text)
+    at = shown = broken = 0
+    while True:
+        at = text.find("<", at)
+        if at < 0:
+            break
+        hit = _TAG.match(text, at)
+        if hit is None:
+            end = _declaration(text, at)
+            if end < 0 and broken < MAX_BROKEN and text[at + 1 : at + 2].isalpha():
+                broken += 1
+                hit = _LOOSE_TAG.match(text, at)
+            if end < 0 and hit is None:
+                at += 1
+                continue
+        if at > shown:
+            yield "", "", unescaped(text[shown:at])
+        if hit is None:
+            shown = at = end
+            continue
+        slash, name, raw = hit.groups()
+        name = name.lower()
+        at = hit.end()
+        if slash:
+            yield "/" + name, "", ""
+        else:
+            yield name, raw, ""
+            if name in RAW:
+                found = _RAW_END[name].search(text, at)
+                at = found.end() if found else len(text)
+        shown = at
+    if shown < len(text):
+        yield "", "", unescaped(text[shown:])
+
+
+def _declaration(text: str, at: int) -> int:
+    """The end of the comment, declaration or processing instruction at `at`; -1 when there is none."""
+    if text.startswith("<!--", at):
+        # "<!-->" is a whole comment.
+        end = text.find("-->", at + 2)
+        return end + 3 if end >= 0 else len(text)
+    if text.startswith(("<!", "<?", "</"), at):
+        end = text.find(">", at)
+        return end + 1 if end >= 0 else len(text)
+    return -1
+
+
+def unescaped(text: str) -> str:
+    """Text with its character references decoded; never raises."""
+    if "&" not in text:
+        return text
+    try:
+        return html.unescape(text)
+    except ValueError:
+        # A number of thousands of digits.
+        return text
+
+
+def attributes(raw: str) -> dict[str, str]:
+    """The attributes of a start tag that have values: name in lower case, value decoded; the first counts."""
+    found: dict[str, str] = {}
+    for hit in _ATTRIBUTE.finditer(raw):
+        found.setdefault(hit[1].lower(), unescaped(hit[2] or hit[3] or hit[4] or ""))
+    return found
