@@ -271,7 +271,7 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         fields=[*judge.fields, moved] if moved else judge.fields if judge.notes else (),
         removed={*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed if judge.notes else (),
         submission=smtp.submission,
-        moved=any(share.verdict.action == "redirect" for share in shares),
+        moved=any(share.redirected for share in shares),
         onward=onward_of(shares),
         arrivals=arrivals_of(shares),
         note=judge.note() + left_out(shares),

@@ -27,19 +27,20 @@ REFUSES = frozenset({"reject", "tempfail"})
 @define(eq=False)
 class Share:
     """A recipient that was accepted, whose mailboxes get its mail, and where else it goes (`Route.onward`); `verdict`
-    is quarantine or redirect when a policy changed them, `left_out` how many addresses elsewhere a quarantine keeps it
-    from."""
+    is quarantine or redirect when a policy changed them; then `redirected` tells that it is for others than it was, and
+    `left_out` how many addresses elsewhere a quarantine keeps it from."""
 
     recipient: Recipient
     owners: tuple[Owner, ...]
     verdict: Verdict = ACCEPT
     onward: tuple[tuple[str, Address], ...] = ()
+    redirected: bool = False
     left_out: int = 0
 
     @property
     def astray(self) -> bool:
         """Whether somebody of those who are meant does not get it."""
-        return self.left_out > 0 or self.verdict.action == "redirect"
+        return self.redirected or self.left_out > 0
 
     @property
     def taken(self) -> bool:
@@ -73,7 +74,7 @@ async def admit(router: IRouter, transaction: Transaction, recipient: Recipient,
     """The share of a recipient that policies took, as their verdict wants it.  Raises MailError."""
     if verdict.action == "redirect":
         route = await redirected(router, transaction, verdict)
-        return Share(recipient, route.placements, verdict, route.onward)
+        return Share(recipient, route.placements, verdict, route.onward, redirected=True)
     route = await router.route(recipient.address, transaction)
     if not route.placements and not route.onward:
         # Whoever has a router of its own: what nobody gets is never accepted.
@@ -104,7 +105,7 @@ def _quarantined(share: Share, verdict: Verdict) -> Share:
     if not share.owners:
         raise Refused(verdict.text or "Refused by policy", "5.7.1")
     owners = tuple(evolve(owner, mailbox=verdict.mailbox or JUNK) for owner in share.owners)
-    return Share(share.recipient, owners, verdict, left_out=share.left_out + len(share.onward))
+    return Share(share.recipient, owners, verdict, (), share.redirected, share.left_out + len(share.onward))
 
 
 async def placed(
@@ -123,7 +124,7 @@ async def placed(
             verdict = whole
         if verdict.action == "redirect":
             route = await redirected(router, transaction, verdict)
-            share = Share(share.recipient, route.placements, verdict, route.onward)
+            share = Share(share.recipient, route.placements, verdict, route.onward, redirected=True)
         elif verdict.action == "quarantine":
             share = _quarantined(share, verdict)
         found.append(share)

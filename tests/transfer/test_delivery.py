@@ -221,6 +221,17 @@ def test_what_is_redirected_tells_nobody_of_success_and_not_whom_it_reached(make
     assert len(net.inbox("bob")) == 1 and net.inbox() == []
 
 
+def test_what_is_redirected_and_then_quarantined_is_still_with_somebody_else(make: Make) -> None:
+    class Both(Says):
+        async def on_recipient(self, transaction: Any, recipient: Any) -> Verdict:
+            return Verdict("redirect", targets=(Address("bob", "home.test"),))
+
+    net = make(None, policies=[lambda site: Both(Verdict("quarantine", mailbox="INBOX"))])
+    net.send("you@two.test", "ann@home.test NOTIFY=SUCCESS")
+    (octets,) = net.inbox("bob")
+    assert net.rows() == [] and b"Delivered-To" not in octets
+
+
 def test_quarantine_is_in_the_recipients_own_mailbox_and_so_delivered(make: Make) -> None:
     net = judged(make, Verdict("quarantine"))
     net.send("ann@home.test", "bob@home.test NOTIFY=SUCCESS")
