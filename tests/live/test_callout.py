@@ -1,4 +1,4 @@
-"""Two sites: one takes mail for a domain whose mailboxes the other has, and asks it about recipients (decisions 39)."""
+"""Two sites: one takes mail for a domain whose mailboxes the other has: call-outs (decisions 39), and ETRN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from .conftest import PASSWORD, Server
-from .test_standard_library import pop3
+from .test_standard_library import context, pop3
 
 pytestmark = pytest.mark.live
 
@@ -62,6 +62,14 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Se
         assert "Traceback" not in one.log(), one.log()
 
 
+def count(site: Server) -> int:
+    """Messages that Anna has."""
+    maildrop = pop3(site, ANNA)
+    found: int = maildrop.stat()[0]
+    maildrop.quit()
+    return found
+
+
 def test_who_does_not_exist_there_is_refused_here(sites: tuple[Server, Server]) -> None:
     inner, outer = sites
     with smtplib.SMTP("127.0.0.1", outer.port("smtp/default"), timeout=30) as client:
@@ -72,15 +80,38 @@ def test_who_does_not_exist_there_is_refused_here(sites: tuple[Server, Server]) 
         client.rset()
         client.sendmail("a@c.test", [ANNA], b"Subject: hi\r\n\r\nbody\r\n")
         until = time.monotonic() + 20
-        while True:
-            maildrop = pop3(inner, ANNA)
-            count = maildrop.stat()[0]
-            maildrop.quit()
-            if count:
-                break
+        while not count(inner):
             assert time.monotonic() < until, outer.log() + inner.log()
             time.sleep(0.2)
         # The other site is gone: what was said is remembered, and nobody is refused because of it.
         inner.stop()
         client.mail("a@c.test")
         assert client.rcpt("eve@branch.test")[0] == 550 and client.rcpt("new@branch.test")[0] == 250
+
+
+def test_rfc_1985_what_waits_goes_on_at_once_when_somebody_asks(sites: tuple[Server, Server]) -> None:
+    inner, outer = sites
+    port = inner.port("smtp/lmtp")
+    inner.stop()
+    with smtplib.SMTP("127.0.0.1", outer.port("smtp/default"), timeout=30) as client:
+        client.ehlo()
+        assert "etrn" not in client.esmtp_features and client.docmd("ETRN", "branch.test")[0] == 550
+        client.sendmail("a@c.test", [ANNA], b"Subject: hi\r\n\r\nbody\r\n")
+    until = time.monotonic() + 20
+    while '"attempts": 1' not in outer.command("queue", "list", "--json").stdout:
+        assert time.monotonic() < until, outer.log()
+        time.sleep(0.2)
+    inner.config.write_text(INNER.replace('listen = ["127.0.0.1:0"]', f'listen = ["127.0.0.1:{port}"]'))
+    inner.start()
+    outer.command("user", "add", "ops@outer.test", given=PASSWORD + "\n")
+    with smtplib.SMTP("127.0.0.1", outer.port("smtp/default"), timeout=30) as client:
+        client.starttls(context=context())
+        client.login("ops@outer.test", PASSWORD)
+        client.ehlo()
+        assert "etrn" in client.esmtp_features
+        code, text = client.docmd("ETRN", "branch.test")
+        assert (code, text.split()[:2]) == (253, [b"2.0.0", b"1"]), text
+    until = time.monotonic() + 20
+    while not count(inner):
+        assert time.monotonic() < until, outer.log()
+        time.sleep(0.2)
