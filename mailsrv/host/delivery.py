@@ -12,6 +12,7 @@ from ..auth.any import read_password
 from ..auth.outbound import choose
 from ..errors import ConfigError, NoSuchRecipient, Refused
 from ..interfaces import IContent, IQueue
+from ..message.report_text import TOO_MANY_HOPS
 from ..message.rewrite import without_return_path
 from ..message.trace import count_received
 from ..net.client import Connector
@@ -178,7 +179,11 @@ class Delivery:
         site = self._site
         content = await without_return_path(content)
         if count_received(await content.read(0, HEAD)) > self._hops.get(server, MAX_HOPS):
-            envelope, content = await self.reporters[server].circling(envelope, content)
+            # Those of a server that is gone are made by the first one, as with its mail.
+            reporter = self.reporters.get(server) or next(iter(self.reporters.values()), None)
+            if reporter is None:
+                raise Refused(TOO_MANY_HOPS[1], TOO_MANY_HOPS[0])
+            envelope, content = await reporter.circling(envelope, content)
         transaction = Transaction(
             server=server, peer=Peer(""), helo="localhost", protocol="LOCAL", reverse_path=envelope.reverse_path,
             recipients=list(envelope.recipients), parameters=dict(envelope.parameters), origin=origin,
