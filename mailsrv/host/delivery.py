@@ -215,7 +215,7 @@ class Delivery:
 
 
 def _all_loopback(site: Any) -> bool:
-    """Whether every SMTP server listens on the loopback interface alone."""
+    """Whether every server listens on the loopback interface alone."""
     return all(one.loopback for server in site.options.servers.values() for one in server.listen)
 
 

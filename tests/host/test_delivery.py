@@ -139,5 +139,6 @@ def test_how_the_site_knows_itself(make: Sites) -> None:
     """By names, and by the addresses it listens on; the loopback interface is its own, but in a test bed."""
     own = make().site.delivery._own()
     assert own.names == {"mail.example.org"} and own.addresses == frozenset() and own.loopback
-    bed = make(CONFIG.replace('"*:25"', '"127.0.0.1:25"').replace('"*:587", "*:465/tls"', '"[::1]:587"'))
+    inside = CONFIG.replace('"*:25"', '"127.0.0.1:25"').replace('"*:587", "*:465/tls"', '"[::1]:587"')
+    bed = make(inside + 'listen = ["127.0.0.1:143"]\n')
     assert not bed.site.delivery._own().loopback
