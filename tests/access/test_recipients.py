@@ -119,6 +119,11 @@ def test_what_contradicts_itself_is_refused(lines: str, key: str, text: str) -> 
     assert error.value.key == key
 
 
+def test_lmtp_has_no_xclient() -> None:
+    with pytest.raises(ConfigError, match="LMTP has no XCLIENT"):
+        loads('[smtp.a]\nrole = "lmtp"\nxclient_from = ["127.0.0.1"]')
+
+
 @pytest.mark.parametrize("verify, warned", [("off", True), ("callout", False)])
 def test_a_domain_that_takes_every_recipient_is_warned_of(verify: str, warned: bool) -> None:
     warnings = [str(one) for one in loads(f"{HEAD}kind = 'relay'\nverify = '{verify}'").warnings]

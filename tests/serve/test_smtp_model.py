@@ -19,7 +19,7 @@ TEXT = st.lists(
 )
 STEPS = st.lists(
     st.one_of(
-        st.sampled_from(["MAIL"] * 2 + ["RCPT"] * 2 + ["nobody", "RSET", "NOOP", "HELO"]).map(lambda word: (word, b"")),
+        st.sampled_from(["MAIL"] * 2 + ["RCPT"] * 2 + ["nobody", "RSET", "NOOP", "HELO", "XCLIENT", "ETRN"]).map(lambda word: (word, b"")),
         st.tuples(st.sampled_from(["BDAT", "LAST", "LAST"]), TEXT.map(b"".join)),
         TEXT.map(lambda text: ("BDAT", b"".join(text) + b"\0")),
         TEXT.map(lambda lines: ("DATA", b"".join(line for line in lines if line.endswith(b"\n")))),
@@ -29,7 +29,8 @@ STEPS = st.lists(
 )
 WORDS = {
     "MAIL": b"MAIL FROM:<a@b.example>", "RCPT": b"RCPT TO:<me@example.org>", "nobody": b"RCPT TO:<nobody@example.org>",
-    "RSET": b"RSET", "NOOP": b"NOOP", "HELO": b"HELO c.example", "DATA": b"DATA",
+    "RSET": b"RSET", "NOOP": b"NOOP", "HELO": b"HELO c.example", "DATA": b"DATA", "ETRN": b"ETRN example.org",
+    "XCLIENT": b"XCLIENT ADDR=192.0.2.1 HELO=c.example",
 }  # fmt: skip
 
 
@@ -49,6 +50,12 @@ class Model:
         if word in ("RSET", "HELO"):
             self.reset()
             self.failed = False
+        elif word in ("XCLIENT", "ETRN"):
+            if self.open:
+                return "503"
+            # The one begins anew; the other is about a domain whose mailboxes are here.
+            self.failed = self.failed and word == "ETRN"
+            return "220" if word == "XCLIENT" else "459"
         elif word == "MAIL":
             if self.open:
                 return "503"
@@ -95,7 +102,7 @@ def octets_of(word: str, text: bytes) -> bytes:
 def test_every_command_has_its_answer_and_every_message_its_octets(
     steps: list[tuple[str, bytes]], size: int
 ) -> None:
-    bed = Bed()
+    bed = Bed(xclient_from="192.0.2.1", etrn="on")
     bed.limit(bad_commands=10_000)
     client, model = bed.connect("smtp"), Model()
     client.take()
