@@ -17,9 +17,10 @@ __all__ = ["failures"]
 TEXT = st.lists(
     st.sampled_from([b"RSET\r\n", b".\r\n", b"BDAT 3 LAST\r\n", b"\r\n", b"a", b"..\r\n", b"QUIT\r\n"]), max_size=5
 )
+WORDS_ALONE = ["nobody", "RSET", "NOOP", "HELO", "XCLIENT", "ETRN"]
 STEPS = st.lists(
     st.one_of(
-        st.sampled_from(["MAIL"] * 2 + ["RCPT"] * 2 + ["nobody", "RSET", "NOOP", "HELO", "XCLIENT", "ETRN"]).map(lambda word: (word, b"")),
+        st.sampled_from(["MAIL"] * 2 + ["RCPT"] * 2 + WORDS_ALONE).map(lambda word: (word, b"")),
         st.tuples(st.sampled_from(["BDAT", "LAST", "LAST"]), TEXT.map(b"".join)),
         TEXT.map(lambda text: ("BDAT", b"".join(text) + b"\0")),
         TEXT.map(lambda lines: ("DATA", b"".join(line for line in lines if line.endswith(b"\n")))),

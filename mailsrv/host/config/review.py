@@ -101,7 +101,7 @@ def _references(options: SiteOptions, server: ServerOptions, place: Place) -> No
     if isinstance(server, SmtpOptions) and server.role == "lmtp" and any(b.port == 25 for b in server.listen):
         raise place.error("LMTP must not be spoken at port 25 (RFC 2033 section 5)", "listen")
     if isinstance(server, SmtpOptions) and server.role == "lmtp" and server.xclient_from:
-        raise place.error("LMTP has no XCLIENT; a proxy may say whose connection it is by trusted_proxies", "xclient_from")
+        raise place.error("LMTP has no XCLIENT; a proxy says whose connection it is by trusted_proxies", "xclient_from")
     if not server.authentication:
         raise place.error("at least one method must be left, or nobody can use the server", "authentication")
     if isinstance(server, SmtpOptions) and server.role == "submission" and "anonymous" in server.authentication:
