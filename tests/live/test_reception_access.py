@@ -10,6 +10,7 @@ import json
 import smtplib
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import pytest
 
@@ -54,6 +55,9 @@ list = [
     "127.0.6.0/24",
     "eng.example.com",
 ]
+[access.six]
+mode = "only"
+list = ["2001:db8:7::/48", "2001:db8:8::1", "198.51.100.7", "six.example.com"]
 [access.self]
 mode = "only"
 list = ["127.0.0.1"]
@@ -102,6 +106,8 @@ def configuration() -> str:
                 text += f'[{protocol}.{mode}-{kind}]\nlisten = ["127.0.0.1:0"]\naccess = "{mode}-{kind}"\n'
                 text += TABLES[protocol]
     for protocol in PROTOCOLS:
+        text += f'[{protocol}.six]\nlisten = ["127.0.0.1:0"]\naccess = "six"\ntrusted_proxies = ["127.0.0.2"]\n'
+        text += TABLES[protocol]
         text += f'[{protocol}.changing]\nlisten = ["127.0.0.1:0"]\naccess = "changing"\n'
         text += TABLES[protocol]
     for protocol in ("imap", "pop3"):
@@ -118,6 +124,8 @@ def names() -> Iterator[NameServer]:
         # Its reverse zone claims a name that does not lead back: anybody's can.
         made.host("127.0.7.3", "liar.eng.example.com", confirmed=False)
         made.host("127.0.7.4", "dev.example.com")
+        reverse = ip_address("2001:db8:9::1").reverse_pointer
+        made.table |= {f"{reverse} PTR": ("a.six.example.com",), "a.six.example.com AAAA": ("2001:db8:9::1",)}
         # An end of letters is no end of labels.
         made.host("127.0.7.5", "teng.example.com")
         made.table["9.7.0.127.in-addr.arpa PTR"] = SERVFAIL
@@ -186,6 +194,20 @@ def test_s_036_s_037_all_except_the_list_below_are_granted(site: Server, protoco
     server = f"{protocol}/except-{kind}"
     assert [goes_in(site, server, address) for address in meant] == [False] * len(meant)
     assert [goes_in(site, server, address) for address in others] == [True] * len(others)
+
+
+@every
+@pytest.mark.parametrize(("address", "granted"), [
+    ("2001:db8:7:ffff::9", True), ("2001:db8:8::1", True), ("2001:db8:8::2", False), ("2001:db8:9::1", True),
+    ("2001:db8:9::2", False), ("::ffff:198.51.100.7", True), ("::ffff:198.51.100.8", False),
+])  # fmt: skip
+def test_s_037_entries_of_ipv6_and_names_of_ipv6_clients(
+    site: Server, protocol: str, address: str, granted: bool
+) -> None:
+    with connect(site, f"{protocol}/six", "127.0.0.2") as client:
+        client.sendall(f"PROXY TCP6 {address} 2001:db8::25 40000 25\r\n".encode())
+        heard = client.recv(4096)
+        assert heard.startswith(GREETING[protocol]) if granted else heard == DENIED[protocol]
 
 
 def test_s_038_entries_come_and_go_while_clients_are_there(site: Server) -> None:
