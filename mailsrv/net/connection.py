@@ -152,7 +152,9 @@ class Connection(Pump):
 
     async def replace_peer(self, peer: Peer) -> None:
         """Another client is at the far end from now on (XCLIENT): it is counted, admitted and greeted like one that
-        connects, or refused and the connection closed.  The session has forgotten the last one."""
+        connects, or refused and the connection closed.  The session has forgotten the last one; a certificate was the
+        proxy's, and logs nobody else in."""
+        self._certificate = None
         words = await self.host.replace(self, peer)
         if words:
             self.write(words)
