@@ -1,8 +1,9 @@
-"""Days of trying, on the clock of the test: when a remote server is asked, when the sender hears of it, when it ends."""
+"""Days of trying on the clock of the test: when a server is asked, when the sender hears of it, when it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_a_day_of_outage_delivers_everything_once(make: Make) -> None:
     assert not net.rows()
     # Asked once in each interval, whatever the number of messages.
     greetings = net.attempts("192.0.2.1")
-    assert all(later - earlier > 9 * MINUTE for earlier, later in zip(greetings, greetings[1:]) if later < 16 * HOUR)
+    assert all(later - earlier > 9 * MINUTE for earlier, later in pairwise(greetings) if later < 16 * HOUR)
 
 
 def test_one_recipient_of_many_that_waits_is_tried_alone_and_reported_alone(make: Make) -> None:
