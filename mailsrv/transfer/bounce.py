@@ -5,6 +5,7 @@ Pure.  Who gets a report: RFC 3461 section 4.1 (NOTIFY) and section 6.1; S-125, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from attrs import evolve, frozen
@@ -18,6 +19,11 @@ from .success import wants as wants
 
 #: Characters of what a row remembers of its last attempt.
 MAX_REPLY = 500
+#: A server's name and its words, as they are remembered.
+_SAID = re.compile(
+    r"(?P<host>[^\s:]{1,255}): (?P<reply>[45][0-9]{2}[ -](?P<status>[45]\.[0-9]{1,3}\.[0-9]{1,3}\b)?.*)",
+    re.ASCII | re.DOTALL,
+)
 #: Parameter of MAIL, never sent, by which our own reports of a delay or a success are known: nothing is lost with them.
 NEWS = "X-MAILSRV-NEWS"
 
@@ -73,7 +79,7 @@ def settle(
         return _settle_arrival(row, outcomes, decision)
     told_of = {outcome.recipient.address for outcome in outcomes}
     waiting = [one for one in row.recipients if one.address not in told_of]
-    found = [*outcomes, *(Outcome(recipient, "delayed", reply=row.reply) for recipient in waiting)]
+    found = [*outcomes, *(_remembered(recipient, row.reply) for recipient in waiting)]
     delayed = [outcome for outcome in found if outcome.action == "delayed"]
     failed = [outcome for outcome in found if outcome.action == "failed"]
     if decision.expired:
@@ -124,6 +130,14 @@ def _reports(
     if told and copy_to is not None and copy_to != sender:
         asked.append(Asked(copy_to, tuple(told), copy=True))
     return tuple(asked)
+
+
+def _remembered(recipient: Recipient, reply: str) -> Outcome:
+    """What a row still knows of its last attempt (`_reply`), for a recipient that was not tried again."""
+    said = _SAID.fullmatch(reply)
+    if said is None:
+        return Outcome(recipient, "delayed", reply=reply)
+    return Outcome(recipient, "delayed", said["status"] or "", said["reply"], said["host"])
 
 
 def _reply(delayed: Sequence[Outcome]) -> str:

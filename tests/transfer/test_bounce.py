@@ -86,11 +86,19 @@ def test_s074_at_the_end_what_waits_has_failed_with_the_last_reply() -> None:
     assert done.remaining == ()
 
 
-def test_s075_a_row_woken_without_an_attempt_tells_its_last_reply() -> None:
+@pytest.mark.parametrize(("reply", "status", "said", "host"), [
+    ("mx: 450 busy", "", "450 busy", "mx"), ("", "", "", ""), ("mx: 4500 x", "", "mx: 4500 x", ""),
+    ("mx.a.test: 451 4.7.1 Greylisted", "4.7.1", "451 4.7.1 Greylisted", "mx.a.test"),
+    ("Cannot connect: refused", "", "Cannot connect: refused", ""),
+    ("mx: 450 4.7.1234 x", "", "450 4.7.1234 x", "mx"),
+])  # fmt: skip
+def test_s075_a_row_woken_without_an_attempt_tells_its_last_reply(
+    reply: str, status: str, said: str, host: str
+) -> None:
     bob = to("bob")
-    done = settle(row(bob, reply="mx: 450 busy"), [], NOTICE)
-    assert done.reports == (Asked(ALICE, (Outcome(bob, "delayed", reply="mx: 450 busy"),)),)
-    assert (done.remaining, done.noticed, done.reply) == ((bob,), True, "mx: 450 busy")
+    done = settle(row(bob, reply=reply), [], NOTICE)
+    assert done.reports == (Asked(ALICE, (Outcome(bob, "delayed", status, said, host),)),)
+    assert (done.remaining, done.noticed, done.reply) == ((bob,), True, reply)
 
 
 def test_a_notice_that_nobody_wants_is_done_all_the_same() -> None:

@@ -137,6 +137,30 @@ def test_rfc3461_5_2_2_who_passes_it_on_to_a_server_that_reports_does_not(
     assert told(net.reports()) == ([("me@one.test", action)] if action else [])
 
 
+def test_a_server_of_mailboxes_that_takes_it_by_lmtp_has_delivered_it(make: Make) -> None:
+    net = make('[routes."one.test"]\nhost = ["192.0.2.1"]\nport = 24\nprotocol = "lmtp"\n' + delivery())
+    net.remote("192.0.2.1")
+    net.submit(Recipient(Address("me", "one.test"), {"NOTIFY": "SUCCESS"}))
+    net.until(1)
+    assert len(net.taken()) == 1 and told(net.reports()) == [("me@one.test", "delivered")]
+
+
+def test_rfc3461_6_1_what_is_late_and_then_fails_is_told_once_each(make: Make) -> None:
+    """S-074, S-075 with X-5: a notice is sent at its time, and never twice."""
+    net = make(delivery(retry=["10m"], delay_notification="35m", expiration="2h"))
+    net.remote("192.0.2.1", server(rcpt=b"450 4.2.0 Later\r\n"))
+    net.send("ann@home.test", "bob@home.test NOTIFY=SUCCESS,FAILURE,DELAY")
+    net.submit(Recipient(Address("me", "one.test"), {"NOTIFY": "DELAY,FAILURE"}))
+    for instant, known in ((34 * 60, 1), (36 * 60, 2), (119 * 60, 2), (121 * 60, 3), (DAY, 3)):
+        net.until(instant)
+        assert len(net.reports()) == known, instant
+    assert told(net.reports()) == [
+        ("bob@home.test", "delivered"), ("me@one.test", "delayed"), ("me@one.test", "failed"),
+    ]  # fmt: skip
+    late, over = (fields(report) for report in net.reports()[1:])
+    assert late["Will-Retry-Until"] and late["Status"] == "4.2.0" and over["Status"] == "4.4.7"
+
+
 def test_dsn_is_offered_but_not_by_lmtp(make: Make) -> None:
     """Who hands over by LMTP has an answer for each recipient, and reports by itself."""
     net = make(LMTP)
