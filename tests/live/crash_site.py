@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.scripts.twistd import run
 
-from mailsrv.host.delivery import _Reporter
+from mailsrv.host.reports import Reporter
 from mailsrv.store.embedded.queue import EmbeddedQueue
 from mailsrv.store.embedded.queue_operations import Settle
 from mailsrv.store.embedded.store import EmbeddedStore
@@ -79,11 +79,11 @@ POINTS: dict[str, Callable[[], None]] = {
     "before the row is settled": lambda: around(EmbeddedQueue, "settle", before=True),
     "while the row is settled": in_transaction,
     "after the row was settled": lambda: around(EmbeddedQueue, "settle", before=False),
-    "before the report": lambda: around(_Reporter, "report", before=True),
-    "after the report": lambda: around(_Reporter, "report", before=False),
+    "before the report": lambda: around(Reporter, "report", before=True),
+    "after the report": lambda: around(Reporter, "report", before=False),
     "while the message of bad mail is written": lambda: in_bad_mail(".eml"),
     "while the facts of bad mail are written": lambda: in_bad_mail(".json"),
-    "after bad mail": lambda: around(_Reporter, "keep_bad", before=False),
+    "after bad mail": lambda: around(Reporter, "keep_bad", before=False),
 }
 
 if __name__ == "__main__":

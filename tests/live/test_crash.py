@@ -55,7 +55,8 @@ class Remote(socketserver.ThreadingTCPServer):
     """A server for mail that stalls at a stage as often as it is told: says nothing, until the other side is gone.
 
     `taken` are the messages it has answered with 250, `seen` those of which it has all octets; it refuses recipients
-    whose name begins with "no", and everybody for now while it is `busy`: then `asked` counts.
+    whose name begins with "nobody", and while it is `busy` everybody but "now" for now.  `asked` counts recipients,
+    `given` those whom it has taken a message for.
     """
 
     allow_reuse_address = daemon_threads = True
@@ -66,6 +67,7 @@ class Remote(socketserver.ThreadingTCPServer):
         self.stage, self.busy, self.asked = "", False, 0
         self.stalled = threading.Event()
         self.taken: Counter[str] = Counter()
+        self.given: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -100,12 +102,12 @@ class _Session(socketserver.StreamRequestHandler):
                 self._say("250 remote")
             elif verb == b"MAIL":
                 self._at("MAIL")
+                self.to: list[str] = []
                 self._say("250 sender")
             elif verb == b"RCPT":
                 self._at("RCPT")
                 self.server.asked += 1
-                good = "451 4.2.1 busy" if self.server.busy else "250 recipient"
-                self._say("550 5.1.1 nobody" if b"<no" in line else good)
+                self._recipient(line.decode().partition("<")[2].partition("@")[0])
             elif verb == b"DATA":
                 self._at("DATA")
                 self._say("354 go on")
@@ -115,6 +117,15 @@ class _Session(socketserver.StreamRequestHandler):
                 return
             else:
                 self._say("250 ok")
+
+    def _recipient(self, name: str) -> None:
+        if name.startswith("nobody"):
+            self._say("550 5.1.1 nobody")
+        elif self.server.busy and name != "now":
+            self._say("451 4.2.1 busy")
+        else:
+            self.to.append(name)
+            self._say("250 recipient")
 
     def _message(self) -> None:
         octets = b""
@@ -130,6 +141,7 @@ class _Session(socketserver.StreamRequestHandler):
         self.server.seen[name] += 1
         self._at("dot")
         self.server.taken[name] += 1
+        self.server.given.update(self.to)
         self._say("250 taken")
 
 
@@ -159,12 +171,12 @@ def site(tmp_path: Path, remote: Remote) -> Iterator[Server]:
 
 
 def give(site: Server, name: str = "m1", to: str = "who@far.test", sender: str = SENDER) -> bool:
-    """Whether it was acknowledged before the server died."""
+    """Whether it was acknowledged before the server died.  `to` may be several, with commas between."""
     octets = f"X-Id: {name}\r\nSubject: crash\r\n\r\n{'text ' * 2000}\r\nthe end\r\n".encode()
     octets = re.sub(rb"(text ){10}", lambda found: found[0] + b"\r\n", octets)
     try:
         with smtplib.SMTP("127.0.0.1", site.port("smtp/default"), timeout=20) as client:
-            return client.sendmail(sender, [to], octets) == {}
+            return client.sendmail(sender, to.split(","), octets) == {}
     except (OSError, smtplib.SMTPException):
         return False
 
@@ -301,6 +313,57 @@ def test_bad_mail_is_kept_whole_and_once(site: Server, remote: Remote, point: st
     (kept,) = folder.glob("*.eml")
     assert identity(kept.read_bytes()) == "m1"
     assert sorted(path.suffix for path in folder.iterdir()) == [".eml", ".json"]
+
+
+# ---------------------------------------------------------------- states of a row
+
+
+def test_killed_while_it_is_received_it_was_never_there(site: Server, remote: Remote) -> None:
+    site.start()
+    with smtplib.SMTP("127.0.0.1", site.port("smtp/default"), timeout=20) as client:
+        client.ehlo()
+        client.mail(SENDER)
+        client.rcpt("who@far.test")
+        assert client.docmd("DATA")[0] == 354
+        client.send(b"X-Id: m1\r\n\r\n" + b"half of it\r\n" * 50_000)
+        site.stop(signal.SIGKILL)
+        client.close()
+    site.start()
+    assert give(site, "m2")
+    until(lambda: remote.taken, site.log, SOON)
+    assert remote.taken == {"m2": 1} and not rows(site, "far.test")
+
+
+def test_settled_in_part_who_has_it_never_gets_it_again(site: Server, remote: Remote) -> None:
+    remote.busy = True
+    start_dying(site, "after the row was settled")
+    give(site, to="now@far.test,later@far.test,nobody@far.test")
+    await_death(site)
+    assert remote.given == {"now": 1}
+    remote.busy = False
+    restart(site, remote, lambda: remote.given["later"])
+    assert remote.given == {"now": 1, "later": 1} and len(maildrop(site, SENDER)) == 1
+
+
+def test_what_waits_and_what_is_held_is_as_it_was(site: Server, remote: Remote) -> None:
+    remote.busy = True
+    site.config.write_text(site.config.read_text().replace('retry = ["1s"]', 'retry = ["1h"]'))
+    site.start()
+    assert give(site) and give(site, "m2", "held@far.test")
+    until(lambda: [row["attempts"] for row in rows(site, "far.test")] == [1, 1], site.log)
+    site.command("queue", "hold", "2")
+    before = rows(site, "far.test")
+    site.stop(signal.SIGKILL)
+    asked = remote.asked
+    site.start()
+    assert rows(site, "far.test") == before and before[1]["state"] == "held"
+    remote.busy = False
+    site.command("queue", "retry", "1")
+    until(lambda: remote.given, site.log, SOON)
+    assert remote.given == {"who": 1} and remote.asked == asked + 1, "nothing is hurried by a start"
+    site.command("queue", "release", "2")
+    site.command("queue", "retry", "2")
+    until(lambda: remote.given["held"], site.log, SOON)
 
 
 # ---------------------------------------------------------------- all at once
