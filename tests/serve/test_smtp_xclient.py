@@ -111,7 +111,7 @@ def test_errors_and_octets_of_others_are_not_counted_for_the_client() -> None:
     # The limits were made with the server.
     del bed.servers["smtp"]
     client = bed.connect("smtp", host=PROXY)
-    message = ["HELO c", "MAIL FROM:<a@c.example>", "RCPT TO:<me@example.org>", "DATA", "Subject: x", "", "0123456", "."]
+    message = ["HELO c", "MAIL FROM:<a@c.example>", "RCPT TO:<me@example.org>", "DATA", "Subject: x", "", "012345", "."]
     for address in ("198.51.100.7", "198.51.100.8", "198.51.100.9"):
         lines = said(bed, client, f"XCLIENT ADDR={address}", "WRONG", "WRONG", *message)
         assert lines[-1].startswith("250 2.0.0 OK id=") and not client.closed
