@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Program -> Debian package of the clients that the live tests use.
 PACKAGES = {
     "swaks": "swaks", "mbsync": "isync", "fetchmail": "fetchmail", "curl": "curl", "msmtp": "msmtp", "mpop": "mpop",
-    "mutt": "mutt", "gsasl": "gsasl", "doveadm": "dovecot-imapd", "postfix": "postfix",
+    "mutt": "mutt", "gsasl": "gsasl", "doveadm": "dovecot-imapd", "postfix": "postfix", "npm": "npm",
+    "haproxy": "haproxy",
 }  # fmt: skip
 #: Perl module -> package: Mail::IMAPClient, and what swaks needs for TLS and AUTH, a recommendation only.
 MODULES = {
