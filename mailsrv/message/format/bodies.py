@@ -38,12 +38,16 @@ class Untouchable(Refused):
 
 
 class Bodies:
-    """Rewrites the texts of one message to one form and one charset; `form` is PLAIN or HTML."""
+    """Rewrites the texts of one message to one form and one charset; `form` is PLAIN or HTML.
 
-    def __init__(self, octets: bytes, form: bytes, charset: str) -> None:
+    Plain text made here is format=flowed where `flowed`.
+    """
+
+    def __init__(self, octets: bytes, form: bytes, charset: str, flowed: bool = True) -> None:
         self._octets = octets
         self._form = form
         self._charset = charset
+        self._flowed = flowed
         self._left = MAX_TEXTS
 
     def node(self, node: Node) -> Node:
@@ -91,7 +95,7 @@ class Bodies:
         return with_children(node, [new, *rest], b"related", ((b"type", new.media.name),))
 
     def _leaf(self, node: Node) -> Node:
-        if node.media.name not in _FORMS or node.is_attachment or not _honest(node):
+        if node.media.name not in _FORMS or node.is_attachment or not honest(node):
             return node
         data = data_of(self._octets, node)
         if data is None or len(data) > min(MAX_TEXT, self._left):
@@ -105,15 +109,15 @@ class Bodies:
         if node.media.name == RTF:
             text = rtf_to_text(data)
         elif node.media.name == HTML:
-            text = html_to_text(unicode_text(data, node.media, declared(data)))
-            return self._written(node, text, node.media, True)
+            text = html_to_text(unicode_text(data, node.media, declared(data)), self._flowed)
+            return self._written(node, text, node.media)
         else:
             text = unicode_text(data, node.media)
             flowed = node.media.parameter(b"format").lower() == b"flowed"
         if self._form == HTML:
             delsp = node.media.parameter(b"delsp").lower() == b"yes"
             return self._written(node, text_to_html(text, self._charset, flowed, delsp), node.media)
-        return self._written(node, lay_out([Block(line) for line in text.split("\n")]), node.media, True)
+        return self._written(node, lay_out([Block(line) for line in text.split("\n")], self._flowed), node.media)
 
     def _recoded(self, node: Node, data: bytes) -> Node:
         """A text that has the form already, in the charset."""
@@ -124,7 +128,7 @@ class Bodies:
             return node
         return self._written(node, unicode_text(data, node.media, label), node.media)
 
-    def _written(self, node: Node, text: str, media: Media, flowed: bool = False) -> Node:
+    def _written(self, node: Node, text: str, media: Media) -> Node:
         """The part with a new text; a media type that has the form keeps its parameters."""
         if self._form == HTML:
             text = with_declaration(text, self._charset)
@@ -132,14 +136,15 @@ class Bodies:
         if media.name == self._form:
             found = retyped(media, self._form, charset=charset)
         else:
-            found = retyped(_BARE[self._form], self._form, charset=charset, format=b"flowed" if flowed else None)
+            flowed = b"flowed" if self._flowed and self._form == PLAIN else None
+            found = retyped(_BARE[self._form], self._form, charset=charset, format=flowed)
         return rewritten(node, found, body)
 
 
 _BARE = {PLAIN: Media.of(b"text", b"plain", ()), HTML: Media.of(b"text", b"html", ())}
 
 
-def _honest(node: Node) -> bool:
+def honest(node: Node) -> bool:
     """Whether a leaf is one in its own words too: not a multipart that could not be read."""
     return not node.fields.get(b"content-type", b"").strip().lower().startswith((b"multipart/", b"message/"))
 
@@ -147,7 +152,7 @@ def _honest(node: Node) -> bool:
 def forms_of(node: Node) -> frozenset[bytes]:
     """The forms of text that a part is made of, by the first text in it."""
     if not node.is_multipart:
-        return frozenset({node.media.name}) & _FORMS if not node.is_attachment and _honest(node) else frozenset()
+        return frozenset({node.media.name}) & _FORMS if not node.is_attachment and honest(node) else frozenset()
     if node.media.name in _CLOSED or not node.children:
         return frozenset()
     if node.media.name == b"multipart/related":

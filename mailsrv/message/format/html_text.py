@@ -20,8 +20,8 @@ _FILE = re.compile(r"(?:^|/)([A-Za-z0-9._-]{1,60}\.(?:png|jpe?g|gif|webp|svg|bmp
 _SMALL = re.compile(r"\s*[012](?:px)?\s*$")
 
 
-def html_to_text(document: str) -> str:
-    """The text of an HTML document, as format=flowed with LF line ends; never raises.
+def html_to_text(document: str, flowed: bool = True) -> str:
+    """The text of an HTML document with LF line ends, as format=flowed or in fixed lines; never raises.
 
     At most 40 characters for each of the document's.
     """
@@ -43,7 +43,7 @@ def html_to_text(document: str) -> str:
         reader.skipped["table"] = 0
         reader.close_table()
     reader.flush()
-    return lay_out(reader.blocks)
+    return lay_out(reader.blocks, flowed)
 
 
 class _Hidden:

@@ -26,8 +26,8 @@ class Block:
     gap: bool = False
 
 
-def lay_out(blocks: list[Block]) -> str:
-    """All blocks as flowed text, with LF line ends, the last one too."""
+def lay_out(blocks: list[Block], flowed: bool = True) -> str:
+    """All blocks as text with LF line ends, the last one too; as format=flowed, or in fixed lines."""
     out: list[str] = []
     depth = 0
     for block in blocks:
@@ -40,16 +40,16 @@ def lay_out(blocks: list[Block]) -> str:
             if not line:
                 out.append(mark.rstrip())
             elif block.fixed or len(mark) + len(prefix) + len(line) <= WIDTH:
-                out.append(_stuffed(mark, (prefix + line).rstrip(" ")))
+                out.append(_stuffed(mark, (prefix + line).rstrip(" "), flowed))
             else:
-                _wrap(out, mark, prefix, block.rest, line)
+                _wrap(out, mark, prefix, block.rest, line, flowed)
             prefix = block.rest
     return "\n".join(out) + "\n" if out else ""
 
 
-def _wrap(out: list[str], mark: str, prefix: str, rest: str, line: str) -> None:
+def _wrap(out: list[str], mark: str, prefix: str, rest: str, line: str, flowed: bool) -> None:
     """One line as several.  Soft line ends only where nothing is indented: they would keep the indentation."""
-    soft = "" if prefix or rest else " "
+    soft = "" if prefix or rest or not flowed else " "
     at, size = 0, len(line)
     while True:
         width = max(WIDTH - len(mark) - len(prefix) - len(soft), _LEAST)
@@ -60,14 +60,14 @@ def _wrap(out: list[str], mark: str, prefix: str, rest: str, line: str) -> None:
             cut = line.find(" ", at + width)
             if cut < 0:
                 break
-        out.append(_stuffed(mark, prefix + line[at:cut] + soft))
+        out.append(_stuffed(mark, prefix + line[at:cut] + soft, flowed))
         at = cut + 1
         prefix = rest
-    out.append(_stuffed(mark, prefix + line[at:]))
+    out.append(_stuffed(mark, prefix + line[at:], flowed))
 
 
-def _stuffed(mark: str, line: str) -> str:
+def _stuffed(mark: str, line: str, flowed: bool) -> str:
     """RFC 3676 section 4.4: what would be read as a quote, or mangled by mailboxes of old, gets a space."""
-    if mark:
+    if mark or not flowed:
         return mark + line
     return " " + line if line.startswith((" ", ">", "From ")) else line

@@ -8,9 +8,11 @@ from __future__ import annotations
 from ..parameters import disposition
 from ..structure import MULTIPART, Part, parse
 from .bodies import HTML, PLAIN, Bodies, Untouchable
+from .flat import flat
 from .names import UNTYPED, type_of
 from .options import FormatOptions
 from .tree import MAX_PARTS, Node, octets_of, retyped, rewritten, tree_of, with_children
+from .unpack import Unpacker
 
 #: Octets of the largest message that is rendered; a larger one is served as it is stored.
 MAX_OCTETS = 64 * 2**20
@@ -36,15 +38,19 @@ def render(octets: bytes, options: FormatOptions) -> bytes:
         return octets
     try:
         tree = _rendered(octets, tree_of(root), options)
+        if options.attachments != "mime":
+            return flat(octets, tree, options.charset, options.attachments == "binhex")
     except Untouchable:
         return octets
     return octets_of(octets, tree)
 
 
 def _rendered(octets: bytes, tree: Node, options: FormatOptions) -> Node:
+    if options.unpacks:
+        tree = Unpacker(octets, options.charset).node(tree)
     if options.attachments != "mime" or options.body != "both":
         form = HTML if options.body == "html" and options.attachments == "mime" else PLAIN
-        tree = Bodies(octets, form, options.charset).node(tree)
+        tree = Bodies(octets, form, options.charset, flowed=options.attachments == "mime").node(tree)
     if options.retypes:
         tree = _typed(octets, tree)
     return tree

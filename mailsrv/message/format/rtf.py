@@ -23,8 +23,8 @@ _SKIPPED = frozenset(
 _TEXTS = {
     b"par": "\n", b"line": "\n", b"sect": "\n", b"page": "\n", b"row": "\n", b"nestrow": "\n", b"tab": "\t",
     b"cell": "\t", b"nestcell": "\t", b"emdash": "\u2014", b"endash": "\u2013", b"lquote": "\u2018",
-    b"rquote": "\u2019", b"ldblquote": "\u201c", b"rdblquote": "\u201d", b"bullet": "\u2022", b"emspace": "\u2003", b"enspace": "\u2002",
-    b"qmspace": " ", b"zwj": "\u200d", b"zwnj": "\u200c",
+    b"rquote": "\u2019", b"ldblquote": "\u201c", b"rdblquote": "\u201d", b"bullet": "\u2022", b"emspace": "\u2003",
+    b"enspace": "\u2002", b"qmspace": " ", b"zwj": "\u200d", b"zwnj": "\u200c",
 }  # fmt: skip
 _SYMBOLS = {b"\\": "\\", b"{": "{", b"}": "}", b"~": "\xa0", b"_": "\u2011", b"\n": "\n", b"\r": "\n"}
 #: Windows' character sets of fonts (RTF 1.9, \fcharset) where they are no code page by name.

@@ -157,12 +157,10 @@ def octets_of(octets: bytes, root: Node) -> bytes:
 
 
 class _Writer:
-    """Writes changed parts; boundaries are made of the message's digest, so that they are the same every time."""
+    """Writes changed parts."""
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
-        self._digest = ""
-        self._count = 0
 
     def message(self, root: Node) -> bytes:
         """The whole message: the stored header with the Content fields of the new root."""
@@ -179,12 +177,6 @@ class _Writer:
             body += b"\r\n"
         return block + body
 
-    def _boundary(self) -> bytes:
-        if not self._digest:
-            self._digest = hashlib.sha256(self._octets).hexdigest()[:24]
-        self._count += 1
-        return b"=_%b.%d" % (self._digest.encode("ascii"), self._count)
-
     def _block(self, node: Node) -> bytes:
         part = node.part
         return self._octets[part.header_start : part.body_start] if part is not None else b""
@@ -198,10 +190,15 @@ class _Writer:
             return node.body, node.lines
         if part is not None and not node.rebuilt:
             return self._around(node, part), []
-        boundary = self._boundary()
+        entities = [self._entity(child) for child in node.children]
+        # Of what it is to be told from: the same every time, and nobody can write it before.
+        digest = hashlib.sha256()
+        for entity in entities:
+            digest.update(entity)
+        boundary = b"=_" + digest.hexdigest()[:32].encode("ascii")
         pieces: list[bytes] = []
-        for child in node.children:
-            pieces += (b"--", boundary, b"\r\n", self._entity(child), b"\r\n")
+        for entity in entities:
+            pieces += (b"--", boundary, b"\r\n", entity, b"\r\n")
         pieces += (b"--", boundary, b"--\r\n")
         body = b"".join(pieces)
         lines = [(b"Content-Type", type_line(retyped(node.media, node.media.name, boundary=boundary)))]
