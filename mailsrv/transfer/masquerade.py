@@ -6,7 +6,7 @@ S-083..S-085, S-086, S-089, S-170, S-171; RFC 6186 and RFC 8314 for SRV.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from attrs import frozen
 
@@ -16,6 +16,9 @@ from ..values import Address
 
 #: Addresses of one name that are looked at.
 MAX_ADDRESSES = 16
+#: Servers of a domain that are told.
+MAX_HOSTS = 3
+_INSIDE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")))
 #: (protocol, port, TLS from the start) -> the service of RFC 6186 and RFC 8314.
 _SERVICES = {
     ("smtp", 587, False): "_submission", ("smtp", 465, True): "_submissions", ("imap", 143, False): "_imap",
@@ -103,6 +106,9 @@ async def check_hostname(
     if not known and not found:
         found.append(Finding("error", f"{hostname} has no A or AAAA record"))
     for address in known[:MAX_ADDRESSES]:
+        if _inside(address):
+            found.append(Finding("error", f"{hostname} has the address {address}, which the world cannot reach"))
+            continue
         found.append(Finding("ok", f"{hostname} has the address {address}"))
         found.append(await _reverse(resolver, hostname, address))
     for address in addresses:
@@ -145,7 +151,18 @@ async def _mx(resolver: IResolver, hostname: str, domain: str) -> Finding:
             return Finding("ok", f"{domain} has the MX {preference} {hostname}")
     if not records and domain == hostname:
         return Finding("ok", f"{domain} has no MX, so its mail comes to its address")
-    return Finding("warning", f"no MX of {domain} is {hostname}: its mail goes elsewhere")
+    if not records:
+        return Finding("warning", f"{domain} has no MX: `mailsrv domain records {domain}` tells what to publish")
+    hosts = [host for _, host in records if host]
+    if not hosts:
+        return Finding("warning", f"{domain} says that it takes no mail at all (null MX)")
+    return Finding("warning", f"mail for {domain} goes to {', '.join(hosts[:MAX_HOSTS])} (MX), not to {hostname}")
+
+
+def _inside(address: str) -> bool:
+    """Whether it is an address of networks without a way from outside (RFC 1918, 4193, 6598)."""
+    one = ip_address(address)
+    return one.is_loopback or one.is_link_local or any(one in network for network in _INSIDE)
 
 
 def _ascii(name: str) -> str:

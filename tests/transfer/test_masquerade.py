@@ -89,7 +89,11 @@ def test_s089_all_is_well() -> None:
         ({PTR: []}, "error: 192.0.2.1 has no name (PTR): many servers take no mail from it"),
         ({PTR: ["x.net"]}, "warning: 192.0.2.1 has the name x.net (PTR), not mx.example.org"),
         ({PTR: TryLater}, "warning: the name system does not tell the PTR records of 1.2.0.192.in-addr.arpa"),
-        ({MX: [(1, "x.net")]}, "warning: no MX of example.org is mx.example.org: its mail goes elsewhere"),
+        ({MX: [(1, "x.net")]}, "warning: mail for example.org goes to x.net (MX), not to mx.example.org"),
+        ({MX: [(0, "")]}, "warning: example.org says that it takes no mail at all (null MX)"),
+        ({MX: []}, "warning: example.org has no MX: `mailsrv domain records example.org` tells what to publish"),
+        ({"mx.example.org A": ["10.0.0.5"]},
+         "error: mx.example.org has the address 10.0.0.5, which the world cannot reach"),
         ({MX: TryLater}, "warning: the name system does not tell the MX records of example.org"),
     ],
 )  # fmt: skip

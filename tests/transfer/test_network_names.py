@@ -15,6 +15,7 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 
 from mailsrv.errors import TryLater
+from mailsrv.host.control import run as control
 from mailsrv.net.dns_exchange import NetworkExchange
 from mailsrv.net.resolver import Resolver, ResolverLimits
 
@@ -258,6 +259,37 @@ def test_a_night_without_names_loses_nothing_and_tells_once(make: Make) -> None:
     net.system.mood = "well"
     net.until(14 * HOUR)
     assert len(net.taken()) == 5 and not net.rows() and len(net.reports()) == 5
+
+
+# ---------------------------------------------------------------- our own names
+
+OURS: dict[str, Any] = {
+    "mail.home.test A": ["203.0.113.5"], "5.113.0.203.in-addr.arpa PTR": ["mail.home.test"],
+    "home.test MX": [(10, "mail.home.test")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "words"),
+    [
+        ({}, "ok", "home.test has the MX 10 mail.home.test"),
+        ({"5.113.0.203.in-addr.arpa PTR": []}, "error",
+         "203.0.113.5 has no name (PTR): many servers take no mail from it"),
+        ({"home.test MX": [(5, "mx.provider.test")]}, "warning",
+         "mail for home.test goes to mx.provider.test (MX), not to mail.home.test"),
+        ({"mail.home.test A": []}, "error", "mail.home.test has no A or AAAA record"),
+    ],
+)  # fmt: skip
+def test_s089_s170_what_the_records_say_can_be_published_and_is_then_good(
+    make: Make, change: dict[str, Any], level: str, words: str
+) -> None:
+    net = make(zone=OURS | change | {"other.test A": ["192.0.2.1"]})
+    (checked,) = net.wait_for(control.run(net.site, "dns.check", {}))["result"]
+    assert checked["level"] == level and words in [one["text"] for one in checked["findings"]]
+    told = net.wait_for(control.run(net.site, "domain.records", {"addresses": ["203.0.113.5"]}))["result"]
+    assert told["records"] == [
+        "home.test. 3600 IN MX 10 mail.home.test.", "mail.home.test. 3600 IN A 203.0.113.5",
+    ]  # fmt: skip
 
 
 # ---------------------------------------------------------------- real sockets
