@@ -359,7 +359,7 @@ class IMailbox(Interface):
         the same commit.  Raises NoSuchMailbox (the target), StoreFull."""
 
     async def facts(uids: Sequence[int], wanted: frozenset[str]) -> Sequence[v.MessageFacts | None]:
-        """In the order asked; None for one that is gone.  `wanted` of {"size", "dates", "ids", "summary"}."""
+        """In the order asked; None for one that is gone.  `wanted` of {"size", "dates", "ids", "summary", "head"}."""
 
     async def sizes(uids: Sequence[int]) -> Sequence[int]:
         """RFC822.SIZE in the order asked, -1 for one that is gone: what a POP3 login asks of a whole maildrop."""
@@ -367,8 +367,9 @@ class IMailbox(Interface):
     async def unique_ids() -> Mapping[int, bytes]:
         """UID -> unique id of POP3 (RFC 1939 section 7) of those messages that were appended with one."""
 
-    async def keep_summaries(summaries: Sequence[tuple[int, bytes]]) -> None:
-        """Keep records made from the content; they may be forgotten.  Need not be durable."""
+    async def keep_summaries(summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
+        """Keep records made from the content, of kind "summary" or "head".  They may be forgotten: no need to be
+        durable."""
 
     async def contents(uids: Sequence[int]) -> Sequence[IContent | None]:
         """In the order asked; None for one that is gone."""

@@ -361,6 +361,7 @@ class MessageFacts:
     zone: int = 0
     saved_at: int = 0
     email_id: str = ""
-    #: The opaque record of `message/summary.py`, or None when it has not been made yet.
+    #: The opaque records of `message/summary.py` and `message/head.py`, or None when they have not been made yet.
     summary: bytes | None = None
+    head: bytes | None = None
 

@@ -15,6 +15,7 @@ from attrs import define, field
 from .. import query as q
 from ..values import FIRST_KEYWORD_BIT, SYSTEM_FLAGS
 from .dates import day_number
+from .head import SEARCHED, Head, needle_of, numbers_of
 from .header import decode, values
 from .text import folded, header_text, is_in_body
 
@@ -29,7 +30,7 @@ class Candidate:
 
     `flags` is the mask of `values.Columns`, `keywords` comes from `keyword_masks`, one for the whole mailbox.
     `sent` is (epoch, zone) of the Date field, None too when there is no such date: set `dated` when that is known.
-    `header` is the header block, `content` the whole message.
+    `head` has the usual fields, `header` is the header block, `content` the whole message.
     """
 
     uid: int
@@ -42,6 +43,7 @@ class Candidate:
     zone: int = 0
     sent: tuple[int, int] | None = None
     dated: bool = False
+    head: Head | None = None
     header: bytes | None = None
     content: bytes | None = None
 
@@ -55,9 +57,10 @@ def keyword_masks(keywords: Sequence[bytes]) -> dict[bytes, int]:
 
 
 def needs(query: q.Query) -> frozenset[str]:
-    """What must be known of a candidate: of {"size", "dates", "summary", "header", "content"}.
+    """What must be known of a candidate: of {"size", "dates", "summary", "head", "header", "content"}.
 
-    "summary" stands for `sent`.  With "content" the header need not be given apart.
+    "summary" stands for `sent`; where "head" does not tell, "header" must be given.  With "content" the header need not
+    be given apart.
     """
     found: set[str] = set()
     waiting = [query]
@@ -65,6 +68,8 @@ def needs(query: q.Query) -> frozenset[str]:
         node = waiting.pop()
         waiting.extend(_children(node))
         need = _NEEDS.get(type(node))
+        if isinstance(node, q.HeaderContains) and numbers_of((_name(node),)) is not None:
+            need = "head"
         if need:
             found.add(need)
     return frozenset(found)
@@ -185,11 +190,24 @@ def _smaller(node: q.Smaller) -> Matcher:
     return lambda candidate: None if candidate.size is None else candidate.size < octets
 
 
+def _name(node: q.HeaderContains) -> bytes:
+    return node.name.encode("utf-8", "surrogateescape").lower()
+
+
 def _header(node: q.HeaderContains) -> Matcher:
-    name, needle = node.name.encode("utf-8", "surrogateescape").lower(), folded(node.text)
+    name, needle = _name(node), folded(node.text)
+    place = SEARCHED.index(name) if name in SEARCHED else -1
+    octets, numbers = needle_of(needle), numbers_of((name,))
 
     def header(candidate: Candidate) -> bool | None:
-        block = candidate.header if candidate.header is not None else candidate.content
+        head = candidate.head
+        if head is not None and head.told and numbers is not None:
+            if place >= 0 and octets is not None:
+                text = head.text(place)
+                return text is not None and octets in text
+            block: bytes | None = head.select(numbers)
+        else:
+            block = candidate.header if candidate.header is not None else candidate.content
         if block is None:
             return None
         found = values(block, name)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from ..errors import MailError, StoreFull
 from ..numbers import UidSet
@@ -21,7 +21,8 @@ class Message:
 
     octets: bytes
     email_id: str
-    summary: bytes | None = None
+    #: By kind: see IMailbox.keep_summaries.
+    records: dict[str, bytes] = field(factory=dict)
 
 
 @frozen

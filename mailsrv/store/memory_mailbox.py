@@ -150,11 +150,11 @@ class MemoryMailbox:
         """Of those messages that were appended with one."""
         return {uid: row.unique_id for uid, row in self._data.rows.items() if row.unique_id}
 
-    async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]]) -> None:
+    async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
         """Keep records made from the content, for all copies of a message."""
         for (_, summary), row in zip(summaries, self._rows([uid for uid, _ in summaries])):
             if row is not None:
-                row.message.summary = summary
+                row.message.records[kind] = summary
 
     async def contents(self, uids: Sequence[int]) -> Sequence[IContent | None]:
         """In the order asked; None for one that was gone before this handle was opened."""
@@ -206,5 +206,7 @@ def _facts(uid: int, row: Row, wanted: frozenset[str]) -> v.MessageFacts:
     if "ids" in wanted:
         facts.email_id = row.message.email_id
     if "summary" in wanted:
-        facts.summary = row.message.summary
+        facts.summary = row.message.records.get("summary")
+    if "head" in wanted:
+        facts.head = row.message.records.get("head")
     return facts

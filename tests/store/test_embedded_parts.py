@@ -413,8 +413,8 @@ def test_what_waits_for_the_derived_database_is_bounded(bed: Bed, monkeypatch: p
     from mailsrv.store.embedded import derived
 
     monkeypatch.setattr(derived, "PENDING_OCTETS", 100)
-    bed.store.derived.keep_summaries([(n, b"x" * 40) for n in range(10)])
-    assert len(bed.store.derived._summaries) == 2
+    bed.store.derived.keep("summary", [(n, b"x" * 40) for n in range(10)])
+    assert len(bed.store.derived._records["summary"]) == 2
 
 
 # ---------------------------------------------------------------- small pieces

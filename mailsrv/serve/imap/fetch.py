@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from ...errors import MailError
+from ...interfaces import IContent
 from ...message.dates import internal_date
+from ...message.head import Head
 from ...message.summary import Summary
 from ...numbers import UidSet
 from ...values import SEEN, FlagChange, MessageFacts, Updated
@@ -22,7 +24,7 @@ from . import tell
 from .answer import Bad, No
 from .sections import Sections
 from .selected import Selection
-from .summaries import complete
+from .summaries import KINDS, complete
 from .view import gathered
 
 if TYPE_CHECKING:
@@ -42,6 +44,12 @@ class Row:
     flags: bytes = b""
     facts: MessageFacts | None = None
     summary: Summary | None = None
+    head: Head | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether the record of its usual fields makes its content unnecessary."""
+        return self.head is not None and self.head.told
 
 
 def _date(row: Row) -> bytes:
@@ -74,8 +82,8 @@ class Plan:
         found = {item.label: item for item in items if item.name == "SECTION"}
         self.sections = Sections(list(found.values())) if found else None
         self.wanted = frozenset(_ITEMS[name][1] for name in self.names) - {""}
-        if self.sections is not None and self.sections.structured:
-            self.wanted |= {"summary"}
+        if self.sections is not None:
+            self.wanted |= self.sections.wanted
         self._getters = [_ITEMS[name][2] for name in self.names]
         # A response that tells of \Seen set on the way gets FLAGS even when they were not asked for.
         plain = b" ".join([b"* %d FETCH (", *(_ITEMS[name][0] for name in self.names)]).replace(b"( ", b"(", 1)
@@ -187,21 +195,25 @@ class Block:
         if sections is not None and sections.marks and not self._selection.read_only:
             updated = await self._mark_seen()
         tell.announce(self._session, self._selection)
-        contents = await mailbox.contents(uids) if sections is not None else [None] * len(uids)
+        facts: Sequence[MessageFacts | None] = [MessageFacts(uid) for uid in uids]
+        if plan.wanted:
+            facts = await mailbox.facts(uids, plan.wanted)
+            for kind in KINDS:
+                if kind.name in plan.wanted:
+                    await complete(mailbox, facts, self._session.services, self._session.connection.breathe, kind)
+        contents = await self._contents(facts)
         try:
-            facts: Sequence[MessageFacts | None] = [MessageFacts(uid) for uid in uids]
-            if plan.wanted:
-                facts = await mailbox.facts(uids, plan.wanted)
-                if "summary" in plan.wanted:
-                    await complete(mailbox, facts, self._session.services, self._session.connection.breathe)
             gone = 0
             for row, content in zip(self._rows(facts), contents):
-                if row is None or (content is None and sections is not None):
+                if row is None or (content is None and sections is not None and not row.told):
                     gone += 1
                     continue
                 head = plan.head(row, row.uid in self.seen)
-                if sections is None or content is None:
+                if sections is None:
                     self._session.put(head + b")\r\n")
+                elif content is None:
+                    assert row.head is not None
+                    sections.send_heads(self._session, head, row.head)
                 else:
                     await sections.send(self._session, head, row.summary, content)
                 await self._session.pace()
@@ -214,14 +226,25 @@ class Block:
             self._selection.view.told(updated, updated.uids, updated.flags)
         return gone
 
+    async def _contents(self, facts: Sequence[MessageFacts | None]) -> Sequence[IContent | None]:
+        """What must be read, in the order of the UIDs: nothing of a message whose record tells the fields asked for."""
+        sections = self._plan.sections
+        if sections is None:
+            return [None] * len(self.uids)
+        if "head" not in sections.wanted:
+            return await self._selection.mailbox.contents(self.uids)
+        large = [known.uid for known in facts if known is not None and known.head and not Head(known.head).told]
+        found = dict(zip(large, await self._selection.mailbox.contents(large))) if large else {}
+        return [found.get(uid) for uid in self.uids]
+
     def _rows(self, facts: Sequence[MessageFacts | None]) -> Iterator[Row | None]:
         """In the order of the UIDs; None for a message that is gone."""
         view = self._selection.view
         lists, recent = p.FlagLists(view.keywords()), view.recent
         wants_flags = not self._plan.extra_flags
-        structured = "summary" in self._plan.wanted
+        structured, headed = "summary" in self._plan.wanted, "head" in self._plan.wanted
         for at, uid, mask, known in zip(self.indexes, self.uids, self.masks, facts):
-            if known is None or (structured and known.summary is None):
+            if known is None or (structured and known.summary is None) or (headed and known.head is None):
                 yield None
                 continue
             row = Row(at + 1, uid, facts=known)
@@ -230,6 +253,9 @@ class Block:
             if structured:
                 assert known.summary is not None
                 row.summary = Summary(known.summary)
+            if headed:
+                assert known.head is not None
+                row.head = Head(known.head)
             yield row
 
     async def _mark_seen(self) -> Updated | None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from ... import query as q
-from ...interfaces import IContent
-from ...message.header import MAX_OCTETS, header_end
+from ...message.head import Head
 from ...message.query import Candidate, Matcher, keyword_masks, matcher, needs
 from ...message.summary import Summary
 from ...numbers import UidSet
@@ -17,7 +16,7 @@ from ...wire import imap_requests as r
 from . import tell
 from .answer import Bad
 from .selected import Selection
-from .summaries import complete, examine, read_all
+from .summaries import HEAD, complete, examine, read_all, read_header
 from .view import View
 
 if TYPE_CHECKING:
@@ -118,7 +117,10 @@ class Scan:
         if undecided and "summary" in need:
             await self._dates(undecided)
             undecided = self._decide(match, undecided)
-        if undecided and need & {"header", "content"}:
+        if undecided and "head" in need:
+            await self._heads(undecided)
+            undecided = self._decide(match, undecided)
+        if undecided and need & {"head", "header", "content"}:
             await self._read(undecided, match, "content" in need)
 
     def _decide(self, match: Matcher, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -141,6 +143,15 @@ class Scan:
             if known is not None and known.summary is not None:
                 candidate.sent, candidate.dated = Summary(known.summary).sent, True
 
+    async def _heads(self, candidates: Sequence[Candidate]) -> None:
+        """The usual fields, without reading the messages again."""
+        mailbox = self.selection.mailbox
+        facts = await mailbox.facts([candidate.uid for candidate in candidates], frozenset({"head"}))
+        await complete(mailbox, facts, self.session.services, self.session.connection.breathe, HEAD)
+        for candidate, known in zip(candidates, facts):
+            if known is not None and known.head is not None:
+                candidate.head = Head(known.head)
+
     async def _read(self, candidates: Sequence[Candidate], match: Matcher, whole: bool) -> None:
         """One message after the other: its header, and when that is not enough, all of it."""
         contents = await self.selection.mailbox.contents([candidate.uid for candidate in candidates])
@@ -152,7 +163,7 @@ class Scan:
                 if whole and content.size <= _HEADER_OCTETS:
                     candidate.content = await read_all(content)
                 else:
-                    candidate.header = await _header(content)
+                    candidate.header = await read_header(content)
                 answer = match(candidate)
                 if answer is None and whole:
                     candidate.content = await read_all(content)
@@ -166,11 +177,3 @@ class Scan:
             for content in contents:
                 if content is not None:
                     content.close()
-
-
-async def _header(content: IContent) -> bytes:
-    """The header block, as much of it as is ever looked at."""
-    block = await content.read(0, _HEADER_OCTETS)
-    if header_end(block) == len(block) and content.size > len(block):
-        block = await content.read(0, MAX_OCTETS)
-    return block[: header_end(block)]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from ...errors import MailError, StoreUnavailable
 from ...interfaces import IContent
+from ...message.head import Head, numbers_of
 from ...message.header import select_fields
 from ...message.summary import Summary
 from ...wire import imap_print as p
 from ...wire.imap_requests import FetchItem
+from .summaries import read_header
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -40,15 +42,38 @@ def _cut(item: FetchItem, offset: int, length: int) -> tuple[int, int]:
     return offset + start, min(count, length - start)
 
 
-class Sections:
-    """The sections of one FETCH.  `marks`: \\Seen is set on the way; `structured`: offsets of parts are needed."""
+def _in_head(item: FetchItem) -> Collection[int]:
+    """The numbers of the fields that an item asks for; () when it asks for more than the usual ones."""
+    section = item.section
+    if section is None or section.part or section.text != "HEADER.FIELDS":
+        return ()
+    return numbers_of(section.fields) or ()
 
-    __slots__ = ("_items", "marks", "structured")
+
+class Sections:
+    """The sections of one FETCH.  `marks`: \\Seen is set on the way; `wanted` of the store: "summary" for the offsets
+    of parts, or "head" alone, which has all that is asked for."""
+
+    __slots__ = ("_items", "_numbers", "marks", "wanted")
 
     def __init__(self, items: Sequence[FetchItem]) -> None:
         self._items = items
         self.marks = any(not item.peek for item in items)
-        self.structured = any(item.section is not None and (item.section.part or item.section.text) for item in items)
+        self._numbers = [_in_head(item) for item in items]
+        structured = any(item.section is not None and (item.section.part or item.section.text) for item in items)
+        self.wanted = frozenset({"summary"} if structured else ())
+        if all(self._numbers):
+            self.wanted = frozenset({"head"})
+
+    def send_heads(self, session: ImapSession, head: bytes, fields: Head) -> None:
+        """The same, of nothing but the record of the usual fields."""
+        space = b"" if head.endswith(b"(") else b" "
+        for item, numbers in zip(self._items, self._numbers):
+            chosen = fields.select(numbers)
+            start, count = _cut(item, 0, len(chosen))
+            head += space + p.section(item.label, chosen[start : start + count])
+            space = b" "
+        session.put(head + b")\r\n")
 
     async def send(self, session: ImapSession, head: bytes, summary: Summary | None, content: IContent) -> None:
         """Write `head`, the sections and the end of the response."""
@@ -57,6 +82,12 @@ class Sections:
         for item in self._items:
             parts.append(space)
             space = b" "
+            if summary is None and item.section is not None and item.section.fields:
+                # A header too large for a record of its fields.
+                chosen = select_fields(await read_header(content), item.section.fields, False)
+                start, count = _cut(item, 0, len(chosen))
+                parts.append(p.section(item.label, chosen[start : start + count]))
+                continue
             found = self._find(item, summary, content)
             if found is None:
                 parts.append(p.section(item.label, None))

@@ -18,13 +18,16 @@ from twisted.logger import Logger
 from . import schema
 from .index import Snapshot
 
-VERSION = 1
+VERSION = 2
+#: Records made of a content, each kind in a table of its own.
+KINDS = ("summary", "head")
 #: What waits to be written is bounded; beyond it is forgotten.
 PENDING_ENTRIES, PENDING_OCTETS = 10_000, 32 * 2**20
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE summary (key INTEGER PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE head (key INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE snapshot (mailbox INTEGER PRIMARY KEY, modseq INTEGER NOT NULL, uidnext INTEGER NOT NULL,
     uids BLOB NOT NULL, flags BLOB NOT NULL, modseqs BLOB NOT NULL);
 """
@@ -44,7 +47,7 @@ class Derived:
         self._writing = _open(path, epoch)
         self._reading = schema.connect(path, readonly=True)
         self._lock = threading.Lock()
-        self._summaries: dict[int, bytes] = {}
+        self._records: dict[str, dict[int, bytes]] = {kind: {} for kind in KINDS}
         self._snapshots: dict[int, Snapshot] = {}
         self._forgotten: list[tuple[int, int]] = []
         self._octets = 0
@@ -52,7 +55,7 @@ class Derived:
 
     # In the reactor thread
 
-    def summaries(self, keys: Sequence[int]) -> dict[int, bytes]:
+    def records(self, kind: str, keys: Sequence[int]) -> dict[int, bytes]:
         """key -> record of those that are kept."""
         found: dict[int, bytes] = {}
         if self.broken or not keys:
@@ -60,27 +63,28 @@ class Derived:
         low, high = min(keys), max(keys)
         try:
             if high - low < 2 * len(keys):
-                rows = self._reading.execute("SELECT key, record FROM summary WHERE key BETWEEN ? AND ?", (low, high))
+                rows = self._reading.execute(f"SELECT key, record FROM {kind} WHERE key BETWEEN ? AND ?", (low, high))
             else:
                 wanted = apsw.carray(array("q", keys))
                 rows = self._reading.execute(
-                    "SELECT key, record FROM summary WHERE key IN (SELECT value FROM carray(?))", (wanted,))
+                    f"SELECT key, record FROM {kind} WHERE key IN (SELECT value FROM carray(?))", (wanted,))
             found = dict(rows.fetchall())
         except apsw.Error as cause:
             self._fail(cause)
         with self._lock:
-            waiting = self._summaries
+            waiting = self._records[kind]
             if waiting:
                 found.update((key, waiting[key]) for key in keys if key in waiting)
         return found
 
-    def keep_summaries(self, records: Iterable[tuple[int, bytes]]) -> None:
+    def keep(self, kind: str, records: Iterable[tuple[int, bytes]]) -> None:
         """Keep records; written when the writer has time."""
         with self._lock:
+            waiting = self._records[kind]
             for key, record in records:
-                if self._octets + len(record) > PENDING_OCTETS or len(self._summaries) >= PENDING_ENTRIES:
+                if self._octets + len(record) > PENDING_OCTETS or len(waiting) >= PENDING_ENTRIES:
                     return
-                self._summaries[key] = record
+                waiting[key] = record
                 self._octets += len(record)
 
     def snapshot(self, mailbox: int) -> Snapshot | None:
@@ -116,14 +120,14 @@ class Derived:
     @property
     def waiting(self) -> bool:
         """Whether `write` would find something."""
-        return bool(self._summaries or self._snapshots or self._forgotten)
+        return bool(any(self._records.values()) or self._snapshots or self._forgotten)
 
     # In the writer thread
 
     def write(self) -> None:
         """Write what waits; a failure loses it."""
         with self._lock:
-            summaries, self._summaries = self._summaries, {}
+            records, self._records = self._records, {kind: {} for kind in KINDS}
             snapshots, self._snapshots = self._snapshots, {}
             forgotten, self._forgotten = self._forgotten, []
             self._octets = 0
@@ -132,8 +136,10 @@ class Derived:
         connection = self._writing
         try:
             with connection:
-                connection.executemany("INSERT OR REPLACE INTO summary VALUES (?,?)", list(summaries.items()))
-                connection.executemany("DELETE FROM summary WHERE key=?", [(content_key(*ref),) for ref in forgotten])
+                gone = [(content_key(*ref),) for ref in forgotten]
+                for kind, made in records.items():
+                    connection.executemany(f"INSERT OR REPLACE INTO {kind} VALUES (?,?)", list(made.items()))
+                    connection.executemany(f"DELETE FROM {kind} WHERE key=?", gone)
                 connection.executemany(
                     "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?,?,?)",
                     [(mailbox, *snapshot.pack()) for mailbox, snapshot in snapshots.items()],

@@ -15,7 +15,7 @@ from ...query import Query
 from ..columns_query import evaluate
 from .changes import ClaimRecent, Copy, Expunge, Update
 from .content import StoredContent
-from .derived import content_key
+from .derived import KINDS, content_key
 from .ghosts import Stored
 from .opened import Opened
 from .operations import Append
@@ -95,9 +95,11 @@ class EmbeddedMailbox:
         """In the order asked; None for one that was gone before this handle was opened."""
         rows = self._rows(uids)
         summaries: dict[int, bytes] = {}
-        if "summary" in wanted:
-            keys = {content_key(row[1], row[2]) for row in rows if row is not None}
-            summaries = self._store.derived.summaries(tuple(keys))
+        heads: dict[int, bytes] = {}
+        if not wanted.isdisjoint(KINDS):
+            keys = tuple({content_key(row[1], row[2]) for row in rows if row is not None})
+            summaries = self._store.derived.records("summary", keys) if "summary" in wanted else summaries
+            heads = self._store.derived.records("head", keys) if "head" in wanted else heads
         size, dates, ids = "size" in wanted, "dates" in wanted, "ids" in wanted
         found: list[v.MessageFacts | None] = []
         for row in rows:
@@ -114,6 +116,8 @@ class EmbeddedMailbox:
                 facts.email_id = f"e{segment}-{ordinal}"
             if summaries:
                 facts.summary = summaries.get(content_key(segment, ordinal))
+            if heads:
+                facts.head = heads.get(content_key(segment, ordinal))
             found.append(facts)
         return found
 
@@ -140,12 +144,11 @@ class EmbeddedMailbox:
             opened.unique_ids = self._store.index.unique_ids(self.mailbox_id)
         return opened.unique_ids
 
-    async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]]) -> None:
+    async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
         """Keep records made from the content, for all copies of it."""
         rows = self._rows([uid for uid, _ in summaries])
-        self._store.derived.keep_summaries(
-            (content_key(row[1], row[2]), record) for row, (_, record) in zip(rows, summaries) if row is not None
-        )
+        known = ((content_key(row[1], row[2]), record) for row, (_, record) in zip(rows, summaries) if row is not None)
+        self._store.derived.keep(kind, known)
         self._store.wake()
 
     async def contents(self, uids: Sequence[int]) -> Sequence[IContent | None]:
