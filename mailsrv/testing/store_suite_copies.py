@@ -28,6 +28,19 @@ class ExpungeContract(StoreCase):
         assert self.run(box.state()).uidnext == before.uidnext
         assert self.fill(box, 1)[0] >= before.uidnext
 
+    def test_very_many_are_expunged(self) -> None:
+        """In one change for the asker, wherever they are in the mailbox; copies elsewhere stay."""
+        box, other = self.mailbox(), self.mailbox("bob")
+        uids = self.fill(box, 700, b"\\Seen")
+        self.run(box.copy(UidSet.of(uids[:3]), other.mailbox_id))
+        gone = UidSet.of(uids[::2])
+        assert self.run(box.expunge(gone, whole=True)) == gone
+        self.check_counters(box)
+        assert list(self.rows(box)) == list(uids[1::2])
+        assert self.run(box.expunge(UidSet.of(uids), whole=True)) == UidSet.of(uids[1::2])
+        self.check_counters(box)
+        assert list(self.octets(other).values()) == [octets_of(message(number).content) for number in range(3)]
+
     def test_lists_are_replaced(self) -> None:
         """A session may keep an old `uids` list, with its own length, as its view."""
         box = self.mailbox()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from attrs import evolve
 
 from ..errors import Refused
 from ..interfaces import IContent
@@ -116,6 +117,16 @@ class AppendContract(StoreCase):
         ids = [fact.email_id for fact in self.run(box.facts(self.fill(box, 5), frozenset({"ids"})))]
         assert len(set(ids)) == 5
         assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,255}", email_id) for email_id in ids)
+
+    def test_unique_ids_stay_with_the_message(self) -> None:
+        """RFC 1939 section 7: what POP3 is to show for a message that another server had before."""
+        box = self.mailbox()
+        theirs = [evolve(message(number), unique_id=b"!~%d" % number) for number in range(2)]
+        a, b, c = self.run(box.append([theirs[0], message(5), theirs[1]])).uids
+        assert self.run(box.unique_ids()) == {a: b"!~0", c: b"!~1"}
+        self.run(box.expunge(UidSet.of([a, b])))
+        assert self.run(box.unique_ids()) == {c: b"!~1"}
+        assert self.run(self.mailbox("bob").unique_ids()) == {}
 
     def test_summaries_are_kept(self) -> None:
         """What was kept comes back for that message; unknown UIDs are ignored."""

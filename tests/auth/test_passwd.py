@@ -110,6 +110,18 @@ def test_names_without_a_domain_are_of_the_one_that_is_said(bed: Bed) -> None:
     assert bed.login(part, "anna@example.net", "correct horse").authcid == "anna@example.net"
 
 
+def test_passwords_themselves_are_shown_to_apop_alone_and_only_if_wanted(bed: Bed) -> None:
+    bed.write("anna:{PLAIN}correct horse\nbo:{PLAIN.B64}c2Now7Zu\ncarl:eLD6/EIlCoEHE\n")
+    part = bed.make(keep=["plain", "cram-md5"])
+
+    def kept(part: Any, name: str, kind: str = "plain") -> str:
+        found = bed.loop.run(part.secrets(kind, name, CONTEXT))
+        return found.keys if found else ""
+
+    assert [kept(part, name) for name in ("anna", "bo", "carl")] == ["correct horse", "schön", ""]
+    assert kept(part, "anna", "cram-md5") == kept(bed.make(keep=["cram-md5"]), "anna") == ""
+
+
 def test_passwords_that_name_no_scheme_are_of_the_one_that_is_said(bed: Bed) -> None:
     bed.write("anna:correct horse\nbo:eLD6/EIlCoEHE\n")
     part = bed.make()
