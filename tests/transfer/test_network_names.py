@@ -292,6 +292,30 @@ def test_s089_s170_what_the_records_say_can_be_published_and_is_then_good(
     ]  # fmt: skip
 
 
+SERVERS = """\
+[smtp.mx]
+hostname = "mx.home.test"
+listen = ["1.2.3.4:25"]
+[imap.default]
+hostname = "imap.home.test"
+listen = ["1.2.3.5:143", "1.2.3.5:993/tls"]
+[pop3.default]
+hostname = "pop.home.test"
+listen = ["1.2.3.6:995/tls"]
+"""
+
+
+def test_s171_clients_are_led_to_one_address_and_servers_to_another(make: Make) -> None:
+    net = make(SERVERS)
+    told = net.wait_for(control.run(net.site, "domain.records", {}))["result"]["records"]
+    assert set(told) >= {
+        "home.test. 3600 IN MX 20 mx.home.test.", "mx.home.test. 3600 IN A 1.2.3.4",
+        "_imap._tcp.home.test. 3600 IN SRV 10 1 143 imap.home.test.",
+        "_imaps._tcp.home.test. 3600 IN SRV 0 1 993 imap.home.test.", "imap.home.test. 3600 IN A 1.2.3.5",
+        "_pop3s._tcp.home.test. 3600 IN SRV 0 1 995 pop.home.test.", "pop.home.test. 3600 IN A 1.2.3.6",
+    }
+
+
 # ---------------------------------------------------------------- real sockets
 
 
