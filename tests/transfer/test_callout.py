@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from smtp_network import Network, address, server
 from twisted.internet.defer import Deferred
 
@@ -169,3 +171,25 @@ def test_who_is_not_waited_for_any_more_leaves_nothing_behind() -> None:
     work.cancel()
     asker.network.settle(1)
     assert done and not asker.network.live
+
+
+REPLY = st.one_of(
+    st.binary(max_size=40), st.just(None),
+    st.builds(lambda code, text: b"%d %b\r\n" % (code, text), st.integers(200, 599), st.binary(max_size=20)),
+    st.sampled_from([b"220 hi\r\n", b"250 ok\r\n", b"250-a\r\n250 SMTPUTF8\r\n", b"550 5.1.1 no\r\n"]),
+)
+
+
+@given(st.lists(REPLY, max_size=6), st.text(min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_whatever_a_server_says_there_is_an_answer_and_no_connection_is_left(
+    replies: list[bytes | None], local: str
+) -> None:
+    left = list(replies)
+    asker = Asker(lambda line: left.pop(0) if left else b"")
+    taken = asker.takes(Address(local, "branch.example"), seconds=60)
+    # Who says no has said a refusal.
+    assert taken or any(one is not None and one.startswith(b"5") for one in replies)
+    for _ in range(40):
+        asker.network.settle(1)
+    assert not asker.network.live and not asker.callout._asking
