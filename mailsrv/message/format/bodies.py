@@ -124,9 +124,12 @@ class Bodies:
         label = node.media.parameter(b"charset") or (declared(data) if self._form == HTML else b"")
         if data.isascii() and (not label or ascii_compatible(label)):
             return node
-        if label and codec_of(label.decode("latin-1")) == codec_of(self._charset):
+        stored = codec_of(label.decode("latin-1"))
+        if label and stored == codec_of(self._charset):
             return node
-        return self._written(node, unicode_text(data, node.media, label), node.media)
+        new = self._written(node, unicode_text(data, node.media, label), node.media)
+        # What cannot have the charset, and has the other one already.
+        return node if stored == codec_of(new.media.parameter(b"charset").decode("ascii")) else new
 
     def _written(self, node: Node, text: str, media: Media) -> Node:
         """The part with a new text; a media type that has the form keeps its parameters."""
@@ -145,8 +148,11 @@ _BARE = {PLAIN: Media.of(b"text", b"plain", ()), HTML: Media.of(b"text", b"html"
 
 
 def honest(node: Node) -> bool:
-    """Whether a leaf is one in its own words too: not a multipart that could not be read."""
-    return not node.fields.get(b"content-type", b"").strip().lower().startswith((b"multipart/", b"message/"))
+    """Whether a part is what it says: not a multipart or a message that could not be read."""
+    if node.is_multipart:
+        return bool(node.children)
+    said = node.fields.get(b"content-type", b"").strip().lower()
+    return node.media.name != PLAIN or not said.startswith((b"multipart/", b"message/"))
 
 
 def forms_of(node: Node) -> frozenset[bytes]:

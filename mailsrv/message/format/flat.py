@@ -22,7 +22,7 @@ def flat(octets: bytes, root: Node, charset: str, binhex: bool) -> bytes:
     """The whole message, of a tree whose text is plain already.
 
     The text has `charset`, or UTF-8; the message has one part, in 7bit or 8bit.  Raises Untouchable for a message with
-    a part in an encoding nobody knows.
+    a part that cannot be read.
     """
     if root.media.name == PLAIN and not root.changed and is_identity(encoding_of(root.fields)) and honest(root):
         if not root.is_attachment:
@@ -63,9 +63,10 @@ class _Gathered:
         elif node.children:
             for child in node.children:
                 self.add(child)
-        elif node.media.name == PLAIN and honest(node) and not node.is_attachment:
-            self.texts.append(unicode_text(self._data(node), node.media))
-        elif node.media.name in _READABLE and not node.is_attachment:
+        elif not node.is_message and not honest(node):
+            # A multipart without parts.
+            raise Untouchable
+        elif (node.media.name == PLAIN or node.media.name in _READABLE) and not node.is_attachment:
             self.texts.append(unicode_text(self._data(node), node.media))
         else:
             self._file(node, self._data(node))

@@ -57,7 +57,8 @@ class Reader:
     def rule(self) -> None:
         """A line across."""
         self.flush()
-        self.blocks.append(Block("-" * 40, self.quotes, self.rest, self.rest, True))
+        self.blocks.append(Block("-" * 40, self.quotes, self.rest, self.rest, True, self.gap))
+        self.gap = True
 
     def quote(self, opens: bool) -> None:
         """A quotation begins or ends."""

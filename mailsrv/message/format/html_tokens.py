@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Iterator
 
-#: Tags without an end that are looked into; after these a `<` that begins none is text.
+#: Tags whose quotes never end; after these a quote in a tag means nothing.
 MAX_BROKEN = 20
 
 _TAG = re.compile(
@@ -37,12 +37,16 @@ def tokens(text: str) -> Iterator[tuple[str, str, str]]:
         at = text.find("<", at)
         if at < 0:
             break
-        hit = _TAG.match(text, at)
+        end = -1
+        hit = _TAG.match(text, at) if broken < MAX_BROKEN else None
         if hit is None:
             end = _declaration(text, at)
-            if end < 0 and broken < MAX_BROKEN and text[at + 1 : at + 2].isalpha():
+            if end < 0 and text[at + 1 : at + 2].isalpha():
                 broken += 1
                 hit = _LOOSE_TAG.match(text, at)
+                if hit is None and text.find(">", at) < 0:
+                    # No tag can end any more.
+                    break
             if end < 0 and hit is None:
                 at += 1
                 continue

@@ -34,6 +34,21 @@ class Unpacked:
     files: tuple[Node, ...] = ()
     whole: bool = True
 
+    @property
+    def pictures(self) -> list[Node]:
+        """Files that the HTML shows."""
+        return [file for file in self.files if _is_shown(file, self.html)]
+
+    @property
+    def others(self) -> list[Node]:
+        """Files beside the text."""
+        return [file for file in self.files if not _is_shown(file, self.html)]
+
+
+def _is_shown(file: Node, html: str) -> bool:
+    name = file.fields.get(b"content-id", b"")[1:-1].decode("ascii")
+    return bool(name) and f"cid:{name}" in html
+
 
 class Unpacker:
     """Opens every TNEF of one message; texts made here have `charset`, or UTF-8."""
@@ -63,7 +78,7 @@ class Unpacker:
     def _alone(self, node: Node, found: Unpacked) -> Node:
         """A TNEF that is all of a message, or stands in a multipart where each part has a meaning."""
         body = self._texts(found)
-        parts = [*([body] if body else []), *found.files, *([] if found.whole else [node])]
+        parts = [*([body] if body else []), *found.others, *([] if found.whole else [node])]
         if not parts:
             return node
         return parts[0] if len(parts) == 1 else new_multipart(b"mixed", parts)
@@ -75,9 +90,8 @@ class Unpacker:
             body = self._texts(found)
             children[:0] = [body] if body else []
         elif found.html and HTML not in forms_of(children[place]):
-            html = self._text(found.html, HTML)
-            children[place] = new_multipart(b"alternative", [children[place], html])
-        children += found.files
+            children[place] = new_multipart(b"alternative", [children[place], self._page(found)])
+        children += found.others
         if not found.whole:
             children.append(node)
 
@@ -86,7 +100,12 @@ class Unpacker:
         if not found.html:
             return self._text(found.plain, PLAIN) if found.plain.strip() else None
         plain = found.plain or html_to_text(found.html, flowed=False)
-        return new_multipart(b"alternative", [self._text(plain, PLAIN), self._text(found.html, HTML)])
+        return new_multipart(b"alternative", [self._text(plain, PLAIN), self._page(found)])
+
+    def _page(self, found: Unpacked) -> Node:
+        """The HTML with the pictures in it (RFC 2387)."""
+        page = self._text(found.html, HTML)
+        return new_multipart(b"related", [page, *found.pictures], ((b"type", HTML),)) if found.pictures else page
 
     def _text(self, text: str, form: bytes) -> Node:
         references = form == HTML
@@ -140,7 +159,7 @@ class Unpacker:
     def _message(self, tnef: Tnef, name: str, depth: int) -> Node:
         """A message that was attached: it gets a header of what is known of it."""
         found = self.unpacked(tnef, depth)
-        parts = [self._texts(found) or self._text("", PLAIN), *found.files]
+        parts = [self._texts(found) or self._text("", PLAIN), *found.others]
         root = parts[0] if len(parts) == 1 else new_multipart(b"mixed", parts)
         block = header_of(tnef, name)
         whole = octets_of(block, root)
