@@ -261,7 +261,8 @@ class Arrivals:
             return b""
         if header.known:
             peer = Peer(header.host, header.port, header.local_host, header.local_port)
-            if self._crowded(peer):
+            # A proxy that checks its server's health may say that it is the client: it is counted already.
+            if subject_of(peer.host) != subject_of(front.peer.host) and self._crowded(peer):
                 self.services.count("turned away")
                 return last_words(self.services.protocol, _FULL)
             self._move(front, peer)

@@ -283,6 +283,18 @@ def proxied(bed: Bed, octets: bytes, protocol: str = "smtp", tls: bool = False) 
     return client
 
 
+def test_s_058_a_proxy_that_names_itself_is_counted_once() -> None:
+    """The health checks of haproxy do, with version 1."""
+    bed = Bed(trusted_proxies=PROXY)
+    bed.limit(connections_per_address=1)
+    header = b"PROXY TCP4 %b 192.0.2.25 40001 25\r\n" % PROXY.encode()
+    for _ in range(2):
+        client = proxied(bed, header)
+        assert client.take().startswith(b"220 ")
+        client.drop()
+    assert present(bed) == []
+
+
 @every
 def test_the_client_is_who_the_proxy_says(protocol: str) -> None:
     access = Answers("accept")
