@@ -13,6 +13,8 @@ from twisted.logger import Logger
 
 from ..errors import MailError
 from ..interfaces import IContent
+from ..message.header import header_end
+from ..message.surrogate import surrogate
 from ..wire import pop3_events as e
 from ..wire.pop3_text import Cutter, Stuffer, whole
 from .maildrop import Maildrop
@@ -112,13 +114,14 @@ class Pop3Session(Pop3Login):
             self.say(_NO_SUCH)
             return
         try:
-            size = content.size
             octets = await content.read(0, SLICE)
-            if size <= SLICE:
-                self.say(whole(b"+OK %d octets\r\n" % size, octets))
+            small, first = content.size <= SLICE, self._shown(octets)
+            answer = b"+OK %d octets\r\n" % (content.size - len(octets) + len(first))
+            if small:
+                self.say(whole(answer, first))
                 return
-            stuffer = Stuffer()
-            self.say(b"+OK %d octets\r\n" % size)
+            octets, stuffer = first, Stuffer()
+            self.say(answer)
             self.say(stuffer.stuff(octets))
             await self._rest(content, stuffer, None)
             self.say(stuffer.end())
@@ -133,7 +136,7 @@ class Pop3Session(Pop3Login):
             self.say(_NO_SUCH)
             return
         try:
-            octets = await content.read(0, SLICE)
+            octets = self._shown(await content.read(0, SLICE))
             cutter, stuffer = Cutter(event.lines), Stuffer()
             self.say(b"+OK Top of message follows\r\n")
             self.say(stuffer.stuff(cutter.cut(octets)))
@@ -142,6 +145,14 @@ class Pop3Session(Pop3Login):
             self.say(stuffer.end())
         finally:
             content.close()
+
+    def _shown(self, octets: bytes) -> bytes:
+        """The first slice of a message, with a header in ASCII for who did not say UTF8 (RFC 6856 section 2.1)."""
+        if self.utf8 or octets.isascii():
+            return octets
+        end = header_end(octets)
+        header = octets[:end]
+        return octets if header.isascii() else surrogate(header) + octets[end:]
 
     async def _rest(self, content: IContent, stuffer: Stuffer, cutter: Cutter | None) -> None:
         """What follows the first slice.  Raises ConnectionResetError, StoreUnavailable."""

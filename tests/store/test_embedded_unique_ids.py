@@ -1,4 +1,4 @@
-"""Unique ids of POP3 that messages had on another server, in the embedded store; and expunges that are all or nothing."""
+"""Unique ids that messages had on another server, in the embedded store; and expunges that are all or nothing."""
 
 from __future__ import annotations
 
