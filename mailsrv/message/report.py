@@ -84,7 +84,7 @@ async def make(
     eight = await returned.choose(whole, kind_of(outcomes) == "failed", bound)
     boundary = f"=_{id}_report"
     text = letter(
-        [(print_address(one.recipient.address), one) for one in outcomes], issuer.texts, host=issuer.hostname,
+        [_shown(one) for one in outcomes], issuer.texts, host=issuer.hostname,
         until=rfc5322(until, issuer.zone).decode("ascii") if until is not None else "", about=_about(message, head),
     )  # fmt: skip
     machine = delivery_status(message, outcomes, issuer, tried=now if tried is None else tried, until=until, utf8=utf8)
@@ -234,13 +234,8 @@ def _encoded(text: str) -> tuple[bytes, bytes]:
 def _recipient(outcome: Outcome, utf8: bool) -> list[str]:
     """The fields of one recipient, without dates."""
     lines = []
-    original = outcome.recipient.parameters.get("ORCPT", "")
-    if original:
-        kind, _, address = original.partition(";")
-        if kind.lower() != "utf-8":
-            address = _xtext(address)
-        elif utf8:
-            address = _UNITEXT.sub(lambda found: _character(found[1]), address)
+    kind, address = _original(outcome.recipient, utf8)
+    if kind:
         lines.append(_field("Original-Recipient", f"{kind}; {address}", utf8))
     status = status_of(outcome)
     lines += [_field("Final-Recipient", _typed(outcome.recipient.address, utf8), utf8),
@@ -251,6 +246,25 @@ def _recipient(outcome: Outcome, utf8: bool) -> list[str]:
         # Words of our own are no reply of SMTP.
         lines.append(_field("Diagnostic-Code", ("smtp; " if spoken(outcome) else "x-mailsrv; ") + outcome.reply, utf8))
     return lines
+
+
+def _original(recipient: Recipient, utf8: bool) -> tuple[str, str]:
+    """Type and address that the sender had in mind (ORCPT), ("", "") when nobody says."""
+    kind, _, address = recipient.parameters.get("ORCPT", "").partition(";")
+    if kind.lower() != "utf-8":
+        address = _xtext(address)
+    elif utf8:
+        address = _UNITEXT.sub(lambda found: _character(found[1]), address)
+    return kind, address
+
+
+def _shown(outcome: Outcome) -> tuple[str, str, Outcome]:
+    """For people: the address, and that which the sender knows if it is another."""
+    address = outcome.recipient.address
+    kind, original = _original(outcome.recipient, True)
+    same = (print_address(address).lower(), print_address(address, ascii_domain=True).lower())
+    known = kind.lower() in ("rfc822", "utf-8") and original.lower() not in same
+    return print_address(address), original if known else "", outcome
 
 
 def _typed(address: Address, utf8: bool) -> str:

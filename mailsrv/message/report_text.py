@@ -1,7 +1,7 @@
 """The words of delivery reports (floor 1): what happened, who said so, and the way out, for people.
 
 `Texts` can be replaced as a whole; `$name` in a text stands for `host` (our own name), `until` (when it is given up),
-`peer` and `reply` (who said what).
+`peer` and `reply` (who said what), `original` (the address that the sender wrote).
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Texts:
     said: str = "$peer said: $reply"
     met: str = "$peer: $reply"
     found: str = "$reply"
+    original: str = "to which <$original> leads"
     delivered: Mapping[str, str] = field(factory=dict)
     advice: Sequence[tuple[str, str]] = _ADVICE
     more: str = "and $count more"
@@ -116,15 +117,17 @@ def advice_for(status: str, texts: Texts = ENGLISH) -> str:
 
 
 def letter(
-    outcomes: Sequence[tuple[str, Outcome]], texts: Texts, *, host: str, until: str, about: Sequence[str]
+    outcomes: Sequence[tuple[str, str, Outcome]], texts: Texts, *, host: str, until: str, about: Sequence[str]
 ) -> str:
-    """The part for people, with CRLF line ends.  `outcomes` are (address as shown, outcome); `until` is a date or "";
-    `about` are lines that say which message it is."""
-    kind = kind_of([outcome for _, outcome in outcomes])
+    """The part for people, with CRLF line ends.  `outcomes` are (address as shown, that which the sender wrote or "",
+    outcome); `until` is a date or ""; `about` are lines that say which message it is."""
+    kind = kind_of([outcome for *_, outcome in outcomes])
     opening = _fill(texts.opening[kind], host=host, until=f" until {until}" if until else "")
     lines = [*wrap(opening, _WIDTH), ""]
-    for address, outcome in outcomes[:MAX_NAMED]:
+    for address, original, outcome in outcomes[:MAX_NAMED]:
         lines.append(f"<{harmless(address)}>")
+        if original:
+            lines += wrap(_fill(texts.original, original=harmless(original)), _WIDTH, initial_indent="    ")
         for text in _paragraphs(outcome, texts):
             lines += wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
         lines.append("")

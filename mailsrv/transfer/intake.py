@@ -27,16 +27,17 @@ from ..values import (
 from .ids import IdMaker
 from .loops import same
 from .submission import PLAIN, Submission, missing_fields, submitted
+from .success import known_as
 
 log = Logger()
 
 
 def queue_rows(onward: Sequence[tuple[str, Address, Recipient]]) -> tuple[NewQueued, ...]:
     """A row for each destination, every address once (RFC 3461: what was asked for the recipient holds for those that
-    it leads to)."""
+    it leads to, who are known by its name)."""
     rows: dict[str, dict[Address, Recipient]] = {}
     for destination, address, asked in onward:
-        recipient = asked if asked.address == address else Recipient(address, asked.parameters)
+        recipient = asked if asked.address == address else Recipient(address, known_as(asked))
         rows.setdefault(destination, {}).setdefault(address, recipient)
     return tuple(NewQueued(destination, tuple(found.values())) for destination, found in rows.items())
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..values import Address, Outcome, Owner, Queued, Recipient
+from ..wire.smtp_parameters import MAX_ORCPT
+from ..wire.smtp_syntax import print_address
 
 #: Destinations in the queue of mail that is here already, as administrators see them.
 DELIVERED, EXPANDED = "(delivered here)", "(expanded here)"
@@ -50,6 +52,29 @@ def passed_on(
         return recipient
     left = [word for word in recipient.parameters["NOTIFY"].upper().split(",") if word != "SUCCESS"]
     return Recipient(recipient.address, {**recipient.parameters, "NOTIFY": ",".join(left) or "NEVER"})
+
+
+def known_as(recipient: Recipient) -> dict[str, str]:
+    """What goes with an address that a recipient leads to: its parameters, and ORCPT if it has none, so that whoever
+    reports about it names the address that the sender wrote (RFC 3461 section 5.2.1, RFC 6533 section 3)."""
+    address = recipient.address
+    if "ORCPT" in recipient.parameters or not address.domain:
+        return recipient.parameters
+    text = print_address(address)
+    if address.local.isascii():
+        kind, plus = "rfc822", "+%02X"
+        try:
+            text = text if text.isascii() else print_address(Address(address.local, _ascii(address.domain)))
+        except UnicodeError:
+            return recipient.parameters
+    else:
+        kind, plus = "utf-8", "\\x{%02X}"
+    coded = kind + ";" + "".join(c if "!" <= c <= "~" and c not in "+=\\" else plus % ord(c) for c in text)
+    return {**recipient.parameters, "ORCPT": coded} if len(coded) <= MAX_ORCPT else recipient.parameters
+
+
+def _ascii(domain: str) -> str:
+    return domain.encode("idna").decode("ascii")
 
 
 def told_here(row: Queued) -> bool:

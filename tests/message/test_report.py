@@ -215,6 +215,17 @@ def test_rfc3461_6_3_original_recipient_is_decoded() -> None:
     assert status.get_payload()[1]["Original-Recipient"] == "rfc822; bob+x@example.com"
 
 
+@pytest.mark.parametrize(("orcpt", "words"), [
+    ("rfc822;sales+2Bx@example.com", "to which <sales+x@example.com> leads"),
+    ("utf-8;j\\x{FC}rgen@example.com", "to which <jürgen@example.com> leads"),
+    ("rfc822;BOB@example.net", ""), ("x-other;somebody", ""), ("", ""),
+])  # fmt: skip
+def test_people_are_told_which_of_their_addresses_it_was(orcpt: str, words: str) -> None:
+    one = Outcome(Recipient(BOB, {"ORCPT": orcpt} if orcpt else {}), "failed")
+    _, (text, _, _) = parsed(report(one))
+    assert words in text_of(text) and ("leads" in text_of(text)) == bool(words)
+
+
 def test_several_recipients_and_a_bound_on_names_for_people() -> None:
     many = [Outcome(Recipient(Address(f"u{n}", "example.net")), "failed", "5.1.1") for n in range(MAX_NAMED + 7)]
     _, (text, status, _) = parsed(report(*many))

@@ -10,8 +10,9 @@ from mailsrv.errors import TryLater, Unroutable
 from mailsrv.message.report_text import EXPIRED
 from mailsrv.transfer.bounce import MAX_REPLY, NEWS, Asked, failed_by, settle, wants
 from mailsrv.transfer.schedule import Decision
-from mailsrv.transfer.success import DELIVERED, EXPANDED, arrival, arrived, passed_on, told_here
+from mailsrv.transfer.success import DELIVERED, EXPANDED, arrival, arrived, known_as, passed_on, told_here
 from mailsrv.values import Address, Outcome, Owner, Queued, Recipient
+from mailsrv.wire.smtp_parameters import is_orcpt
 
 ALICE, HELP = Address("alice", "example.org"), Address("postmaster", "example.org")
 WAIT = Decision(due=600.0)
@@ -216,6 +217,19 @@ def test_who_does_not_ask_for_success_hears_nothing_and_passes_on_what_he_said(n
 
 def test_members_of_a_list_whose_sender_wants_success_alone_report_nothing() -> None:
     assert passed_on(to("bob", "SUCCESS"), [HERE], [THERE]).parameters == {"NOTIFY": "NEVER"}
+
+
+@pytest.mark.parametrize(("local", "domain", "coded"), [
+    ("bob", "home.test", "rfc822;bob@home.test"), ("a+b=c", "home.test", "rfc822;a+2Bb+3Dc@home.test"),
+    ("a b", "home.test", 'rfc822;"a+20b"@home.test'), ("bob", "bücher.test", "rfc822;bob@xn--bcher-kva.test"),
+    ("jörg+x", "bücher.test", "utf-8;j\\x{F6}rg\\x{2B}x@b\\x{FC}cher.test"),
+    ("postmaster", "", ""), ("b" * 600, "home.test", ""), ("bob", "ü" * 80 + ".test", ""),
+])  # fmt: skip
+def test_rfc3461_5_2_1_who_is_reached_by_another_name_is_known_by_it(local: str, domain: str, coded: str) -> None:
+    found = known_as(Recipient(Address(local, domain), {"NOTIFY": "FAILURE"}))
+    assert found == {"NOTIFY": "FAILURE"} | ({"ORCPT": coded} if coded else {})
+    assert not coded or is_orcpt(coded, False)
+    assert known_as(Recipient(Address(local, domain), {"ORCPT": "rfc822;x"})) == {"ORCPT": "rfc822;x"}
 
 
 def here(*recipients: Recipient, destination: str = DELIVERED, **more: Any) -> Queued:

@@ -100,7 +100,8 @@ def test_what_is_to_be_told_of_success_is_a_row_of_the_same_commit() -> None:
     twice = [("(delivered here)", mine), ("(delivered here)", mine), ("(expanded here)", Recipient(YOU))]
     onward = [("example.com", FAR, Recipient(YOU))]
     assert rows(QueueStore, arrivals=twice, onward=onward) == [
-        ("example.com", [Recipient(FAR)]), ("(delivered here)", [mine]), ("(expanded here)", [Recipient(YOU)]),
+        ("example.com", [Recipient(FAR, {"ORCPT": "rfc822;you@example.org"})]),
+        ("(delivered here)", [mine]), ("(expanded here)", [Recipient(YOU)]),
     ]  # fmt: skip
     # Nobody to tell, or nothing to keep it in.
     assert rows(QueueStore, None, arrivals=twice) == [] == rows(Store, arrivals=twice)

@@ -181,7 +181,8 @@ def test_rfc3461_5_2_7_1_an_alias_of_one_address_passes_on_what_was_asked(make: 
     net.remote("192.0.2.1", DSN)
     net.send("ann@home.test", "sales@home.test NOTIFY=SUCCESS,DELAY", "robert@home.test NOTIFY=SUCCESS")
     net.until(1)
-    assert b"RCPT TO:<me@one.test> NOTIFY=SUCCESS,DELAY" in [line for _, _, line in net.heard]
+    asked = b"NOTIFY=SUCCESS,DELAY ORCPT=rfc822;sales@home.test"
+    assert b"RCPT TO:<me@one.test> " + asked in [line for _, _, line in net.heard]
     assert told(net.reports()) == [("robert@home.test", "delivered")]
 
 
@@ -197,7 +198,8 @@ def test_rfc3461_5_2_7_2_a_list_is_expanded_and_its_members_tell_of_no_success(
     net.send("ann@home.test", f"all@home.test NOTIFY={asked}")
     net.until(1)
     assert [line for _, _, line in net.heard if line.startswith(b"RCPT")] == [
-        b"RCPT TO:<me@one.test>" + passed, b"RCPT TO:<you@one.test>" + passed,
+        b"RCPT TO:<me@one.test>" + passed + b" ORCPT=rfc822;all@home.test",
+        b"RCPT TO:<you@one.test>" + passed + b" ORCPT=rfc822;all@home.test",
     ]  # fmt: skip
     assert told(net.reports()) == ([("all@home.test", "expanded")] if "FAILURE" != asked else [])
     assert len(net.inbox("bob")) == 1 and net.rows() == []
@@ -241,7 +243,8 @@ def test_what_is_redirected_tells_nobody_of_success_and_not_whom_it_reached(make
     net.remote("192.0.2.1", DSN)
     net.send("ann@home.test", "ann@home.test NOTIFY=SUCCESS,FAILURE")
     net.until(1)
-    assert [line for _, _, line in net.heard if line.startswith(b"RCPT")] == [b"RCPT TO:<me@one.test> NOTIFY=FAILURE"]
+    asked = b"NOTIFY=FAILURE ORCPT=rfc822;ann@home.test"
+    assert [line for _, _, line in net.heard if line.startswith(b"RCPT")] == [b"RCPT TO:<me@one.test> " + asked]
     assert len(net.inbox("bob")) == 1 and net.inbox() == []
 
 
@@ -310,6 +313,20 @@ def test_s126_s127_s128_one_address_gets_a_copy_with_the_message_and_all_answers
     kinds = [one.get_payload()[2].get_content_type() for one in (report, copy)]  # type: ignore[index,union-attr]
     assert kinds == ["text/rfc822-headers", "message/rfc822"]
     assert b"how are you?" in net.inbox("bob")[0] and b"how are you?" not in net.inbox()[0]
+
+
+def test_a_report_names_the_address_that_the_sender_wrote(make: Make) -> None:
+    """Nobody knows who me@one.test is who has written to sales@home.test."""
+    net = make()
+    net.alias("sales", "me@one.test")
+    net.remote("192.0.2.1", GONE)
+    net.send("ann@home.test", "sales@home.test")
+    net.until(1)
+    (report,) = net.reports()
+    assert fields(report)["Original-Recipient"] == "rfc822; sales@home.test"
+    assert fields(report)["Final-Recipient"] == "rfc822; me@one.test"
+    words = str(report.get_payload()[0].get_payload())  # type: ignore[index,union-attr]
+    assert "<me@one.test>\r\n    to which <sales@home.test> leads\r\n".replace("\r", "") in words.replace("\r", "")
 
 
 def test_a_copy_that_cannot_be_delivered_is_no_bad_mail(make: Make) -> None:
