@@ -17,7 +17,8 @@ from ..wire.smtp_syntax import print_reply
 from ..wire.smtp_xclient import XClient
 from . import smtp_replies as say
 from .smtp_base import SmtpBase
-from .smtp_login import authenticate, entitled
+from .smtp_entitled import entitled
+from .smtp_login import authenticate
 from .smtp_message import MessageInput, deliver
 from .smtp_room import announced, check_sender, check_share
 from .smtp_rules import refuse_chunk, refuse_mail, refuse_rcpt

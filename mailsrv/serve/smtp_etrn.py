@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ..access.relay import RelayRight
-from ..errors import MailError
+from ..errors import AccessDenied, MailError
 from ..interfaces import IDirectory, IQueue
 from ..values import Identity, Peer, Queued
 from ..wire import smtp_server as wire
 from . import smtp_replies as say
+from .smtp_entitled import entitled
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
@@ -122,7 +123,8 @@ async def etrn(session: SmtpSession, event: wire.Plain) -> None:
         session.complain(refusal or say.NO_ETRN)
         return
     try:
-        if not await service.allowed(session.identity, session.connection.peer):
+        identity = None if session.identity is None else await entitled(session, session.identity)
+        if not await service.allowed(identity, session.connection.peer):
             session.complain(say.ETRN_DENIED)
             return
         if await service.starts.is_here(node):
@@ -133,6 +135,8 @@ async def etrn(session: SmtpSession, event: wire.Plain) -> None:
             return
         session.services.count("queues started")
         session.say(_answer(node, await service.starts.start(node)))
+    except AccessDenied:
+        session.complain(say.ETRN_DENIED)
     except MailError as error:
         session.say(say.reply(458, "4.3.0", f"Unable to queue messages for node {node}: {error.text}"))
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
-from ..errors import AccessDenied, AuthenticationFailed, MailError, Refused, TryLater
+from ..errors import AuthenticationFailed, MailError, Refused, TryLater
 from ..wire import smtp_server as wire
 from . import smtp_replies as say
 from .session import GUARDED
@@ -52,32 +50,6 @@ async def authenticate(session: SmtpSession, event: wire.Auth) -> None:
         session.complain(say.of_error(error, 500 if error.status == "5.5.6" else 535))
     finally:
         session.engine.auth_done()
-
-
-async def entitled(session: SmtpSession, identity: Identity) -> Identity:
-    """Who has logged in, with what has been taken away from the account since (S-104): a connection may last for days.
-
-    Raises AccessDenied, TryLater.
-    """
-    door = session.services.door
-    denied = identity.denied
-    if identity.account_id:
-        facts = await door.directory.account(identity.account_id)
-        if facts is None or not facts.enabled:
-            raise AccessDenied()
-        denied |= facts.denied
-    if identity.authzid:
-        stored = await door.directory.credentials(identity.authcid)
-        if stored is not None:
-            if not stored.enabled:
-                raise AccessDenied()
-            denied |= stored.denied
-    if denied != identity.denied:
-        identity = evolve(identity, denied=denied)
-    verdict = await door.authorizer.permits(identity, "server.use", door.server)
-    if verdict.action != "accept":
-        raise TryLater(verdict.text or None) if verdict.action == "tempfail" else AccessDenied(verdict.text or None)
-    return identity
 
 
 def _end_guessing(session: SmtpSession) -> None:

@@ -72,6 +72,14 @@ def test_s_137_a_right_to_relay_that_was_taken_away() -> None:
     assert say(LOGIN).startswith(b"503 5.5.1 Already")
 
 
+def test_s_104_etrn_is_judged_by_the_permissions_of_now() -> None:
+    bed = Bed(onward=True, etrn="relay")
+    _, say = connected(bed)
+    assert say("ETRN a.example").startswith(b"251 ")
+    bed.loop.run(bed.store.directory.set_enabled(bed.accounts["me"], False))
+    assert say("ETRN b.example").startswith(b"550 5.7.1 ")
+
+
 def test_an_authorizer_that_cannot_tell_now_is_no_refusal() -> None:
     rules = Rules()
     bed = Bed(authorizer=rules)
