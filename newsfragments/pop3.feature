@@ -1,0 +1,1 @@
+POP3: APOP where passwords are kept, UTF8 and LANG, LOGIN-DELAY, unique ids in the formats of other servers or as they came with a message, maildrops for several sessions by option; all deletions of a QUIT or none, in a third of the time.
