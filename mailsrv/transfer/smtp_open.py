@@ -84,8 +84,10 @@ class Opener:
             if hop.named or broken:
                 made.client.excuse = _excuse(made.client.secure, login, broken)
             ready = True
-        except MailError:
+        except MailError as error:
             made.quit()
+            if broken and isinstance(error, TryLater):
+                raise type(error)(f"{error.text} (without TLS: {broken})", error.status) from error
             raise
         finally:
             # Whatever else ends this, somebody's cancelling included.

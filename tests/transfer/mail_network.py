@@ -176,8 +176,8 @@ class MailNetwork(Network):
         self.mails: dict[str, list[Taken]] = {}
         self.ports: list[tuple[str, int]] = []
         self.reached_for: list[tuple[float, str]] = []
-        # Looking for installed parts takes longer than most of these tests.
-        with patch("mailsrv.parts.all_parts", PARTS):
+        # Looking for installed parts, and having a disk of a test write, take longer than most of these tests.
+        with patch("mailsrv.parts.all_parts", PARTS), patch("os.fsync"):
             self._open(folder)
 
     def _open(self, folder: Path) -> None:

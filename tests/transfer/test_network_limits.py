@@ -302,6 +302,26 @@ def test_a_login_that_is_refused_keeps_the_mail_and_tries_no_other_host_s111(mak
     assert len(net.taken("192.0.2.60")) == 1
 
 
+def test_a_password_is_not_shown_because_tls_is_broken(make: Make) -> None:
+    net = make(route("*", "smart.test", auth="basic", **USER))
+    net.remote("192.0.2.60", ehlo=b"250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n", starttls=b"220 go\r\n")
+    net.faults["192.0.2.60"] = "garbage in TLS"
+    net.put()
+    net.until(MINUTE)
+    assert not net.commands(b"AUTH") and not net.commands(b"MAIL")
+    assert net.row().reply.endswith("(without TLS: TLS failed: wrong version number)"), net.row().reply
+
+
+def test_s115_x1_a_short_idle_time_is_taken(make: Make) -> None:
+    net = make(timeout="45s")
+    net.remote("192.0.2.1", dot=b"")
+    net.put()
+    net.until(44)
+    assert net.row().attempts == 0
+    net.until(47)
+    assert net.row().reply == "mx.one.test: The server did not answer in time after the message"
+
+
 def test_a_smart_host_that_is_away_holds_all_mail_and_is_tried_once_an_interval(make: Make) -> None:
     net = make(route("*", "smart.test"))
     net.refuse = {"192.0.2.60"}
