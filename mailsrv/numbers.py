@@ -69,6 +69,20 @@ class UidSet:
     def __or__(self, other: UidSet) -> UidSet:
         return UidSet(self.ranges + other.ranges)
 
+    def __and__(self, other: UidSet) -> UidSet:
+        out: list[Range] = []
+        left, right = iter(self.ranges), iter(other.ranges)
+        mine, theirs = next(left, None), next(right, None)
+        while mine is not None and theirs is not None:
+            low, high = max(mine[0], theirs[0]), min(mine[1], theirs[1])
+            if low <= high:
+                out.append((low, high))
+            if mine[1] < theirs[1]:
+                mine = next(left, None)
+            else:
+                theirs = next(right, None)
+        return UidSet(out)
+
     def encode(self) -> bytes:
         """The uid-set as IMAP writes it, for example ``b"1:3,7"``."""
         return str(self).encode("ascii")

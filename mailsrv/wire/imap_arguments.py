@@ -8,16 +8,19 @@ from __future__ import annotations
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from collections.abc import Callable
 from typing import Any
 
-from . import imap_names, imap_numset
+from . import imap_condstore, imap_names, imap_numset
 from .imap_fetch_items import fetch_items
 from .imap_lexer import BadSyntax, Lexer
 from .imap_query import search as search
 
 Fields = tuple[Any, ...]
 _OPEN, _CLOSE, _DIGITS = 40, 41, frozenset(b"0123456789*")
-_STATUS = frozenset({"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE"})
+_STATUS = frozenset(
+    {"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ"}
+)
 _SELECT_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
 _USE = re.compile(rb"\\[A-Za-z]{1,32}").match
@@ -92,9 +95,16 @@ def authenticate(lexer: Lexer) -> Fields:
         raise BadSyntax("Initial response is not base64") from None
 
 
-def _parameters(lexer: Lexer) -> dict[str, bytes]:
-    """A parenthesised list of name [SP argument] (RFC 4466); arguments stay raw."""
-    out: dict[str, bytes] = {}
+#: Name -> what reads its raw argument; what is not here stays raw.
+_Readers = dict[str, Callable[[bytes], Any]]
+_SELECT_READERS: _Readers = {"CONDSTORE": imap_condstore.no_argument, "QRESYNC": imap_condstore.qresync}
+_FETCH_READERS: _Readers = {"CHANGEDSINCE": imap_condstore.modseq, "VANISHED": imap_condstore.no_argument}
+_STORE_READERS: _Readers = {"UNCHANGEDSINCE": imap_condstore.modseq}
+
+
+def _parameters(lexer: Lexer, readers: _Readers) -> dict[str, Any]:
+    """A parenthesised list of name [SP argument] (RFC 4466)."""
+    out: dict[str, Any] = {}
     lexer.open()
     while True:
         name, argument = lexer.word(), b""
@@ -104,7 +114,9 @@ def _parameters(lexer: Lexer) -> dict[str, bytes]:
             if found is None:
                 raise BadSyntax("Not a parameter")
             argument, lexer.at = found[0], found.end()
-        out[name] = argument
+        if name in out:
+            raise BadSyntax("The same parameter twice")
+        out[name] = readers[name](argument) if name in readers else argument
         if len(out) > _MAX_WORDS:
             raise BadSyntax("Too many parameters")
         if not lexer.more():
@@ -117,7 +129,7 @@ def select(lexer: Lexer) -> Fields:
     if lexer.peek() < 0:
         return name, {}
     lexer.space()
-    parameters = _parameters(lexer)
+    parameters = _parameters(lexer, _SELECT_READERS)
     lexer.end()
     return name, parameters
 
@@ -298,7 +310,7 @@ def fetch(lexer: Lexer) -> Fields:
     if lexer.peek() < 0:
         return numbers, items
     lexer.space()
-    modifiers = _parameters(lexer)
+    modifiers = _parameters(lexer, _FETCH_READERS)
     lexer.end()
     return numbers, items, modifiers
 
@@ -315,9 +327,9 @@ def store(lexer: Lexer) -> Fields:
     lexer.space()
     numbers = imap_numset.parse(lexer.number_set())
     lexer.space()
-    modifiers: dict[str, bytes] = {}
+    modifiers: dict[str, Any] = {}
     if lexer.peek() == _OPEN:
-        modifiers = _parameters(lexer)
+        modifiers = _parameters(lexer, _STORE_READERS)
         lexer.space()
     action = _ACTIONS.get(lexer.word())
     if action is None:

@@ -1,7 +1,8 @@
 """The IMAP4 commands (floor 1): one row each; a new command is a row here and a reader in `imap_arguments`.
 
 RFC 3501, with UIDPLUS (4315), MOVE (6851), NAMESPACE (2342), IDLE (2177), ID (2971), ENABLE (5161),
-UNSELECT (3691), SASL-IR (4959).  What a command does to the flow of octets is its row's `then`.
+UNSELECT (3691), SASL-IR (4959), CONDSTORE and QRESYNC (7162), UNAUTHENTICATE (8437).  What a command
+does to the flow of octets is its row's `then`.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ ROWS = (
     Row("AUTHENTICATE", _BEFORE, arguments.authenticate, r.Authenticate, "auth"),
     Row("LOGIN", _BEFORE, arguments.login, r.Login),
     Row("ENABLE", _AFTER, arguments.enable, r.Enable),
+    Row("UNAUTHENTICATE", _AFTER, arguments.nothing, r.Simple),
     Row("SELECT", _AFTER, arguments.select, r.Select),
     Row("EXAMINE", _AFTER, arguments.select, r.Select),
     Row("CREATE", _AFTER, arguments.create, r.Create),

@@ -20,6 +20,8 @@ _UNSAFE = re.compile(r"[^\x20-\x7e]").sub
 _SYSTEM = tuple(flag.decode("ascii") for flag in SYSTEM_FLAGS)
 #: Different flag masks of one mailbox kept as text.
 _KEPT_MASKS = 4096
+#: Intervals in one VANISHED: about 8 KiB, as RFC 7162 section 4 has it, in the middle.
+_VANISHED_INTERVALS = 800
 _DAY_SECONDS = 86400
 #: The last day that has four digits of year, counted from 1970-01-01.
 _LAST_DAY = date.max.toordinal() - EPOCH_DAY
@@ -160,6 +162,18 @@ def expunges(numbers: Iterable[int]) -> bytes:
     return b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers])
 
 
+def vanished(uids: UidSet, earlier: bool = False) -> bytes:
+    """``* VANISHED`` (RFC 7162 section 3.2.10) in lines of some thousand intervals; nothing of an empty set."""
+    head = b"* VANISHED (EARLIER) " if earlier else b"* VANISHED "
+    ranges = uids.ranges
+    return b"".join(
+        [
+            b"%b%b\r\n" % (head, UidSet(ranges[at : at + _VANISHED_INTERVALS]).encode())
+            for at in range(0, len(ranges), _VANISHED_INTERVALS)
+        ]
+    )
+
+
 def search(numbers: Iterable[int]) -> bytes:
     """``* SEARCH``."""
     return b"* SEARCH" + b"".join([b" %d" % number for number in numbers]) + b"\r\n"
@@ -221,24 +235,36 @@ class FlagLists:
         return self.text(mask, recent).encode("ascii")
 
     def rows(
-        self, numbers: Sequence[int], uids: Sequence[int] | None, masks: Sequence[int], recent: bool = False
+        self,
+        numbers: Sequence[int],
+        uids: Sequence[int] | None,
+        masks: Sequence[int] | None,
+        recent: bool = False,
+        modseqs: Sequence[int] | None = None,
+        name: str = "FETCH",
     ) -> bytes:
-        """``* n FETCH (UID u FLAGS (..))`` for a block of messages; without `uids` no UID.  All have the same
-        `recent`.  Blocks of some thousand rows are best."""
+        """``* n FETCH (UID u FLAGS (..) MODSEQ (m))`` for a block of messages, without the items of what is None;
+        one of them there must be.  All have the same `recent`.  `name` may be UIDFETCH (RFC 9586), then the
+        `numbers` are UIDs.  Blocks of some thousand rows are best."""
         count = len(numbers)
-        masks = masks[:count]
-        known = {mask: self.text(mask, recent) for mask in set(masks)}
-        columns: list[Sequence[int | str]] = [numbers, [known[mask] for mask in masks]]
-        form = "* %d FETCH (FLAGS %s)\r\n"
+        items: list[str] = []
+        columns: list[Sequence[int | str]] = [numbers]
         if uids is not None:
-            columns.insert(1, uids)
-            form = "* %d FETCH (UID %d FLAGS %s)\r\n"
+            items.append("UID %d")
+            columns.append(uids)
+        if masks is not None:
+            known = {mask: self.text(mask, recent) for mask in set(masks)}
+            items.append("FLAGS %s")
+            columns.append([known[mask] for mask in masks])
+        if modseqs is not None:
+            items.append("MODSEQ (%d)")
+            columns.append(modseqs)
         width = len(columns)
         flat: list[int | str] = [0] * (width * count)
         for at, column in enumerate(columns):
-            flat[at::width] = column
+            flat[at::width] = column[:count]
         # One formatting of the whole block costs less than one for each row.
-        return (form * count % tuple(flat)).encode("ascii")
+        return (f"* %d {name} ({' '.join(items)})\r\n" * count % tuple(flat)).encode("ascii")
 
 
 def fetch_row(number: int, parts: Iterable[bytes]) -> bytes:

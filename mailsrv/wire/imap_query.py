@@ -8,6 +8,7 @@ from ..query import (
     All,
     And,
     BodyContains,
+    ChangedSince,
     HasFlag,
     HeaderContains,
     Internal,
@@ -22,7 +23,7 @@ from ..query import (
     TextContains,
     UidNumbers,
 )
-from . import imap_numset
+from . import imap_condstore, imap_numset
 from .imap_lexer import MAX_63, BadSyntax, Lexer
 
 #: Nesting of parentheses, NOT and OR together, and keys in one program.
@@ -182,6 +183,7 @@ _READERS: dict[bytes, Callable[[_Program], Query]] = {
     b"LARGER": _of_size(Larger),
     b"SMALLER": _of_size(Smaller),
     b"UID": _uid,
+    b"MODSEQ": lambda program: ChangedSince(imap_condstore.search_modseq(program.lexer)),
     b"NOT": _not,
     b"OR": _or,
 }

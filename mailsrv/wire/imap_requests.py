@@ -6,9 +6,11 @@ RFC 3501, RFC 9051 and the extensions named.  `tag` is echoed as it came.  Mailb
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define, field
 
-from ..numbers import NumSet
+from ..numbers import NumSet, UidSet
 from ..query import Query
 
 
@@ -22,8 +24,8 @@ class Request:
 
 @define
 class Simple(Request):
-    """A command without arguments: CAPABILITY NOOP LOGOUT STARTTLS CHECK CLOSE UNSELECT NAMESPACE IDLE, and
-    EXPUNGE without a set.
+    """A command without arguments: CAPABILITY NOOP LOGOUT STARTTLS CHECK CLOSE UNSELECT NAMESPACE IDLE
+    UNAUTHENTICATE, and EXPUNGE without a set.
 
     IDLE: a session that takes it writes "+" and calls `engine.idle()`; the next line then is `Done`.
     STARTTLS: the engine gives PAUSED until `tls_started()`, or `tls_refused()` after a BAD or NO.
@@ -95,12 +97,27 @@ class Named(Request):
 
 
 @define
+class Qresync:
+    """SELECT's QRESYNC (RFC 7162 section 3.2.5): what the client's copy is of.
+
+    `known` is None when the client names no UIDs: all there ever were.  `matches` are its message numbers and the
+    UIDs that had them, as many of each, or None.
+    """
+
+    uidvalidity: int
+    modseq: int
+    known: UidSet | None = None
+    matches: tuple[UidSet, UidSet] | None = None
+
+
+@define
 class Select(Request):
-    """SELECT and EXAMINE; `parameters` as upper-case name -> raw argument or b"" (RFC 4466).  None are known
-    yet: here, in FETCH and in STORE the session answers BAD to those it does not know."""
+    """SELECT and EXAMINE; `parameters` as upper-case name -> argument (RFC 4466): of CONDSTORE None, of QRESYNC a
+    `Qresync`; of others the raw octets.  Here, in FETCH and in STORE the session answers BAD to those it does not
+    know."""
 
     mailbox: str
-    parameters: dict[str, bytes] = field(factory=dict)
+    parameters: dict[str, Any] = field(factory=dict)
 
 
 @define
@@ -137,7 +154,8 @@ class List(Request):
 
 @define
 class Status(Request):
-    """STATUS; items in upper case: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE, nothing else."""
+    """STATUS; items in upper case: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ, nothing
+    else."""
 
     mailbox: str
     items: tuple[str, ...]
@@ -177,7 +195,7 @@ class Section:
 
 @define
 class FetchItem:
-    """One data item.  `name` is FLAGS UID INTERNALDATE ENVELOPE BODY BODYSTRUCTURE RFC822.SIZE, or SECTION.
+    """One data item.  `name` is FLAGS UID MODSEQ INTERNALDATE ENVELOPE BODY BODYSTRUCTURE RFC822.SIZE, or SECTION.
 
     For SECTION: `section`, `peek`, `partial` (offset, count) and `label`, the octets that name the item in the
     response (``BODY[HEADER]<0>``, ``RFC822.TEXT``).
@@ -192,22 +210,24 @@ class FetchItem:
 
 @define
 class Fetch(Request):
-    """FETCH and UID FETCH; macros are expanded."""
+    """FETCH and UID FETCH; macros are expanded.  `modifiers` as in Select: of CHANGEDSINCE the MODSEQ, of VANISHED
+    None (RFC 7162 sections 3.1.4.1, 3.2.6)."""
 
     numbers: NumSet
     items: tuple[FetchItem, ...]
-    modifiers: dict[str, bytes] = field(factory=dict)
+    modifiers: dict[str, Any] = field(factory=dict)
 
 
 @define
 class Store(Request):
-    """STORE and UID STORE.  `action` is add, remove or replace."""
+    """STORE and UID STORE.  `action` is add, remove or replace.  `modifiers` as in Select: of UNCHANGEDSINCE the
+    MODSEQ (RFC 7162 section 3.1.3)."""
 
     numbers: NumSet
     action: str
     silent: bool
     flags: tuple[bytes, ...]
-    modifiers: dict[str, bytes] = field(factory=dict)
+    modifiers: dict[str, Any] = field(factory=dict)
 
 
 @define

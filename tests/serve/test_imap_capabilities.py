@@ -28,7 +28,7 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-login", r"C: a8 AUTHENTICATE PLAIN AG1lAHdyb25n", r"S: a8 NO \[AUTHENTICATIONFAILED\]"),
     ),
     b"ENABLE": (
-        ("imap-greeting", r"C: i ENABLE CONDSTORE X-UNKNOWN", r"S: \* ENABLED\nS: i OK"),
+        ("imap-greeting", r"C: i ENABLE CONDSTORE X-UNKNOWN", r"S: \* ENABLED CONDSTORE\nS: i OK"),
         ("imap-greeting", r"C: f ENABLE CONDSTORE", r"S: f BAD"),
     ),
     b"ID": (
@@ -66,6 +66,18 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
     b"MULTIAPPEND": (
         ("imap-append", r"C: e APPEND Drafts \{3\+\}", r"S: e OK \[APPENDUID \{n\} 4:6\]"),
         ("imap-append", r"C: f3 APPEND Drafts", r"S: f3 BAD Too many messages"),
+    ),
+    b"CONDSTORE": (
+        ("imap-condstore", r"C: e STORE 1:3 \(UNCHANGEDSINCE 4\)", r"S: \* 3 .*MODSEQ \(7\)\)\nS: e OK \[MODIFIED 1\]"),
+        ("imap-condstore", r"C: o FETCH 1 MODSEQ \(CHANGEDSINCE\)", r"S: o BAD"),
+    ),
+    b"QRESYNC": (
+        ("imap-qresync", r"C: g SELECT INBOX \(QRESYNC", r"S: \* VANISHED \(EARLIER\) .*\nS: .*MODSEQ .*\nS: g OK"),
+        ("imap-qresync", r"C: a SELECT INBOX \(QRESYNC", r"S: a BAD"),
+    ),
+    b"UNAUTHENTICATE": (
+        ("imap-unauthenticate", r"C: e UNAUTHENTICATE", r"S: e OK \[CAPABILITY"),
+        ("imap-unauthenticate", r"C: m UNAUTHENTICATE now", r"S: m BAD"),
     ),
     b"STARTTLS": (
         ("imap-require-tls-S-053", r"C<: d STARTTLS", r"S: d OK Begin TLS"),

@@ -49,7 +49,7 @@ class Client:
             assert news.exists >= len(self.uids), "EXISTS may not shrink a mailbox"
             self.uids += [None] * (news.exists - len(self.uids))
             self.masks += [None] * (news.exists - len(self.masks))
-        for number, uid, mask in news.changed:
+        for number, uid, mask, _ in news.changed:
             assert self.uids[number - 1] in (None, uid), "FETCH of a wrong message number"
             self.masks[number - 1] = mask
 
@@ -207,7 +207,7 @@ def test_a_row_that_was_never_seen_is_not_told_of() -> None:
     model.loop.run(model.writer.expunge(UidSet.of([2])))
     view.apply(model.loop.run(model.writer.changes(view.modseq)), True)
     news = view.apply(Changes(view.modseq, (2, 3), (1, 1), (9, 9), UidSet()), True)
-    assert news.changed == [(2, 3, 1)]
+    assert news.changed == [(2, 3, 1, 9)]
 
 
 def test_numbers_of_a_set() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mailsrv.numbers import NumSet
+from mailsrv.numbers import NumSet, UidSet
 from mailsrv.wire import imap_requests as r
 from mailsrv.wire.imap_commands import AUTHENTICATED, NOT_AUTHENTICATED, ROWS, SELECTED, read
 
@@ -44,7 +44,17 @@ GOOD: list[tuple[bytes, str, Any]] = [
     (
         b"EXAMINE x (CONDSTORE QRESYNC (67890007 12 41,43:211 (1 2)))",
         AUTHENTICATED,
-        r.Select(b"a", "EXAMINE", "x", {"CONDSTORE": b"", "QRESYNC": b"(67890007 12 41,43:211 (1 2))"}),
+        r.Select(
+            b"a",
+            "EXAMINE",
+            "x",
+            {
+                "CONDSTORE": None,
+                "QRESYNC": r.Qresync(
+                    67890007, 12, UidSet([(41, 41), (43, 211)]), (UidSet([(1, 1)]), UidSet([(2, 2)]))
+                ),
+            },
+        ),
     ),
     (b"CREATE Entw&APw-rfe", AUTHENTICATED, r.Create(b"a", "CREATE", "Entwürfe")),
     (b"CREATE x (USE (\\Sent \\Drafts))", AUTHENTICATED, r.Create(b"a", "CREATE", "x", (b"\\Sent", b"\\Drafts"))),
@@ -89,7 +99,7 @@ GOOD: list[tuple[bytes, str, Any]] = [
     (
         b"STORE 1 (UNCHANGEDSINCE 12) -FLAGS (x)",
         SELECTED,
-        r.Store(b"a", "STORE", NumSet([(1, 1)]), "remove", False, (b"x",), {"UNCHANGEDSINCE": b"12"}),
+        r.Store(b"a", "STORE", NumSet([(1, 1)]), "remove", False, (b"x",), {"UNCHANGEDSINCE": 12}),
     ),
     (b"COPY 1,3 x", SELECTED, r.Copy(b"a", "COPY", NumSet([(1, 1), (3, 3)]), "x")),
     (b"UID MOVE $ inbox", SELECTED, r.Copy(b"a", "UID MOVE", NumSet(saved=True), "INBOX")),
@@ -97,7 +107,7 @@ GOOD: list[tuple[bytes, str, Any]] = [
         b"UID FETCH 1:* FLAGS (CHANGEDSINCE 5 VANISHED)",
         SELECTED,
         r.Fetch(
-            b"a", "UID FETCH", NumSet([(1, 0)]), (r.FetchItem("FLAGS"),), {"CHANGEDSINCE": b"5", "VANISHED": b""}
+            b"a", "UID FETCH", NumSet([(1, 0)]), (r.FetchItem("FLAGS"),), {"CHANGEDSINCE": 5, "VANISHED": None}
         ),
     ),
 ]
@@ -149,7 +159,28 @@ BAD: list[tuple[bytes, str]] = [
     (b"STATUS x ()", AUTHENTICATED),
     (b"STATUS x MESSAGES", AUTHENTICATED),
     (b"STATUS x (FOO)", AUTHENTICATED),
-    (b"STATUS x (HIGHESTMODSEQ)", AUTHENTICATED),
+    (b"STATUS x (HIGHESTMODSEQ 1)", AUTHENTICATED),
+    *(
+        (b"SELECT x (QRESYNC %b)" % argument, AUTHENTICATED)
+        for argument in (
+            b"", b"()", b"1", b"(1)", b"(0 1)", b"(1 x)", b"(4294967296 1)", b"(1 9223372036854775808)", b"(1 1 )",
+            b"(1 1 *)", b"(1 1 1:*)", b"(1 1 $)", b"(1 1 1 ())", b"(1 1 1 (1))", b"(1 1 (1 2:3))", b"(1 1 (1 *))",
+            b"(1 1 1 (1 1)", b"(1 1 1 (1 1) 1)", b"(1 1 (1 1) 1)", b"(1 1 1 1)", b"(1 1 (1 1 1))",
+        )
+    ),
+    (b"SELECT x (CONDSTORE 1)", AUTHENTICATED),
+    (b"SELECT x (CONDSTORE CONDSTORE)", AUTHENTICATED),
+    (b"FETCH 1 FLAGS (CHANGEDSINCE)", SELECTED),
+    (b"FETCH 1 FLAGS (CHANGEDSINCE (1))", SELECTED),
+    (b"FETCH 1 FLAGS (CHANGEDSINCE 1:2)", SELECTED),
+    (b"FETCH 1 FLAGS (CHANGEDSINCE 9223372036854775808)", SELECTED),
+    (b"STORE 1 (UNCHANGEDSINCE) FLAGS ()", SELECTED),
+    (b"STORE 1 (UNCHANGEDSINCE 1 UNCHANGEDSINCE 1) FLAGS ()", SELECTED),
+    (b"SEARCH MODSEQ", SELECTED),
+    (b"SEARCH MODSEQ x", SELECTED),
+    (b'SEARCH MODSEQ "/flags/x" 1', SELECTED),
+    (b'SEARCH MODSEQ "/flags/x" some 1', SELECTED),
+    (b'SEARCH MODSEQ "/comment" all 1', SELECTED),
     (b"ID", AUTHENTICATED),
     (b'ID ("name")', AUTHENTICATED),
     (b'ID "name"', AUTHENTICATED),

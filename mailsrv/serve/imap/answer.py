@@ -24,10 +24,10 @@ from ...wire.imap_print import human
 
 
 class Bad(Exception):
-    """The command cannot be carried out as it was written; `text` is safe to show."""
+    """The command cannot be carried out as it was written; `code` and `text` as in `No`."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, code: str = "") -> None:
+        self.code, self.text = code, text
         super().__init__(text)
 
 
@@ -68,8 +68,8 @@ def of_target(error: NoSuchMailbox) -> No:
     return No("TRYCREATE", error.text)
 
 
-def refusal(error: No | MailError) -> bytes:
-    """``NO [CODE] text`` without tag and line end."""
-    code = error.code if isinstance(error, No) else code_of(error)
-    text = human(error.text)
-    return b"NO [%b] %b" % (code.encode("ascii"), text) if code else b"NO " + text
+def refusal(error: Bad | No | MailError) -> bytes:
+    """``NO [CODE] text`` (BAD of a Bad) without tag and line end."""
+    code = code_of(error) if isinstance(error, MailError) else error.code
+    kind, text = b"BAD" if isinstance(error, Bad) else b"NO", human(error.text)
+    return b"%b [%b] %b" % (kind, code.encode("ascii"), text) if code else b"%b %b" % (kind, text)

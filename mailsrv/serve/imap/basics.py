@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ... import __version__
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from .extensions import ENABLED_BY_CLIENT, capabilities
+from .extensions import capabilities, switch_on
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -40,8 +40,14 @@ async def identify(session: ImapSession, request: r.Id) -> bytes:
 
 async def enable(session: ImapSession, request: r.Enable) -> bytes:
     """ENABLE (RFC 5161): unknown names are left out, so the list may be empty."""
-    session.put(p.enabled(name for name in request.capabilities if name in ENABLED_BY_CLIENT))
+    session.put(p.enabled(switch_on(session, request.capabilities)))
     return b"OK ENABLE completed"
+
+
+async def unauthenticate(session: ImapSession, request: r.Simple) -> bytes:
+    """UNAUTHENTICATE (RFC 8437): as before the login, but for TLS."""
+    session.leave()
+    return b"OK [CAPABILITY %b] Logged out" % capabilities(session)
 
 
 async def namespace(session: ImapSession, request: r.Simple) -> bytes:

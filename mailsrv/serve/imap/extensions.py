@@ -1,11 +1,14 @@
-"""The one table of capabilities (floor 3): what is advertised follows from the state and from what is plugged in."""
+"""Two tables (floor 3): what is advertised, which follows from the state and from what is plugged in, and what
+ENABLE (RFC 5161) switches on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
+
+from . import condstore, modes
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -17,6 +20,10 @@ def _always(session: ImapSession) -> bool:
 
 def _before_login(session: ImapSession) -> bool:
     return session.identity is None
+
+
+def _after_login(session: ImapSession) -> bool:
+    return session.identity is not None
 
 
 def _tls_possible(session: ImapSession) -> bool:
@@ -50,17 +57,61 @@ TABLE = (
     Extension(b"UIDPLUS", "RFC 4315"),
     Extension(b"MOVE", "RFC 6851"),
     Extension(b"MULTIAPPEND", "RFC 3502"),
+    Extension(b"CONDSTORE", "RFC 7162 section 3.1"),
+    Extension(b"QRESYNC", "RFC 7162 section 3.2"),
+    Extension(b"UNAUTHENTICATE", "RFC 8437", _after_login),
     Extension(b"STARTTLS", "RFC 3501 section 6.2.1", _tls_possible),
     Extension(b"LOGINDISABLED", "RFC 3501 section 6.2.3", _login_disabled),
 )
 
-#: What ENABLE can switch on (RFC 5161): nothing yet.
-ENABLED_BY_CLIENT: frozenset[str] = frozenset()
+
+def _nothing(session: ImapSession) -> None:
+    """The name in `session.enabled` is all."""
+
+
+@frozen
+class Switch:
+    """What ENABLE can switch on: its name in upper case, which must be advertised for it, what it brings along, and
+    what is done then, besides that `session.enabled` holds the names."""
+
+    name: str
+    capability: bytes
+    brings: frozenset[str] = frozenset()
+    on: Callable[[ImapSession], None] = _nothing
+
+
+SWITCHES = {
+    row.name: row
+    for row in (
+        Switch(modes.CONDSTORE, b"CONDSTORE", on=condstore.begin),
+        Switch(modes.QRESYNC, b"QRESYNC", frozenset({modes.CONDSTORE}), condstore.begin),
+    )
+}
+
+
+def advertised(session: ImapSession) -> list[bytes]:
+    """The names of the table that hold now."""
+    return [row.name for row in TABLE if row.holds(session)]
 
 
 def capabilities(session: ImapSession) -> bytes:
     """What the session offers now, separated by spaces."""
-    names = [row.name for row in TABLE if row.holds(session)]
+    names = advertised(session)
     if session.identity is None:
         names += [b"AUTH=" + name.encode("ascii") for name in session.offered_mechanisms()]
     return b" ".join(names)
+
+
+def switch_on(session: ImapSession, names: Iterable[str]) -> list[str]:
+    """Switch on what of these can be; their names, also of what was on already."""
+    offered = set(advertised(session))
+    done = []
+    for name in names:
+        row = SWITCHES.get(name)
+        if row is None or row.capability not in offered or name in done:
+            continue
+        done.append(name)
+        if name not in session.enabled:
+            row.on(session)
+            session.enabled |= row.brings | {name}
+    return done

@@ -5,8 +5,9 @@ Messages are worked on in blocks, with one call of each kind to the store for a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -20,8 +21,9 @@ from ...numbers import UidSet
 from ...values import SEEN, FlagChange, MessageFacts, Updated
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import tell
+from . import condstore, qresync, tell
 from .answer import Bad, No
+from .modes import CONDSTORE, QRESYNC, UIDONLY
 from .sections import Sections
 from .selected import Selection
 from .summaries import KINDS, complete
@@ -42,6 +44,7 @@ class Row:
     number: int
     uid: int
     flags: bytes = b""
+    modseq: int = 0
     facts: MessageFacts | None = None
     summary: Summary | None = None
     head: Head | None = None
@@ -61,6 +64,7 @@ def _date(row: Row) -> bytes:
 _ITEMS: dict[str, tuple[bytes, str, Callable[[Row], object]]] = {
     "UID": (b"UID %d", "", lambda row: row.uid),
     "FLAGS": (b"FLAGS %b", "", lambda row: row.flags),
+    "MODSEQ": (b"MODSEQ (%d)", "", lambda row: row.modseq),
     "INTERNALDATE": (b'INTERNALDATE "%b"', "dates", _date),
     "RFC822.SIZE": (b"RFC822.SIZE %d", "size", lambda row: row.facts.size),  # type: ignore[union-attr]
     "ENVELOPE": (b"ENVELOPE %b", "summary", lambda row: row.summary.envelope),  # type: ignore[union-attr]
@@ -69,15 +73,23 @@ _ITEMS: dict[str, tuple[bytes, str, Callable[[Row], object]]] = {
 }
 
 
+#: What a FETCH is besides its items: with UID, with MODSEQ, with MODSEQ where it tells of changes, without message
+#: numbers (RFC 9586: UIDFETCH).
+WITH_UID, WITH_MODSEQ, TELLS_MODSEQ, UID_ONLY = 1, 2, 4, 8
+
+
 class Plan:
     """What a list of items means for every message: a form with its getters, then the sections."""
 
-    __slots__ = ("_forms", "_getters", "names", "sections", "wanted")
+    __slots__ = ("_extra", "_forms", "_getters", "manner", "names", "sections", "wanted")
 
-    def __init__(self, items: Sequence[r.FetchItem], by_uid: bool) -> None:
+    def __init__(self, items: Sequence[r.FetchItem], manner: int) -> None:
         asked = {item.name for item in items}
-        if by_uid:
+        if manner & WITH_UID:
             asked.add("UID")
+        if manner & WITH_MODSEQ:
+            asked.add("MODSEQ")
+        self.manner = manner
         self.names = [name for name in _ITEMS if name in asked]
         found = {item.label: item for item in items if item.name == "SECTION"}
         self.sections = Sections(list(found.values())) if found else None
@@ -86,45 +98,51 @@ class Plan:
             self.wanted |= self.sections.wanted
         self._getters = [_ITEMS[name][2] for name in self.names]
         # A response that tells of \Seen set on the way gets FLAGS even when they were not asked for.
-        plain = b" ".join([b"* %d FETCH (", *(_ITEMS[name][0] for name in self.names)]).replace(b"( ", b"(", 1)
-        extra = b"" if "FLAGS" in asked else b" FLAGS %b" if self.names else b"FLAGS %b"
-        self._forms = plain, plain + extra
+        changing = ("FLAGS", "MODSEQ") if manner & TELLS_MODSEQ else ("FLAGS",)
+        extra = [name for name in changing if name not in asked]
+        self._extra = [_ITEMS[name][2] for name in extra]
+        self._forms = _form(manner, self.names), _form(manner, [*self.names, *extra])
 
     @property
     def extra_flags(self) -> bool:
         """Whether FLAGS are not among the items."""
         return "FLAGS" not in self.names
 
-    def head(self, row: Row, with_flags: bool) -> bytes:
-        """The response up to its sections."""
+    def head(self, row: Row, changed: bool) -> bytes:
+        """The response up to its sections; `changed`: it also tells what became of the flags."""
         values = [get(row) for get in self._getters]
-        if with_flags and self.extra_flags:
-            values.append(row.flags)
-        return self._forms[with_flags] % (row.number, *values)
+        if changed:
+            values += [get(row) for get in self._extra]
+        return self._forms[changed] % (row.number, *values)
+
+
+def _form(manner: int, names: Sequence[str]) -> bytes:
+    begin = b"* %d UIDFETCH (" if manner & UID_ONLY else b"* %d FETCH ("
+    return begin + b" ".join([_ITEMS[name][0] for name in names])
 
 
 class _Same:
     """A list of items as a key: the engine gives the same object for the same words."""
 
-    __slots__ = ("by_uid", "items")
+    __slots__ = ("items", "manner")
 
-    def __init__(self, items: Sequence[r.FetchItem], by_uid: bool) -> None:
-        self.items, self.by_uid = items, by_uid
+    def __init__(self, items: Sequence[r.FetchItem], manner: int) -> None:
+        self.items, self.manner = items, manner
 
     def __hash__(self) -> int:
         return id(self.items)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.items is other.items and self.by_uid == other.by_uid
+        return isinstance(other, _Same) and self.items is other.items and self.manner == other.manner
 
 
 @lru_cache(maxsize=128)
 def _plan(asked: _Same) -> Plan:
     """The plan of a list of items.  The key holds on to the items, so their id cannot come again."""
-    return Plan(asked.items, asked.by_uid)
+    return Plan(asked.items, asked.manner)
 
 
-def _blocks(ranges: Sequence[range], size: int) -> Iterator[range]:
+def _blocks(ranges: Iterable[range], size: int) -> Iterator[range]:
     for part in ranges:
         for at in range(part.start, part.stop, size):
             yield range(at, min(at + size, part.stop))
@@ -134,13 +152,16 @@ async def fetch(session: ImapSession, request: r.Fetch) -> bytes:
     """FETCH and UID FETCH."""
     selection = session.selection
     assert selection is not None
-    if request.modifiers:
-        raise Bad("Unknown FETCH modifier")
     by_uid = request.name == "UID FETCH"
+    since = _since(session, request, by_uid)
     # News first: what another session changed is then told once, and not again behind the answers.
     await tell.catch_up(session, expunge=by_uid)
-    ranges = selection.view.positions(request.numbers, by_uid)
-    plan = _plan(_Same(request.items, by_uid))
+    ranges: Iterable[range] = selection.view.positions(request.numbers, by_uid)
+    if since is not None:
+        if "VANISHED" in request.modifiers:
+            await qresync.vanished(session, selection.view, since, request.numbers)
+        ranges = condstore.changed_since(selection.view, ranges, since)
+    plan = _plan(_Same(request.items, _manner(session, by_uid, since is not None)))
     if plan.wanted or plan.sections is not None:
         gone = 0
         for chunk in gathered(ranges, BLOCK):
@@ -149,26 +170,53 @@ async def fetch(session: ImapSession, request: r.Fetch) -> bytes:
         if gone and not by_uid:
             raise No("EXPUNGEISSUED", "Some of the messages were expunged")
     else:
-        await _columns_only(session, selection, ranges, plan.names)
+        await _columns_only(session, selection, ranges, plan)
     return b"OK FETCH completed"
 
 
-async def _columns_only(
-    session: ImapSession, selection: Selection, ranges: Sequence[range], names: Sequence[str]
-) -> None:
-    """UID and FLAGS: nothing but the view is needed, so a whole block is one piece of text."""
-    view = selection.view
+def _since(session: ImapSession, request: r.Fetch, by_uid: bool) -> int | None:
+    """CHANGEDSINCE, or None (RFC 7162 section 3.1.4); what speaks of MODSEQ switches CONDSTORE on.  Raises Bad."""
+    modifiers = request.modifiers
+    since: int | None = modifiers.get("CHANGEDSINCE")
+    if not modifiers.keys() <= {"CHANGEDSINCE", "VANISHED"}:
+        raise Bad("Unknown FETCH modifier")
+    if "VANISHED" in modifiers and not (by_uid and since is not None and QRESYNC in session.enabled):
+        raise Bad("VANISHED is for UID FETCH with CHANGEDSINCE, after ENABLE QRESYNC")
+    if since is not None or any(item.name == "MODSEQ" for item in request.items):
+        condstore.enabling(session)
+    return since
+
+
+def _manner(session: ImapSession, by_uid: bool, changes: bool) -> int:
+    """UIDFETCH has UID only when it is asked for (RFC 9586 section 3.4).  With QRESYNC a UID FETCH always tells
+    MODSEQ (RFC 7162 section 3.2.4)."""
+    enabled = session.enabled
+    manner = UID_ONLY if UIDONLY in enabled else WITH_UID if by_uid else 0
+    if CONDSTORE in enabled:
+        manner |= TELLS_MODSEQ
+        if changes or (by_uid and QRESYNC in enabled):
+            manner |= WITH_MODSEQ
+    return manner
+
+
+async def _columns_only(session: ImapSession, selection: Selection, ranges: Iterable[range], plan: Plan) -> None:
+    """UID, FLAGS and MODSEQ: nothing but the view is needed, so a whole block is one piece of text."""
+    view, names, uid_only = selection.view, plan.names, plan.manner & UID_ONLY
     lists = p.FlagLists(view.keywords())
     for block in _blocks(ranges, FLAGS_BLOCK):
         tell.announce(session, selection)
-        if "FLAGS" in names:
-            for part, recent in view.split(block):
-                numbers = range(part.start + 1, part.stop + 1)
-                uids = view.uids(part) if "UID" in names else None
-                session.put(lists.rows(numbers, uids, view.flags(part), recent))
-        else:
-            pairs = enumerate(view.uids(block), block.start + 1)
-            session.put(b"".join([b"* %d FETCH (UID %d)\r\n" % pair for pair in pairs]))
+        for part, recent in view.split(block) if "FLAGS" in names else ((block, False),):
+            uids = view.uids(part)
+            session.put(
+                lists.rows(
+                    uids if uid_only else range(part.start + 1, part.stop + 1),
+                    uids if "UID" in names else None,
+                    view.flags(part) if "FLAGS" in names else None,
+                    recent,
+                    view.modseqs(part) if "MODSEQ" in names else None,
+                    "UIDFETCH" if uid_only else "FETCH",
+                )
+            )
         await session.pace()
         await session.connection.breathe()
 
@@ -176,16 +224,24 @@ async def _columns_only(
 class Block:
     """Some messages of one FETCH."""
 
-    __slots__ = ("_plan", "_selection", "_session", "indexes", "masks", "seen", "uids")
+    __slots__ = ("_plan", "_ranges", "_selection", "_session", "indexes", "masks", "modseqs", "seen", "uids")
 
     def __init__(self, session: ImapSession, selection: Selection, plan: Plan, ranges: Sequence[range]) -> None:
-        self._session, self._selection, self._plan = session, selection, plan
+        self._session, self._selection, self._plan, self._ranges = session, selection, plan, ranges
         view = selection.view
         self.indexes = [at for part in ranges for at in part]
         self.uids = [uid for part in ranges for uid in view.uids(part)]
-        self.masks = [mask for part in ranges for mask in view.flags(part)]
-        #: UID -> flags of those that were marked \Seen on the way.
-        self.seen: dict[int, int] = {}
+        self.masks: list[int] = []
+        self.modseqs: list[int] = []
+        #: UIDs of those that were marked \Seen on the way.
+        self.seen: frozenset[int] = frozenset()
+        self._look()
+
+    def _look(self) -> None:
+        """Flags and MODSEQ belong together: those of one moment."""
+        view = self._selection.view
+        self.masks = [mask for part in self._ranges for mask in view.flags(part)]
+        self.modseqs = [modseq for part in self._ranges for modseq in view.modseqs(part)]
 
     async def send(self) -> int:
         """Write the responses; how many messages are gone."""
@@ -223,7 +279,9 @@ class Block:
                     content.close()
         if updated is not None:
             # Told only now: had the block failed, the sync would have told.
-            self._selection.view.told(updated, updated.uids, updated.flags)
+            said = [row for row in zip(self.uids, self.masks, self.modseqs) if row[0] in self.seen]
+            modseqs = [row[2] for row in said] if plan.manner & TELLS_MODSEQ else repeat(0)
+            self._selection.view.told(updated, [row[0] for row in said], [row[1] for row in said], modseqs)
         return gone
 
     async def _contents(self, facts: Sequence[MessageFacts | None]) -> Sequence[IContent | None]:
@@ -243,13 +301,14 @@ class Block:
         lists, recent = p.FlagLists(view.keywords()), view.recent
         wants_flags = not self._plan.extra_flags
         structured, headed = "summary" in self._plan.wanted, "head" in self._plan.wanted
-        for at, uid, mask, known in zip(self.indexes, self.uids, self.masks, facts):
+        uid_only = self._plan.manner & UID_ONLY
+        for at, uid, mask, modseq, known in zip(self.indexes, self.uids, self.masks, self.modseqs, facts):
             if known is None or (structured and known.summary is None) or (headed and known.head is None):
                 yield None
                 continue
-            row = Row(at + 1, uid, facts=known)
+            row = Row(uid if uid_only else at + 1, uid, modseq=modseq, facts=known)
             if wants_flags or uid in self.seen:
-                row.flags = lists.octets(self.seen.get(uid, mask), recent is not None and uid in recent)
+                row.flags = lists.octets(mask, recent is not None and uid in recent)
             if structured:
                 assert known.summary is not None
                 row.summary = Summary(known.summary)
@@ -267,5 +326,6 @@ class Block:
             updated = await self._selection.mailbox.update(unseen, _MARK_SEEN)
         except MailError:
             return None
-        self.seen = dict(zip(updated.uids, updated.flags))
+        self.seen = frozenset(updated.uids)
+        self._look()
         return updated

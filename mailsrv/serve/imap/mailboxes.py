@@ -9,6 +9,7 @@ from ...interfaces import IAccount
 from ...values import MailboxInfo, MailboxState
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
+from . import condstore
 from .answer import Bad, No
 from .patterns import SEPARATOR, Pattern
 
@@ -24,6 +25,7 @@ _RETURN = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
 _COUNTERS = {
     "MESSAGES": "exists", "RECENT": "recent", "UIDNEXT": "uidnext", "UIDVALIDITY": "uidvalidity",
     "UNSEEN": "unseen", "DELETED": "deleted", "SIZE": "octets",
+    "HIGHESTMODSEQ": "highest_modseq",
 }  # fmt: skip
 
 
@@ -156,6 +158,8 @@ async def subscribe(session: ImapSession, request: r.Named) -> bytes:
 async def status(session: ImapSession, request: r.Status) -> bytes:
     """STATUS: counters from the mailbox's row, nothing is opened."""
     state = await _account(session).status(request.mailbox)
+    if "HIGHESTMODSEQ" in request.items:
+        condstore.enabling(session)
     session.put(p.status_line(request.mailbox, counters(state, request.items)))
     return b"OK STATUS completed"
 

@@ -6,18 +6,21 @@ sequence number whose message is gone makes the command end with NO [EXPUNGEISSU
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
+
+from attrs import define, field
 
 from ...errors import NoSuchMailbox
 from ...numbers import UidSet
 from ...store.keywords import changed, known
 from ...values import Copied, FlagChange, Updated
 from ...wire import imap_requests as r
-from . import tell
+from . import condstore, tell
 from .answer import Bad, No, of_target
+from .modes import CONDSTORE
 from .selected import Selection, marked_deleted
-from .view import View, gathered
+from .view import Changed, View, gathered, lost
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -31,56 +34,113 @@ async def store(session: ImapSession, request: r.Store) -> bytes:
     """STORE and UID STORE."""
     selection = session.selection
     assert selection is not None
-    if request.modifiers:
+    since: int | None = request.modifiers.get("UNCHANGEDSINCE")
+    if len(request.modifiers) > (since is not None):
         raise Bad("Unknown STORE modifier")
     selection.writable()
+    if since is not None:
+        condstore.enabling(session)
     by_uid = request.name == "UID STORE"
     # What the client is told below is told against what it knows: first let that be the newest.
     await tell.catch_up(session, expunge=by_uid)
-    change = FlagChange(request.action, frozenset(request.flags))
-    lost = 0
+    storing = Storing(session, selection, FlagChange(request.action, frozenset(request.flags)), request.silent, since)
     for block in gathered(selection.view.positions(request.numbers, by_uid), BLOCK):
-        lost += await _store(session, selection, block, change, request.silent)
+        await storing.block(block)
         await session.connection.breathe()
         # Numbers stay what they are until the last block is done.
         await tell.catch_up(session, expunge=False)
-    if lost and not by_uid:
+    gone = bool(storing.lost) and not by_uid
+    if storing.conflicts:
+        code = "MODIFIED " + str(_named(selection.view, storing.conflicts, by_uid))
+        if gone:
+            raise No(code, _ISSUED)
+        return b"OK [%b] Some of the messages were changed meanwhile" % code.encode("ascii")
+    if gone:
         raise No("EXPUNGEISSUED", _ISSUED)
     return b"OK STORE completed"
 
 
-async def _store(
-    session: ImapSession, selection: Selection, ranges: list[range], change: FlagChange, silent: bool
-) -> int:
-    """Change a block of messages and tell of it; how many of them are gone."""
-    view = selection.view
-    uids = [uid for part in ranges for uid in view.uids(part)]
-    before = [mask for part in ranges for mask in view.flags(part)] if silent else []
-    updated = await selection.mailbox.update(view.uid_set(ranges), change)
-    rows: Iterable[tuple[int, int]] = zip(updated.uids, updated.flags)
-    if silent:
-        rows = _surprises(view, change, dict(zip(uids, before)), updated)
-    await tell.tell_flags(session, selection, _numbered(view, rows))
-    view.told(updated, updated.uids, updated.flags)
-    return len(uids) - len(updated.uids)
+def _named(view: View, uids: list[int], by_uid: bool) -> UidSet:
+    """The messages as the client named them; its numbers are still what they were."""
+    if by_uid:
+        return UidSet.of(uids)
+    return UidSet((part.start + 1, part.stop) for part in view.ranges(UidSet.of(uids)))
 
 
-def _surprises(
-    view: View, change: FlagChange, before: dict[int, int], updated: Updated
-) -> Iterable[tuple[int, int]]:
-    """Rows that are not what a client expects that asked for silence: another session was at them too."""
-    mask = known(change.flags, view.keywords())
-    action = change.action
-    for uid, now in zip(updated.uids, updated.flags):
-        if uid not in before or changed(action, before[uid], mask) != now:
-            yield uid, now
+#: UID -> the flags that it should have now, None when that is not known.
+_After = Callable[[int], int | None]
 
 
-def _numbered(view: View, rows: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+@define
+class Storing:
+    """One STORE.  `lost`: how many of the messages are gone; `conflicts`: the UIDs of those that were changed after
+    the MODSEQ `since` (RFC 7162 section 3.1.3)."""
+
+    session: ImapSession
+    selection: Selection
+    change: FlagChange
+    silent: bool
+    since: int | None
+    lost: int = 0
+    conflicts: list[int] = field(factory=list)
+
+    async def block(self, ranges: list[range]) -> None:
+        """Change a block of messages and tell of it."""
+        view = self.selection.view
+        uids = [uid for part in ranges for uid in view.uids(part)]
+        before = [mask for part in ranges for mask in view.flags(part)] if self.silent else []
+        updated = await self.selection.mailbox.update(view.uid_set(ranges), self.change, self.since)
+        self.lost += len(uids) - len(updated.uids)
+        self.conflicts += updated.conflicts
+        after = self._after(dict(zip(uids, before)))
+        if CONDSTORE in self.session.enabled:
+            await self._tell_modseqs(ranges, updated, after)
+            return
+        rows: Iterable[tuple[int, int]] = zip(updated.uids, updated.flags)
+        if self.silent:
+            # What is not as the client expects: another session was at it too.
+            rows = ((uid, now) for uid, now in rows if after(uid) != now)
+        await tell.tell_flags(self.session, self.selection, _numbered(view, rows))
+        view.told(updated, updated.uids, updated.flags)
+
+    async def _tell_modseqs(self, ranges: list[range], updated: Updated, after: _After) -> None:
+        """FETCH with MODSEQ of all that did not fail, to the silent without flags where they are as expected.
+
+        Flags and MODSEQ belong together, so both are taken from the view, which may know of later changes.
+        """
+        view, conflicts = self.selection.view, updated.conflicts
+        there = set(updated.uids)
+        rows = [
+            row
+            for part in ranges
+            for row in zip(
+                range(part.start + 1, part.stop + 1), view.uids(part), view.flags(part), view.modseqs(part)
+            )
+            if row[1] in there and row[1] not in conflicts
+        ]
+        said: Iterable[Changed | tuple[int, int, None, int]] = rows
+        if self.silent:
+            said = [(at, uid, None if after(uid) == mask else mask, modseq) for at, uid, mask, modseq in rows]
+        await tell.tell_flags(self.session, self.selection, said)
+        if rows:
+            _, uids, masks, modseqs = zip(*rows)
+            view.told(updated, uids, masks, modseqs)
+
+    def _after(self, before: dict[int, int]) -> _After:
+        """What a client expects a UID's flags to be now."""
+        mask, action = known(self.change.flags, self.selection.view.keywords()), self.change.action
+
+        def after(uid: int) -> int | None:
+            return changed(action, before[uid], mask) if uid in before else None
+
+        return after
+
+
+def _numbered(view: View, rows: Iterable[tuple[int, int]]) -> Iterator[Changed]:
     for uid, mask in rows:
         at = view.index(uid)
         if at is not None:
-            yield at + 1, uid, mask
+            yield at + 1, uid, mask, 0
 
 
 async def expunge(session: ImapSession, request: r.Simple | r.UidExpunge) -> bytes:
@@ -93,7 +153,13 @@ async def expunge(session: ImapSession, request: r.Simple | r.UidExpunge) -> byt
     marked = marked_deleted(view, within)
     if marked:
         await selection.mailbox.expunge(view.uid_set(marked))
-    return b"OK EXPUNGE completed"
+    return await _vanished(session, b"OK EXPUNGE completed")
+
+
+async def _vanished(session: ImapSession, words: bytes) -> bytes:
+    """Tell what is gone, then the words with the MODSEQ up to which the client knows all (RFC 7162 section 3.2.7)."""
+    await tell.catch_up(session, expunge=True)
+    return condstore.with_highest(session, words)
 
 
 async def copy(session: ImapSession, request: r.Copy) -> bytes:
@@ -113,7 +179,7 @@ async def move(session: ImapSession, request: r.Copy) -> bytes:
     if copied is None or not copied.pairs:
         return b"OK MOVE completed, there was nothing to move"
     session.say(b"* OK [%b] Moved" % _copyuid(copied))
-    return b"OK MOVE completed"
+    return await _vanished(session, b"OK MOVE completed")
 
 
 async def _copy(session: ImapSession, selection: Selection, request: r.Copy, move: bool) -> Copied | None:
@@ -126,7 +192,7 @@ async def _copy(session: ImapSession, selection: Selection, request: r.Copy, mov
         target = await session.account.status(request.mailbox)
         if not ranges:
             return None
-        if not by_uid and view.lost(ranges):
+        if not by_uid and lost(view, ranges):
             raise No("EXPUNGEISSUED", _ISSUED)
         return await selection.mailbox.copy(view.uid_set(ranges), target.mailbox_id, move)
     except NoSuchMailbox as error:

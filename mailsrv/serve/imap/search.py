@@ -13,7 +13,7 @@ from ...message.query import Candidate, Matcher, keyword_masks, matcher, needs
 from ...message.summary import Summary
 from ...numbers import UidSet
 from ...wire import imap_requests as r
-from . import tell
+from . import condstore, tell
 from .answer import Bad
 from .selected import Selection
 from .summaries import HEAD, complete, examine, read_all, read_header
@@ -35,7 +35,9 @@ async def search(session: ImapSession, request: r.Search) -> bytes:
     selection = session.selection
     assert selection is not None
     view = selection.view
-    by_uid = request.name == "UID SEARCH"
+    by_uid, with_modseq = request.name == "UID SEARCH", condstore.asked_for(request.query)
+    if with_modseq:
+        condstore.enabling(session)
     # The numbers below may be those of messages that came meanwhile: the client hears of them first.
     await tell.catch_up(session, expunge=by_uid)
     query = resolved(request.query, view)
@@ -45,20 +47,24 @@ async def search(session: ImapSession, request: r.Search) -> bytes:
     session.put(b"* SEARCH")
     # The line is under way: nothing else can be said before its end.
     session.streaming = True
+    highest = 0
     for part in view.ranges(found):
         for at in range(part.start, part.stop, PIECE):
             some = range(at, min(at + PIECE, part.stop))
             numbers: Sequence[int] = view.uids(some) if by_uid else range(some.start + 1, some.stop + 1)
             session.put(f" {' '.join(map(str, numbers))}".encode("ascii"))
+            if with_modseq:
+                highest = max(highest, *view.modseqs(some))
             await session.pace()
             await session.connection.breathe()
-    session.put(b"\r\n")
+    # RFC 7162 section 3.1.6: the highest of all that were found, nothing when nothing was.
+    session.put(b" (MODSEQ %d)\r\n" % highest if highest else b"\r\n")
     session.streaming = False
     return b"OK SEARCH completed"
 
 
 def resolved(query: q.Query, view: View) -> q.Query:
-    """The query without what only a session knows: sequence numbers, ``*`` and \\Recent.
+    """The query without what only a session knows: sequence numbers, ``*`` and \\Recent; and MODSEQ.
 
     A sequence number that is not there names no message: only FETCH, STORE and COPY must refuse it (section 9,
     seq-number).  Raises Bad for the saved result.  The engine bounds the depth.
@@ -73,6 +79,9 @@ def resolved(query: q.Query, view: View) -> q.Query:
         return q.Uids(view.uid_set(view.positions(query.numbers, by_uid=False, strict=False)))
     if isinstance(query, q.UidNumbers):
         return q.Uids(view.uid_set(view.positions(query.numbers, by_uid=True)))
+    if isinstance(query, q.ChangedSince):
+        whole = condstore.changed_since(view, [range(view.length)], query.modseq - 1)
+        return q.Uids(view.uid_set(list(whole)))
     if isinstance(query, q.Recent):
         return q.Uids(view.recent or UidSet())
     return query

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...interfaces import IMailbox
 from ...values import DELETED, SEEN
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import tell
+from . import condstore, qresync, tell
 from .answer import Bad, No
+from .modes import CONDSTORE, QRESYNC, REV2, UIDONLY
 from .view import View
 
 if TYPE_CHECKING:
@@ -33,42 +34,72 @@ class Selection:
             raise No("READ-ONLY", "Mailbox is selected read-only")
 
 
+#: Parameters of SELECT and EXAMINE that are understood.
+_PARAMETERS = frozenset({"CONDSTORE", "QRESYNC"})
+
+
 async def select(session: ImapSession, request: r.Select) -> bytes:
     """SELECT and EXAMINE.  The mailbox selected before is left first, also when this one cannot be had."""
-    if request.parameters:
-        raise Bad("Unknown parameter")
-    session.deselect()
+    copy = _parameters(session, request.parameters)
+    if session.selection is not None:
+        # RFC 7162 section 3.2.11: what follows is of the other mailbox.
+        session.say(b"* OK [CLOSED] The mailbox selected before is left")
+        session.deselect()
     read_only = request.name == "EXAMINE"
     assert session.account is not None
     mailbox = await session.account.open(request.mailbox)
     complete = False
     try:
-        recent = await mailbox.claim_recent(not read_only)
+        # RFC 9051 has no \\Recent: it is left to those who ask for it.
+        recent = None if REV2 in session.enabled else await mailbox.claim_recent(not read_only)
         state = await mailbox.state()
         selection = Selection(mailbox, read_only)
+        selection.view.uid_only = UIDONLY in session.enabled
         complete = True
     finally:
         if not complete:
             mailbox.release()
     session.chosen(selection)
-    selection.view.claimed(recent)
-    _describe(session, selection, state.unseen > 0, state.uidnext)
+    if recent is not None:
+        selection.view.claimed(recent)
+    # A message may have come between the counters and the view.
+    uidnext = max(state.uidnext, selection.view.last_uid() + 1)
+    _describe(session, selection, state.unseen > 0, uidnext, request.mailbox)
+    if copy is not None:
+        await qresync.resynchronise(session, selection, copy, uidnext)
     return b"OK [READ-ONLY] EXAMINE completed" if read_only else b"OK [READ-WRITE] SELECT completed"
 
 
-def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext: int) -> None:
-    """The untagged data of RFC 3501 section 6.3.1, and HIGHESTMODSEQ (RFC 7162 section 3.1.2.1)."""
-    view = selection.view
+def _parameters(session: ImapSession, parameters: dict[str, Any]) -> r.Qresync | None:
+    """What the parameters ask for: what to catch up with, or None.  Raises Bad."""
+    if not parameters.keys() <= _PARAMETERS:
+        raise Bad("Unknown parameter")
+    copy: r.Qresync | None = parameters.get("QRESYNC")
+    if copy is not None:
+        if QRESYNC not in session.enabled:
+            raise Bad("QRESYNC is not enabled")
+        if copy.matches is not None and UIDONLY in session.enabled:
+            raise Bad("Only UIDs can be used now", "UIDREQUIRED")
+    if parameters:
+        session.enabled |= {CONDSTORE}
+    return copy
+
+
+def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext: int, name: str) -> None:
+    """The untagged data of RFC 3501 section 6.3.1, or of RFC 9051 section 6.3.2 to those who enabled it, and
+    HIGHESTMODSEQ (RFC 7162 section 3.1.2.1)."""
+    view, rev2 = selection.view, REV2 in session.enabled
     tell.announce(session, selection)
-    session.put(p.exists(view.length) + p.recent(view.count_recent()))
-    if unseen:
+    session.put(tell.exist(session, selection, view.length))
+    if unseen and not rev2 and not view.uid_only:
         first = next((at for at, mask in enumerate(view.flags(range(view.length)), 1) if not mask & SEEN), None)
         if first is not None:
             session.say(b"* OK [UNSEEN %d] First unseen message" % first)
     session.say(b"* OK [UIDVALIDITY %d] UIDs valid" % selection.mailbox.uidvalidity)
-    # A message may have come between the counters and the view.
-    session.say(b"* OK [UIDNEXT %d] Predicted next UID" % max(uidnext, view.last_uid() + 1))
-    session.say(b"* OK [HIGHESTMODSEQ %d] Highest" % view.highest_modseq)
+    session.say(b"* OK [UIDNEXT %d] Predicted next UID" % uidnext)
+    session.say(condstore.highest(view))
+    if rev2:
+        session.put(p.list_line(name, ()))
 
 
 async def close(session: ImapSession, request: r.Simple) -> bytes:
@@ -79,6 +110,7 @@ async def close(session: ImapSession, request: r.Simple) -> bytes:
         marked = marked_deleted(selection.view)
         if marked:
             await selection.mailbox.expunge(selection.view.uid_set(marked))
+    # No HIGHESTMODSEQ: the client is not told what vanished, it shall ask for that when it comes back.
     session.deselect()
     return b"OK CLOSE completed"
 

@@ -16,18 +16,21 @@ from ...interfaces import IAccount
 from ...net.connection import Connection
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from ...wire.imap_commands import AUTHENTICATED, SELECTED
+from ...wire.imap_commands import AUTHENTICATED, NOT_AUTHENTICATED, SELECTED
 from ...wire.imap_server import ImapServerEngine
 from ..session import Services, Session
-from . import append, basics, fetch, idle, login, mailboxes, messages, search, selected, tell
+from . import append, basics, condstore, fetch, idle, login, mailboxes, messages, search, selected, tell
 from .answer import Bad, No, refusal
 from .extensions import capabilities
+from .modes import UIDONLY
 from .selected import Selection
 
 #: Octets said after which a command waits for a slow peer.
 OUTPUT = 64 * 1024
 #: What a command's end may tell of other sessions' doings: nothing, all but EXPUNGE, all; or ask the store anew.
 NOTHING, HOLD, TELL, ASK = range(4)
+#: Commands that speak of message numbers, which RFC 9586 forbids.
+NUMBERED = frozenset({"FETCH", "STORE", "SEARCH", "COPY", "MOVE", "SORT", "THREAD"})
 _BYE = {
     "idle": b"Idle for too long",
     "shutdown": b"Server shutting down",
@@ -50,6 +53,7 @@ ROWS: dict[str, Row] = {
     "LOGOUT": Row(basics.logout, NOTHING),
     "ID": Row(basics.identify, NOTHING),
     "ENABLE": Row(basics.enable, NOTHING),
+    "UNAUTHENTICATE": Row(basics.unauthenticate, NOTHING),
     "NAMESPACE": Row(basics.namespace),
     "STARTTLS": Row(login.starttls, NOTHING),
     "LOGIN": Row(login.login, NOTHING),
@@ -99,7 +103,11 @@ class ImapSession(Session):
         self.idling: idle.Idle | None = None
         self.tag: bytes | None = None
         self.streaming = self.deleted = False
+        #: Names of `modes`.
+        self.enabled: frozenset[str] = frozenset()
         self._unwaited = 0
+        #: Monotonic: when somebody logged out.
+        self._left = 0.0
 
     # ------------------------------------------------------------ for the connection
 
@@ -141,20 +149,26 @@ class ImapSession(Session):
             self.idling = None
         self.deselect()
 
+    def limit(self, connected: float, active: float) -> float | None:
+        """As of every session; who logged out has the time to log in again."""
+        return super().limit(max(connected, self._left), active)
+
     # ------------------------------------------------------------ commands
 
     async def _command(self, request: r.Request, row: Row) -> None:
         self.tag, ask = request.tag, False
         try:
+            if request.name in NUMBERED and UIDONLY in self.enabled:
+                raise Bad("Only UIDs can be used now", "UIDREQUIRED")
             words = await row.run(self, request)
-        except Bad as problem:
-            words = b"BAD " + p.human(problem.text)
-        except (No, MailError) as problem:
+        except (Bad, No, MailError) as problem:
             words = refusal(problem)
             # It may be the selected mailbox that was deleted.
             ask = isinstance(problem, NoSuchMailbox)
         if row.sync and self.selection is not None:
             await tell.catch_up(self, expunge=row.sync != HOLD, ask=ask or row.sync == ASK)
+            if row.sync == HOLD:
+                words = condstore.held_back(self, words)
         if words:
             self.say(b"%b %b" % (self.tag, words))
         self.tag = None
@@ -199,6 +213,14 @@ class ImapSession(Session):
         """Logged in."""
         self.account = account
         self.engine.state = AUTHENTICATED
+
+    def leave(self) -> None:
+        """Logged out: nothing of the login or of what came after it is left (RFC 8437 section 3)."""
+        self.deselect()
+        self.account = self.identity = None
+        self.enabled = frozenset()
+        self.engine.state = NOT_AUTHENTICATED
+        self._left = self.connection.host.monotonic()
 
     def chosen(self, selection: Selection) -> None:
         """A mailbox is selected."""

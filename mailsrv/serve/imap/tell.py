@@ -7,10 +7,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...errors import MailError, NoSuchMailbox
+from ...numbers import UidSet
 from ...store.keywords import MAX_KEYWORDS
 from ...values import SYSTEM_FLAGS
 from ...wire import imap_print as p
-from .view import News
+from .modes import CONDSTORE, QRESYNC, REV2, UIDONLY
+from .view import Changed, News, count_recent
 
 if TYPE_CHECKING:
     from .selected import Selection
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Rows told in one piece.
 BLOCK = 1000
+#: With one of these on, VANISHED is said instead of EXPUNGE.
+_BY_UID = frozenset({QRESYNC, UIDONLY})
 
 
 def pieces(rows: Iterable[bytes]) -> Iterator[bytes]:
@@ -64,7 +68,7 @@ async def catch_up(session: ImapSession, expunge: bool, ask: bool = False) -> No
     if session.selection is not selection:
         # The connection was lost meanwhile.
         return
-    if news.exists is not None:
+    if news.exists is not None and REV2 not in session.enabled:
         await claim_recent(selection)
     await tell(session, selection, news)
 
@@ -79,24 +83,45 @@ async def claim_recent(selection: Selection) -> None:
 
 async def tell(session: ImapSession, selection: Selection, news: News) -> None:
     """Say it, in pieces."""
-    for at in range(0, len(news.expunged), BLOCK):
-        session.put(p.expunges(news.expunged[at : at + BLOCK]))
+    if news.expunged and session.enabled & _BY_UID:
+        session.put(p.vanished(UidSet.of(news.vanished)))
         await session.pace()
+    else:
+        for at in range(0, len(news.expunged), BLOCK):
+            session.put(p.expunges(news.expunged[at : at + BLOCK]))
+            await session.pace()
     if news.exists is not None:
-        session.put(p.exists(news.exists) + p.recent(selection.view.count_recent()))
+        session.put(exist(session, selection, news.exists))
     if news.changed:
         await tell_flags(session, selection, news.changed)
 
 
-async def tell_flags(session: ImapSession, selection: Selection, rows: Iterable[tuple[int, int, int]]) -> None:
-    """FETCH with UID and FLAGS of each (sequence number, UID, mask)."""
+def exist(session: ImapSession, selection: Selection, count: int) -> bytes:
+    """EXISTS, and RECENT where there is such a thing (RFC 9051 has none)."""
+    if REV2 in session.enabled:
+        return p.exists(count)
+    return p.exists(count) + p.recent(count_recent(selection.view))
+
+
+async def tell_flags(
+    session: ImapSession, selection: Selection, rows: Iterable[Changed | tuple[int, int, None, int]]
+) -> None:
+    """FETCH with UID and FLAGS of each row, with MODSEQ when CONDSTORE is on; with MODSEQ alone where the flags are
+    None; UIDFETCH when UIDONLY is on."""
     announce(session, selection)
     flags, recent = p.FlagLists(selection.view.keywords()), selection.view.recent
-    lines = (
-        b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, flags.octets(mask, recent is not None and uid in recent))
-        for number, uid, mask in rows
-    )
-    for piece in pieces(lines):
+    with_modseq, uid_only = CONDSTORE in session.enabled, UIDONLY in session.enabled
+
+    def line(row: Changed | tuple[int, int, None, int]) -> bytes:
+        number, uid, mask, modseq = row
+        items = b"" if mask is None else b"FLAGS " + flags.octets(mask, recent is not None and uid in recent)
+        if with_modseq:
+            items = b"%b MODSEQ (%d)" % (items, modseq) if items else b"MODSEQ (%d)" % modseq
+        if uid_only:
+            return b"* %d UIDFETCH (%b)\r\n" % (uid, items)
+        return b"* %d FETCH (UID %d %b)\r\n" % (number, uid, items)
+
+    for piece in pieces(map(line, rows)):
         session.put(piece)
         await session.pace()
         await session.connection.breathe()

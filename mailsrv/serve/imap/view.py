@@ -9,7 +9,8 @@ moves on between the store's answer and its reading here.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 
 from attrs import define, field
 
@@ -18,20 +19,23 @@ from ...numbers import NumSet, UidSet
 from ...values import Changes, Updated
 from .answer import Bad
 
+#: (sequence number, UID, flag mask, MODSEQ).
+Changed = tuple[int, int, int, int]
+
 
 @define
 class News:
     """What a sync has to tell, in the order in which it must be told.
 
-    `expunged` are sequence numbers in descending order, so each is right when it is told; `exists` and `recent`
-    are None when there is no new message; `changed` rows are (sequence number, UID, flag mask), numbers as they
-    are after the expunges.
+    `expunged` are sequence numbers in descending order, so each is right when it is told; `exists`
+    is None when there is no new message; `changed` rows are (sequence number, UID, flag mask, MODSEQ), numbers as
+    they are after the expunges.  `vanished` are the UIDs of `expunged`, ascending.
     """
 
     expunged: list[int] = field(factory=list)
+    vanished: list[int] = field(factory=list)
     exists: int | None = None
-    recent: int | None = None
-    changed: list[tuple[int, int, int]] = field(factory=list)
+    changed: list[Changed] = field(factory=list)
 
 
 class View:
@@ -43,7 +47,8 @@ class View:
     """
 
     __slots__ = (
-        "_columns", "_flags", "_held", "_told", "_uids", "highest_modseq", "length", "mailbox", "modseq", "recent",
+        "_columns", "_flags", "_held", "_modseqs", "_told", "_uids", "highest_modseq", "length", "mailbox", "modseq",
+        "recent", "uid_only",
     )
 
     def __init__(self, mailbox: IMailbox) -> None:
@@ -51,12 +56,16 @@ class View:
         columns = self._columns = mailbox.columns()
         self._uids: list[int] = columns.uids
         self._flags: list[int] = columns.flags
+        self._modseqs: list[int] = columns.modseqs
         self.length = len(columns.uids)
         self.modseq = self.highest_modseq = columns.modseq
         self._held: UidSet | None = None
         #: The UIDs that are recent to this session; None for none.
         self.recent: UidSet | None = None
-        self._told: dict[int, int] | None = None
+        #: UID -> (flag mask, MODSEQ or 0) that the client heard of by a command's own answers.
+        self._told: dict[int, tuple[int, int]] | None = None
+        #: Sequence numbers are not to be used (RFC 9586).
+        self.uid_only = False
 
     # ------------------------------------------------------------ numbers
 
@@ -84,6 +93,8 @@ class View:
             raise Bad("No search result is kept")
         if by_uid:
             return self.ranges(numbers.resolve(self.last_uid()))
+        if self.uid_only:
+            raise Bad("Only UIDs can be used now", "UIDREQUIRED")
         length = self.length
         found = []
         for low, high in numbers.ranges:
@@ -118,27 +129,21 @@ class View:
         """
         return UidSet((self._uids[part.start], self._uids[part.stop - 1]) for part in ranges)
 
-    def lost(self, ranges: Sequence[range]) -> bool:
-        """Whether some of these messages are expunged, as far as this process knows, and only still seen here."""
-        live = self._columns.uids
-        if self._uids is live:
-            return False
-        return sum(map(len, self.uid_set(ranges).positions(live))) < sum(map(len, ranges))
-
     # ------------------------------------------------------------ flags
 
     def flags(self, part: range) -> list[int]:
         """The flag masks now at these indexes; of an expunged message the last ones known."""
         columns = self._columns
-        live, masks = columns.uids, columns.flags
-        if self._uids is live:
-            return masks[part.start : part.stop]
-        out = []
-        for at in part:
-            uid = self._uids[at]
-            now = bisect_left(live, uid)
-            out.append(masks[now] if now < len(live) and live[now] == uid else self._flags[at])
-        return out
+        if self._uids is columns.uids:
+            return columns.flags[part.start : part.stop]
+        return _looked_up(self._uids, self._flags, part, columns.uids, columns.flags)
+
+    def modseqs(self, part: range) -> list[int]:
+        """The MODSEQ now at these indexes, those of the `flags` got in the same turn."""
+        columns = self._columns
+        if self._uids is columns.uids:
+            return columns.modseqs[part.start : part.stop]
+        return _looked_up(self._uids, self._modseqs, part, columns.uids, columns.modseqs)
 
     def keywords(self) -> list[bytes]:
         """The mailbox's keywords in the order of their bits (from bit 5); it only ever grows."""
@@ -166,14 +171,13 @@ class View:
         if at < part.stop:
             yield range(at, part.stop), False
 
-    def count_recent(self) -> int:
-        """How many of the messages seen are recent."""
-        return sum(map(len, self.ranges(self.recent))) if self.recent is not None else 0
-
     # ------------------------------------------------------------ in step with the mailbox
 
-    def told(self, updated: Updated, uids: Sequence[int], masks: Sequence[int]) -> None:
-        """A change of flags by this session: the client knows that these `uids` have these flags now.
+    def told(
+        self, updated: Updated, uids: Sequence[int], masks: Sequence[int], modseqs: Iterable[int] = repeat(0)
+    ) -> None:
+        """A change of flags by this session: the client knows that these `uids` have these flags now, and these
+        MODSEQs, unless they are 0.
 
         They are not told again by the next sync, unless they changed once more.
         """
@@ -185,7 +189,12 @@ class View:
             return
         if self._told is None:
             self._told = {}
-        self._told.update(zip(uids, masks, strict=True))
+        self._told.update(zip(uids, zip(masks, modseqs)))
+
+    @property
+    def holding(self) -> bool:
+        """Whether there are expunges that the client was not told of because it may not be told now."""
+        return self._held is not None
 
     def behind(self, expunge: bool) -> bool:
         """Whether a sync would find something, as far as this process knows."""
@@ -211,11 +220,12 @@ class View:
             gone = []
         if gone:
             news.expunged = [at + 1 for part in reversed(gone) for at in reversed(part)]
+            news.vanished = [uid for part in gone for uid in self.uids(part)]
         if gone or split < len(uids) or self._uids is not self._columns.uids:
             self._replace(changes, gone, split)
         if split < len(uids):
             news.exists = self.length
-        news.changed = list(self._changed(uids[:split], changes.flags))
+        news.changed = list(self._changed(uids[:split], changes))
         self._told = None
         self.modseq = changes.modseq
         if self._held is None:
@@ -237,22 +247,23 @@ class View:
         added = changes.uids[split:]
         length = self.length - sum(map(len, gone)) + len(added)
         if self._held is None and columns.modseq == changes.modseq and len(columns.uids) == length:
-            self._uids, self._flags = columns.uids, columns.flags
+            self._uids, self._flags, self._modseqs = columns.uids, columns.flags, columns.modseqs
         elif gone or (added and self._uids is not columns.uids):
-            uids, flags = self._uids[: self.length], self._flags[: self.length]
-            for part in reversed(gone):
-                del uids[part.start : part.stop]
-                del flags[part.start : part.stop]
-            self._uids = uids + list(added)
-            self._flags = flags + list(changes.flags[split:])
+            kept = [column[: self.length] for column in (self._uids, self._flags, self._modseqs)]
+            for column in kept:
+                for part in reversed(gone):
+                    del column[part.start : part.stop]
+            self._uids, self._flags, self._modseqs = (
+                [*column, *new[split:]] for column, new in zip(kept, (changes.uids, changes.flags, changes.modseqs))
+            )
         self.length = length
 
-    def _changed(self, uids: Sequence[int], masks: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    def _changed(self, uids: Sequence[int], changes: Changes) -> Iterator[Changed]:
         """Rows known before whose flags the client does not know yet."""
         known, length, told = self._uids, self.length, self._told
         at = -1
-        for uid, mask in zip(uids, masks):
-            if told is not None and told.get(uid) == mask:
+        for uid, mask, modseq in zip(uids, changes.flags, changes.modseqs):
+            if told is not None and told.get(uid) in ((mask, 0), (mask, modseq)):
                 continue
             at += 1
             if at >= length or known[at] != uid:
@@ -260,10 +271,33 @@ class View:
                 if at >= length or known[at] != uid:
                     at -= 1
                     continue
-            yield at + 1, uid, mask
+            yield at + 1, uid, mask, modseq
 
 
-def gathered(ranges: Sequence[range], size: int) -> Iterator[list[range]]:
+def _looked_up(
+    uids: Sequence[int], kept: Sequence[int], part: range, live: Sequence[int], values: Sequence[int]
+) -> list[int]:
+    """The live `values` of the UIDs at these indexes; of one that is gone what was `kept`."""
+    out = []
+    for at in part:
+        uid = uids[at]
+        now = bisect_left(live, uid)
+        out.append(values[now] if now < len(live) and live[now] == uid else kept[at])
+    return out
+
+
+def count_recent(view: View) -> int:
+    """How many of the messages seen are recent."""
+    return sum(map(len, view.ranges(view.recent))) if view.recent is not None else 0
+
+
+def lost(view: View, ranges: Sequence[range]) -> bool:
+    """Whether some of these messages are expunged, as far as this process knows, and only still seen here."""
+    live = view.mailbox.columns().uids
+    return sum(map(len, view.uid_set(ranges).positions(live))) < sum(map(len, ranges))
+
+
+def gathered(ranges: Iterable[range], size: int) -> Iterator[list[range]]:
     """Ranges in groups of at most `size` messages, so that a set of single numbers makes few blocks."""
     group: list[range] = []
     room = size
