@@ -128,6 +128,19 @@ def test_s075_no_notice_when_it_arrives_a_minute_before(make: Make) -> None:
     assert len(net.taken()) == 1 and told(net) == []
 
 
+@pytest.mark.parametrize(("answer", "status"), [(LATER, "4.3.2"), (b"450 wait\r\n", "4.0.0")])
+def test_s075_a_notice_between_two_attempts_tells_what_the_last_one_brought(
+    make: Make, answer: bytes, status: str
+) -> None:
+    net = make(retry=["10m"], delay_notification="15m")
+    net.remote("192.0.2.1", rcpt=answer)
+    net.put()
+    net.until(16 * MINUTE)
+    told = fields(net.reports()[0])
+    assert (told["Status"], told["Remote-MTA"]) == (status, "dns; mx.one.test")
+    assert told["Diagnostic-Code"] == "smtp; " + answer[:-2].decode() and len(net.commands(b"RCPT")) == 2
+
+
 def test_notices_can_be_off(make: Make) -> None:
     net = make(delay_notification="off", expiration="5h")
     net.remote("192.0.2.1", rcpt=LATER)
