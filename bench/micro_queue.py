@@ -184,6 +184,50 @@ async def working(bed: Measured, rows: int, destinations: int) -> None:
     await bed.timed("postpone everything", store.postpone("one.example", now + HOUR, (9.0,), ""), left)
     await bed.timed("recall everything", store.recall(now, now), left)
     await unreachable(bed, left, now)
+    await outage(bed, names, now)
+
+
+async def outage(bed: Measured, names: list[str], now: float) -> None:
+    """The whole runner when no server of the world answers: one interval of everything that waits."""
+    from mailsrv.errors import TryLater
+    from mailsrv.transfer.attempts import Lane
+    from mailsrv.transfer.runner import Runner
+    from mailsrv.transfer.schedule import Ages, Policy
+
+    rows = await bed.store.queued(most=10**6)
+    for at, name in enumerate(names):
+        await bed.store.alter([row.id for row in rows[at :: len(names)]], "reroute", destination=name)
+    tried = 0
+
+    class World:
+        """Routes and servers."""
+
+        async def hops(self, destination: str) -> Any:
+            nonlocal tried
+            tried += 1
+            raise TryLater("Cannot connect: no answer")
+
+    async def masked(row: Any, content: Any) -> Any:
+        return row
+
+    lanes = {
+        name: Lane(
+            server=name, policy=Policy((900.0,), Ages(None, None), Ages(None, None)), routes=World(),  # type: ignore
+            agent=None, reporter=None, outgoing=masked,  # type: ignore[arg-type]
+        )
+        for name in ("smtp/default", "smtp/out")
+    }  # fmt: skip
+    await bed.store.recall(now, now)
+    runner = Runner(bed.store, lanes, lambda: now + 1, bed.reactor.callLater)  # type: ignore[arg-type]
+
+    async def interval() -> None:
+        runner.start()
+        while await bed.store.due(now + 1, 1) or runner.workers:
+            await bed.pause(0.01)
+
+    await bed.timed(f"no server answers: an interval of {len(names)} destinations", interval(), len(rows))
+    say(f"  {tried} attempts for {len(rows)} rows")
+    await runner.stop()
 
 
 async def together(work: list[Any]) -> None:
@@ -197,7 +241,7 @@ async def unreachable(bed: Measured, rows: int, now: float) -> None:
     """What an attempt at a destination that is dead costs when everything waits for it."""
     from mailsrv.transfer.attempts import Attempts, Down, Lane
     from mailsrv.transfer.schedule import Ages, Policy
-    from mailsrv.transfer.unreachable import put_off
+    from mailsrv.transfer.unreachable import Turns, put_off
 
     never = Policy(notice=Ages(None, None), expiration=Ages(None, None))
     lane: Any = Lane(server="smtp/default", policy=never, routes=None, agent=None, reporter=None)  # type: ignore
@@ -208,7 +252,7 @@ async def unreachable(bed: Measured, rows: int, now: float) -> None:
     def lease(destination: str, count: int, at: float) -> Any:
         return bed.store.lease(destination, count, "bench", at, HOUR)
 
-    waiting = put_off(bed.store, attempts, lease, row, [row])
+    waiting = put_off(bed.store, attempts, lease, Turns(bed.reactor.callLater), row, [row])
     await bed.timed("an attempt in vain at the destination of everything", waiting, rows)
 
 

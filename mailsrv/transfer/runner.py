@@ -23,7 +23,7 @@ from ..interfaces import IQueue
 from ..values import Due, Queued
 from .attempts import NEAR, Attempts, Lane, horizon
 from .leases import Leases
-from .unreachable import Lease, give_back, put_off
+from .unreachable import Lease, Turns, give_back, put_off
 
 log = Logger()
 
@@ -33,6 +33,8 @@ LEASE, ATTEMPT = 6 * 3600.0, 2 * 3600.0
 #: Workers of all destinations, and how many a destination begins with and may have.  One to begin with: for a dead
 #: destination that is one attempt in each interval.
 MAX_WORKERS, FIRST, MOST = 200, 1, 20
+#: Destinations that are begun with in one turn of the reactor.
+BURST = 20
 #: Beyond so many a destination that has a worker gets no further one: these are for those that have none yet.
 SHARED = MAX_WORKERS // 2
 #: Seconds that a destination, or everything, rests when the queue fails.
@@ -70,6 +72,7 @@ class Runner:
         self._queue = cast(IQueue, Leases(queue))
         self._now, self._call_later = now, call_later
         self.attempts = Attempts(self._queue, lanes, now)
+        self._turns = Turns(call_later)
         self.workers = 0
         holder = f"runner-{secrets.token_hex(4)}"
         self._lease: Lease = lambda destination, count, at: self._queue.lease(destination, count, holder, at, LEASE)
@@ -197,6 +200,9 @@ class Runner:
         for one in found:
             pace = self._pace(one.destination)
             if not pace.workers and not pace.rests(now) and self.workers < MAX_WORKERS and not self._stopping:
+                if len(new) == BURST:
+                    self._again = True
+                    return
                 new.add(one.destination)
                 self._engage(one.destination, pace)
         for one in found:
@@ -255,7 +261,7 @@ class Runner:
                 elif reached is False:
                     pace.limit = 1
                     left, rows = rows, []
-                    await put_off(self._queue, self.attempts, self._lease, row, left)
+                    await put_off(self._queue, self.attempts, self._lease, self._turns, row, left)
         except CancelledError:
             pass
         except MailError as error:

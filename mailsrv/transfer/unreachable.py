@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ..errors import MailError
@@ -16,11 +18,39 @@ log = Logger()
 #: Rows that are leased at once, and in hand at once.
 LOT, HELD = 200, 1000
 
+
+class Turns:
+    """Has those who `await turn()` go on one by one, each in a turn of the reactor of its own: when the network is gone
+    hundreds of destinations are put off at once, and nobody else must wait for that."""
+
+    def __init__(self, call_later: Callable[..., Any]) -> None:
+        self._call_later = call_later
+        self._waiting: deque[Deferred[None]] = deque()
+
+    async def turn(self) -> None:
+        """Wait for it."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        if len(self._waiting) == 1:
+            self._call_later(0, self._next)
+        await waiting
+
+    def _next(self) -> None:
+        waiting = self._waiting.popleft()
+        if self._waiting:
+            self._call_later(0, self._next)
+        # Who was cancelled meanwhile has been told.
+        if not waiting.called:
+            waiting.callback(None)
+
+
 #: Leases so many rows of a destination that are due at an instant.
 Lease = Callable[[str, int, float], Awaitable[Sequence[Queued]]]
 
 
-async def put_off(queue: Any, attempts: Attempts, lease: Lease, row: Queued, rows: Sequence[Queued]) -> None:
+async def put_off(
+    queue: Any, attempts: Attempts, lease: Lease, turns: Turns, row: Queued, rows: Sequence[Queued]
+) -> None:
     """Put off every row that waits for the destination of `row` by the same way.  `rows` are leased already.
 
     Raises StoreFull, StoreUnavailable; whatever happens, no lease is left.
@@ -30,7 +60,8 @@ async def put_off(queue: Any, attempts: Attempts, lease: Lease, row: Queued, row
     try:
         full = down is not None
         while full and down is not None:
-            full = await _fetch(lease, row.destination, held, down)
+            full = await _fetch(lease, turns, row.destination, held, down)
+            await turns.turn()
             together = await _sort_out(queue, attempts, server, held, others, down)
             # Of a full lot just the rows that were looked at: they are the longest due.
             await queue.postpone(
@@ -48,9 +79,10 @@ async def give_back(queue: Any, rows: Sequence[Queued]) -> None:
         log.warn("rows cannot be given back: {reason}", reason=error.text)
 
 
-async def _fetch(lease: Lease, destination: str, held: list[Queued], down: Down) -> bool:
+async def _fetch(lease: Lease, turns: Turns, destination: str, held: list[Queued], down: Down) -> bool:
     """Take what is due; whether there may be more of it."""
     while len(held) < HELD:
+        await turns.turn()
         lot = await lease(destination, LOT, down.at + NEAR)
         held += lot
         if len(lot) < LOT:

@@ -72,8 +72,11 @@ class Clocked(Post):
         self._settle()
 
     def _settle(self) -> None:
-        """Wait for the store, but not for an agent that hangs."""
+        """Wait for the store and for turns of the reactor, but not for an agent that hangs."""
         while self.runner._looking or len(self.runner._tasks) > self.hanging:
+            if any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+                self.clock.advance(0)
+                continue
             function, arguments = self.loop._calls.get(timeout=10)
             function(*arguments)
 
