@@ -60,7 +60,13 @@ class Bodies:
             return self._alternative(node)
         if node.media.name == b"multipart/related":
             return self._related(node)
-        return with_children(node, [self.node(child) for child in node.children])
+        children: list[Node] = []
+        for child in node.children:
+            new = self.node(child)
+            # What became a row of parts stands in this one.
+            inner = new.rebuilt and new.media.name == node.media.name == b"multipart/mixed"
+            children += new.children if inner else (new,)
+        return with_children(node, children)
 
     def _alternative(self, node: Node) -> Node:
         """The last of the alternatives that has the form, or can have it, and those that are no such text."""

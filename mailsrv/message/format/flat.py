@@ -24,8 +24,8 @@ def flat(octets: bytes, root: Node, charset: str, binhex: bool) -> bytes:
     The text has `charset`, or UTF-8; the message has one part, in 7bit or 8bit.  Raises Untouchable for a message with
     a part that cannot be read.
     """
-    if root.media.name == PLAIN and not root.changed and is_identity(encoding_of(root.fields)) and honest(root):
-        if not root.is_attachment:
+    if root.is_stored_root and root.media.name == PLAIN and is_identity(encoding_of(root.fields)):
+        if honest(root) and not root.is_attachment:
             return octets
     found = _Gathered(octets, binhex)
     found.add(root)

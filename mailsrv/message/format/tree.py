@@ -43,6 +43,11 @@ class Node:
         return self.media.name.startswith(b"multipart/")
 
     @property
+    def is_stored_root(self) -> bool:
+        """Whether it is the whole message as it is stored."""
+        return self.part is not None and self.part.header_start == 0 and not self.changed
+
+    @property
     def is_message(self) -> bool:
         """Whether it is a message of its own, which nobody looks into."""
         return self.part is not None and self.part.kind == MESSAGE
@@ -151,7 +156,7 @@ def retyped(found: Media, name: bytes, **parameters: bytes | None) -> Media:
 
 def octets_of(octets: bytes, root: Node) -> bytes:
     """The whole message that a tree stands for, of the stored `octets`."""
-    if not root.changed and root.part is not None and root.part.header_start == 0:
+    if root.is_stored_root:
         return octets
     return _Writer(octets).message(root)
 
