@@ -364,8 +364,8 @@ class IMailbox(Interface):
     async def sizes(uids: Sequence[int]) -> Sequence[int]:
         """RFC822.SIZE in the order asked, -1 for one that is gone: what a POP3 login asks of a whole maildrop."""
 
-    async def unique_ids() -> Mapping[int, bytes]:
-        """UID -> unique id of POP3 (RFC 1939 section 7) of those messages that were appended with one."""
+    async def peculiar() -> v.Peculiar:
+        """What POP3 must know of some of the messages; most mailboxes have none of these."""
 
     async def keep_summaries(summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
         """Keep records made from the content, of kind "summary" or "head".  They may be forgotten: no need to be

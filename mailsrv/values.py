@@ -6,7 +6,7 @@ go back to the wire as they came stay `bytes`; what is compared or typed by peop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -337,6 +337,16 @@ class Changes:
     modseqs: Sequence[int]
     vanished: UidSet
     floor: bool = False
+
+
+@frozen
+class Peculiar:
+    """Messages that POP3 shows in another way: `unique_ids`, UID -> unique id (RFC 1939 section 7) of those that were
+    appended with one; `international`, UIDs of those that were delivered with SMTPUTF8 (RFC 6531), and of their
+    copies."""
+
+    unique_ids: Mapping[int, bytes] = field(factory=dict)
+    international: Sequence[int] = ()
 
 
 @frozen

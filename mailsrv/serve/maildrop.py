@@ -8,10 +8,13 @@ UIDs are the list that all who have the mailbox open share.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import compress
 
 from ..interfaces import IContent, IMailbox
+from ..message.header import header_end
+from ..message.surrogate import surrogate
 from ..numbers import UidSet
 from .pop3_uidl import DEFAULT, UidlFormat, unique_ids
 
@@ -19,14 +22,22 @@ from .pop3_uidl import DEFAULT, UidlFormat, unique_ids
 SIZE_BLOCK, LINE_BLOCK = 1000, 2000
 #: Messages opened at once for a client that retrieves one after the other.
 LOOK_AHEAD = 50
+#: Octets of a message read and sent at a time.
+SLICE = 64 * 1024
 _FORMAT = UidlFormat(DEFAULT)
+
+
+def in_ascii(octets: bytes) -> bytes:
+    """The first slice of a message with its header in ASCII (RFC 6858)."""
+    end = header_end(octets)
+    return octets if octets.isascii() else surrogate(octets[:end]) + octets[end:]
 
 
 class Maildrop:
     """The listing, what is marked as deleted, and the contents opened ahead.  `load` comes first."""
 
-    __slots__ = ("_ahead", "_kept", "_last", "_mailbox", "_marks", "_uidl", "count", "octets", "sizes", "total",
-                 "uids")  # fmt: skip
+    __slots__ = ("_ahead", "_foreign", "_kept", "_last", "_mailbox", "_marks", "_uidl", "count", "octets", "sizes",
+                 "total", "uids")  # fmt: skip
 
     def __init__(self, mailbox: IMailbox, uidl: UidlFormat = _FORMAT) -> None:
         self._mailbox = mailbox
@@ -42,9 +53,14 @@ class Maildrop:
         self.count = self.octets = 0
         self._ahead: dict[int, IContent] = {}
         self._last = 0
+        #: International messages whose headers have to be shown in ASCII.
+        self._foreign: set[int] = set()
 
-    async def load(self, breathe: Callable[[], Awaitable[None]]) -> None:
-        """Freeze the listing; `breathe` lets others go first between blocks."""
+    async def load(self, breathe: Callable[[], Awaitable[None]], utf8: bool = False) -> None:
+        """Freeze the listing; `breathe` lets others go first between blocks.
+
+        Without `utf8` the headers of international messages are to be shown in ASCII, and their sizes are those.
+        """
         uids = self._mailbox.columns().uids
         end = len(uids)
         whole = True
@@ -60,8 +76,25 @@ class Maildrop:
         if whole:
             self.uids = uids
         self.total = len(self.sizes)
-        self._kept = await self._mailbox.unique_ids() if self.total else {}
+        if self.total:
+            peculiar = await self._mailbox.peculiar()
+            self._kept = peculiar.unique_ids
+            for uid in () if utf8 else peculiar.international:
+                await self._translate(uid)
+                await breathe()
         self.reset()
+
+    async def _translate(self, uid: int) -> None:
+        """Count an international message as it will be shown."""
+        at = bisect_left(self.uids, uid, 0, self.total)
+        if at == self.total or self.uids[at] != uid:
+            return
+        (content,) = await self._mailbox.contents((uid,))
+        if content is not None:
+            octets = await content.read(0, SLICE)
+            content.close()
+            self._foreign.add(at + 1)
+            self.sizes[at] += len(in_ascii(octets)) - len(octets)
 
     def _measured(self, sizes: Sequence[int]) -> None:
         before = len(self.sizes)
@@ -142,6 +175,10 @@ class Maildrop:
             found = self._ahead.pop(number, None)
         self._last = number
         return found
+
+    def shown(self, number: int, octets: bytes) -> bytes:
+        """The first slice of a message as this client is to see it (RFC 6856 section 2.1)."""
+        return in_ascii(octets) if number in self._foreign else octets
 
     async def expunge(self) -> None:
         """Remove what is marked, durably, all or nothing.  Raises what the store raises."""

@@ -13,17 +13,13 @@ from twisted.logger import Logger
 
 from ..errors import MailError
 from ..interfaces import IContent
-from ..message.header import header_end
-from ..message.surrogate import surrogate
 from ..wire import pop3_events as e
 from ..wire.pop3_text import Cutter, Stuffer, whole
-from .maildrop import Maildrop
+from .maildrop import SLICE, Maildrop
 from .pop3_login import HANDLERS, Pop3Login
 
 log = Logger()
 
-#: Octets of a message read and sent at a time.
-SLICE = 64 * 1024
 _NO_SUCH, _MARKED = b"-ERR No such message\r\n", b"+OK Marked\r\n"
 
 
@@ -115,7 +111,7 @@ class Pop3Session(Pop3Login):
             return
         try:
             octets = await content.read(0, SLICE)
-            small, first = content.size <= SLICE, self._shown(octets)
+            small, first = content.size <= SLICE, drop.shown(number, octets)
             answer = b"+OK %d octets\r\n" % (content.size - len(octets) + len(first))
             if small:
                 self.say(whole(answer, first))
@@ -136,7 +132,7 @@ class Pop3Session(Pop3Login):
             self.say(_NO_SUCH)
             return
         try:
-            octets = self._shown(await content.read(0, SLICE))
+            octets = drop.shown(event.number, await content.read(0, SLICE))
             cutter, stuffer = Cutter(event.lines), Stuffer()
             self.say(b"+OK Top of message follows\r\n")
             self.say(stuffer.stuff(cutter.cut(octets)))
@@ -145,14 +141,6 @@ class Pop3Session(Pop3Login):
             self.say(stuffer.end())
         finally:
             content.close()
-
-    def _shown(self, octets: bytes) -> bytes:
-        """The first slice of a message, with a header in ASCII for who did not say UTF8 (RFC 6856 section 2.1)."""
-        if self.utf8 or octets.isascii():
-            return octets
-        end = header_end(octets)
-        header = octets[:end]
-        return octets if header.isascii() else surrogate(header) + octets[end:]
 
     async def _rest(self, content: IContent, stuffer: Stuffer, cutter: Cutter | None) -> None:
         """What follows the first slice.  Raises ConnectionResetError, StoreUnavailable."""

@@ -163,7 +163,7 @@ class Pop3Login(Pop3Base):
         try:
             account = await services.store.account(identity.account_id)
             self.drop = Maildrop(await account.open("INBOX"), services.uidl)
-            await self.drop.load(self.connection.breathe)
+            await self.drop.load(self.connection.breathe, self.utf8)
             services.logged_in(identity.account_id, now)
             complete = True
         finally:

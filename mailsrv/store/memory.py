@@ -58,6 +58,7 @@ class MemoryStore(MemoryQueue):
             check_delivery(delivery)
         self.room.claim(delivery.content.size * (len(delivery.placements) + len(delivery.queued)))
         message = self.take_in(delivery.content)
+        message.international = "SMTPUTF8" in delivery.envelope.parameters
         date, now = int(delivery.received_at), self.now()
         changed: dict[int, MailboxData] = {}
         for placement in delivery.placements:

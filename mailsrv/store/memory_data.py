@@ -23,6 +23,8 @@ class Message:
     email_id: str
     #: By kind: see IMailbox.keep_summaries.
     records: dict[str, bytes] = field(factory=dict)
+    #: It came with SMTPUTF8.
+    international: bool = False
 
 
 @frozen

@@ -146,9 +146,13 @@ class MemoryMailbox:
         """In the order asked; -1 for one that was gone before this handle was opened."""
         return [-1 if row is None else len(row.message.octets) for row in self._rows(uids)]
 
-    async def unique_ids(self) -> Mapping[int, bytes]:
-        """Of those messages that were appended with one."""
-        return {uid: row.unique_id for uid, row in self._data.rows.items() if row.unique_id}
+    async def peculiar(self) -> v.Peculiar:
+        """What POP3 must know."""
+        rows = self._data.rows
+        return v.Peculiar(
+            {uid: row.unique_id for uid, row in rows.items() if row.unique_id},
+            [uid for uid, row in rows.items() if row.message.international],
+        )
 
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
         """Keep records made from the content, for all copies of a message."""

@@ -206,11 +206,11 @@ class Bed:
             self.clock.advance(0)
         raise AssertionError("the bed does not come to rest")
 
-    def deliver(self, octets: bytes, local: str = "me", mailbox: str = "INBOX") -> None:
-        """Put a message into a mailbox."""
+    def deliver(self, octets: bytes, local: str = "me", mailbox: str = "INBOX", utf8: bool = False) -> None:
+        """Put a message into a mailbox; `utf8`: it came with SMTPUTF8."""
         delivery = NewDelivery(
             id="0000000000000",
-            envelope=Envelope(None),
+            envelope=Envelope(None, parameters={"SMTPUTF8": ""} if utf8 else {}),
             content=MemoryContent(octets),
             placements=(Placement(self.accounts[local], mailbox),),
             received_at=self.clock.seconds(),

@@ -5,6 +5,7 @@
     @settings require_tls=true        attributes of Services, before @connect
     @connect smtp                     or: @connect imap tls as 2 from 198.51.100.7
     @deliver me Subject: hi\\r\\n\\r\\nbody\\r\\n     a message into the INBOX of me@example.org
+    @deliver me/utf8 Subject: ü       it came with SMTPUTF8
     @name 198.51.100.7 a.example      the host of that address has this name; "fails": it cannot be looked up
     @asked 2                          so many questions went to the name system since the last time
     @settings parts=rates:interval=1m;messages_per_user=2   policies and submission: see testing/policies.py
@@ -121,7 +122,7 @@ class Conversation(QueueLines):
 
     def _do_deliver(self, rest: str) -> None:
         local, _, text = rest.partition(" ")
-        self.bed.deliver(_octets(text), local)
+        self.bed.deliver(_octets(text), local.removesuffix("/utf8"), utf8=local.endswith("/utf8"))
 
     def _do_advance(self, rest: str) -> None:
         self.bed.settle(float(rest))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
+
 from ..numbers import UidSet
-from ..values import Placement
+from ..values import Envelope, Placement
 from .store_suite_base import ALL, DATE, ZONE, StoreCase, add, message, octets_of, remove
 
 
@@ -114,6 +116,26 @@ class DeliveryContract(StoreCase):
         assert changes.floor or set(first) <= set(changes.vanished)
         assert set(changes.uids) == set(rows)
         self.check_counters(box)
+
+    def test_international_messages_are_known(self) -> None:
+        """RFC 6531: who fetches them may know no UTF-8; copies are such too."""
+        box, other = self.mailbox(), self.mailbox("bob")
+        placements = [Placement(self.new_account("carl").account_id)]
+        international = Envelope(None, parameters={"SMTPUTF8": ""})
+        self.fill(box, 2)
+        for number in range(2):
+            new = self.delivery(message(10 + number), placements, f"u{number}")
+            self.run(self.store.deliver(evolve(new, envelope=international)))
+        carl = self.open(self.run(self.store.account(placements[0].account_id)), "INBOX")
+        a, b = carl.columns().uids
+        assert list(self.run(carl.peculiar()).international) == [a, b]
+        assert list(self.run(box.peculiar()).international) == []
+        self.run(carl.copy(UidSet.of([b]), box.mailbox_id, True))
+        assert list(self.run(carl.peculiar()).international) == [a]
+        assert list(self.run(box.peculiar()).international) == box.columns().uids[2:]
+        self.run(carl.expunge(ALL))
+        self.run(box.expunge(ALL))
+        assert [list(self.run(one.peculiar()).international) for one in (box, carl, other)] == [[], [], []]
 
     def test_mailbox_without_name_after_a_rename(self) -> None:
         """A delivery to the new name arrives there; one to the old name goes to INBOX."""

@@ -123,10 +123,10 @@ class AppendContract(StoreCase):
         box = self.mailbox()
         theirs = [evolve(message(number), unique_id=b"!~%d" % number) for number in range(2)]
         a, b, c = self.run(box.append([theirs[0], message(5), theirs[1]])).uids
-        assert self.run(box.unique_ids()) == {a: b"!~0", c: b"!~1"}
+        assert self.run(box.peculiar()).unique_ids == {a: b"!~0", c: b"!~1"}
         self.run(box.expunge(UidSet.of([a, b])))
-        assert self.run(box.unique_ids()) == {c: b"!~1"}
-        assert self.run(self.mailbox("bob").unique_ids()) == {}
+        assert self.run(box.peculiar()).unique_ids == {c: b"!~1"}
+        assert self.run(self.mailbox("bob").peculiar()).unique_ids == {}
 
     def test_summaries_are_kept(self) -> None:
         """What was kept comes back for that message; unknown UIDs are ignored."""

@@ -20,7 +20,7 @@ def theirs(number: int) -> Any:
 
 
 def ids(bed: Bed, name: str = "INBOX") -> dict[int, bytes]:
-    return dict(bed.run(bed.open(name).unique_ids()))
+    return dict(bed.run(bed.open(name).peculiar()).unique_ids)
 
 
 def test_they_are_there_after_a_restart_and_after_a_rescue(tmp_path: Path) -> None:
@@ -32,6 +32,22 @@ def test_they_are_there_after_a_restart_and_after_a_rescue(tmp_path: Path) -> No
     assert ids(bed) == {3: b"id-3", 4: b"id-4"}
     again = rescued(bed.path, tmp_path / "new")
     assert ids(again) == {3: b"id-3", 4: b"id-4"}
+    again.close()
+    bed.close()
+
+
+def test_what_came_with_smtputf8_is_known_after_a_rescue_and_forgotten_when_it_is_gone(tmp_path: Path) -> None:
+    bed = Bed(tmp_path / "data", purge_after=None)
+    for number in range(3):
+        new = bed.delivery(number)
+        bed.run(bed.store.deliver(evolve(new, envelope=evolve(new.envelope, parameters={"SMTPUTF8": ""}))))
+    bed.deliver(3)
+    bed.run(bed.open().expunge(UidSet.of([1])))
+    assert len(bed.store.index.rows("SELECT * FROM international")) == 2
+    bed = bed.again()
+    assert bed.run(bed.open().peculiar()).international == [2, 3]
+    again = rescued(bed.path, tmp_path / "new")
+    assert again.run(again.open().peculiar()).international == [2, 3]
     again.close()
     bed.close()
 

@@ -120,6 +120,14 @@ class Index:
         """UID -> unique id of those messages that came with one."""
         return dict(self.rows("SELECT uid, id FROM unique_id WHERE mailbox=?", (mailbox,)))
 
+    def international(self, mailbox: int) -> list[int]:
+        """The UIDs of messages that came with SMTPUTF8."""
+        if not self.rows("SELECT 1 FROM international LIMIT 1"):
+            return []
+        sql = ("SELECT uid FROM message WHERE mailbox=? AND EXISTS"
+               " (SELECT 1 FROM international WHERE content=(segment<<32|ordinal)) ORDER BY uid")
+        return [uid for (uid,) in self.rows(sql, (mailbox,))]
+
     def tombstones(self, mailbox: int, since: int, until: int) -> tuple[int, list[tuple[int, int]]]:
         """(the floor, ranges of the UIDs that were expunged after `since` and up to `until`)."""
         rows = self.rows("SELECT tombstone_floor FROM mailbox WHERE id=?", (mailbox,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
@@ -137,12 +137,12 @@ class EmbeddedMailbox:
             found.append(size)
         return found
 
-    async def unique_ids(self) -> Mapping[int, bytes]:
-        """Of those messages that were appended with one."""
-        opened = self._opened
-        if opened.unique_ids is None:
-            opened.unique_ids = self._store.index.unique_ids(self.mailbox_id)
-        return opened.unique_ids
+    async def peculiar(self) -> v.Peculiar:
+        """What POP3 must know."""
+        opened, index = self._opened, self._store.index
+        if opened.peculiar is None:
+            opened.peculiar = v.Peculiar(index.unique_ids(self.mailbox_id), index.international(self.mailbox_id))
+        return opened.peculiar
 
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
         """Keep records made from the content, for all copies of it."""

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from ...errors import MailError, NoSuchMailbox, StoreUnavailable
 from ...numbers import UidSet
-from ...values import Changes, Columns, MailboxState
+from ...values import Changes, Columns, MailboxState, Peculiar
 from .derived import Derived
 from .ghosts import Ghosts
 from .index import Index, Loaded, Snapshot
@@ -37,7 +37,7 @@ class Opened:
 
     __slots__ = (
         "columns", "counters", "deleted", "handles", "history", "loading", "log", "log_floor", "logged", "mailbox",
-        "pending", "recent_from", "sized", "sizes", "stale", "uidvalidity", "unique_ids", "waiting", "warm_rows",
+        "peculiar", "pending", "recent_from", "sized", "sizes", "stale", "uidvalidity", "waiting", "warm_rows",
         "watchers",
     )
 
@@ -58,8 +58,8 @@ class Opened:
         #: Octets of the first messages of the list of UIDs `sized`, once somebody asked for them.
         self.sized: list[int] | None = None
         self.sizes: list[int] = []
-        #: Of messages that came with one, once somebody asked.
-        self.unique_ids: dict[int, bytes] | None = None
+        #: Once somebody asked, until messages come or go.
+        self.peculiar: Peculiar | None = None
         #: handle -> MODSEQ when it was opened.
         self.handles: dict[object, int] = {}
         self.watchers: dict[object, Callable[[], Any]] = {}
@@ -99,7 +99,7 @@ class Opened:
             if delta.keywords is not None:
                 columns.keywords += delta.keywords[len(columns.keywords) :]
             if delta.kind == "rows":
-                self.unique_ids = None
+                self.peculiar = None
                 for uid, mask in delta.rows:
                     columns.uids.append(uid)
                     columns.flags.append(mask)
@@ -109,7 +109,7 @@ class Opened:
                 self.stale = True
             else:
                 self._cut(delta.gone)
-                self.unique_ids = self.unique_ids and None
+                self.peculiar = None
                 self.stale = True
             self.counters = delta.counters
             self._remember(delta)

@@ -17,7 +17,7 @@ from ...values import Appended, NewDelivery, NewMessage
 from .. import keywords as kw
 from .. import queue_rules
 from ..names import INBOX, normalise
-from . import records
+from . import records, schema
 from .boxes import Box
 from .log import Reference
 from .transaction import Transaction
@@ -153,6 +153,8 @@ class Deliver(Operation):
             raise Refused("The envelope is too large", "5.5.3")
         if reference is None:
             reference = self._reference = transaction.add(records.CONTENT, header, content)
+            if "SMTPUTF8" in delivery.envelope.parameters:
+                transaction.connection.execute(schema.ADD_INTERNATIONAL, reference)
         else:
             transaction.add(records.PLACEMENTS, header)
         size, boxes = content.size, transaction.boxes

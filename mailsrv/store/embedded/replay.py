@@ -73,6 +73,8 @@ class Replay:
         self.checkpoints: dict[int, tuple[int, int, int]] = {}
         #: (segment, ordinal) of every content that is there.
         self.contents: set[tuple[int, int]] = set()
+        #: Those of them that came with SMTPUTF8.
+        self.international: set[tuple[int, int]] = set()
         self._deleted: set[int] = set()
 
     def read(self, segment: int, found: Found, body: bytes) -> None:
@@ -91,6 +93,8 @@ class Replay:
             self.checkpoints[header["mailbox"]] = here
         elif found.kind == records.CONTENT:
             self.contents.add(here[:2])
+            if "SMTPUTF8" in header.get("parameters", ()):
+                self.international.add(here[:2])
             self._put(header, here[:2], found.body_octets)
         elif found.kind == records.PLACEMENTS:
             self._put(header, tuple(header["of"]), header["size"])

@@ -125,6 +125,7 @@ def _write(connection: apsw.Connection, replay: Replay, report: list[str]) -> No
     for mailbox, box in sorted(replay.boxes.items()):
         _write_box(connection, mailbox, box, replay, report)
     _write_queue(connection, replay, report)
+    insert("INSERT INTO international VALUES (?)", [(segment << 32 | at,) for segment, at in replay.international])
     for table, number in replay.sequences.items():
         connection.execute("DELETE FROM sqlite_sequence WHERE name=?", (table,))
         connection.execute("INSERT INTO sqlite_sequence VALUES (?,?)", (table, number))

@@ -21,7 +21,7 @@ import apsw
 
 from ...errors import ConfigError, StoreUnavailable
 
-VERSION = 4
+VERSION = 5
 #: "msrv": tells the file from other databases.
 APPLICATION_ID = 0x6D737276
 #: WAL pages after which the writer copies them into the database between two batches.
@@ -37,6 +37,11 @@ CREATE TABLE app_password (id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER
 _UNIQUE_ID = """
 CREATE TABLE unique_id (mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, id BLOB NOT NULL,
     PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
+"""
+
+#: Of version 5: contents (segment << 32 | ordinal) that came with SMTPUTF8.
+_INTERNATIONAL = """
+CREATE TABLE international (content INTEGER PRIMARY KEY);
 """
 
 #: Of version 3.  Whatever may be long comes last: the start reads the first columns of all rows.
@@ -83,11 +88,14 @@ CREATE TABLE doomed (mailbox INTEGER PRIMARY KEY);
 CREATE TABLE segment (number INTEGER PRIMARY KEY, dead INTEGER NOT NULL, dead_since INTEGER);
 CREATE TABLE checkpoint (subject INTEGER PRIMARY KEY, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL,
     octets INTEGER NOT NULL);
-""" + _APP_PASSWORD + _QUEUE + _UNIQUE_ID
+""" + _APP_PASSWORD + _QUEUE + _UNIQUE_ID + _INTERNATIONAL
 
 #: Count octets of a segment that nothing refers to (segment, octets, now).
 ADD_DEAD = ("INSERT INTO segment VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET dead=dead+?2,"
             " dead_since=coalesce(dead_since, ?3)")
+
+#: Note that a content (segment, ordinal) came with SMTPUTF8.
+ADD_INTERNATIONAL = "INSERT OR IGNORE INTO international VALUES (?1<<32|?2)"
 
 _EXISTS = ("EXISTS (SELECT 1 FROM message WHERE segment={0} AND ordinal={1}) OR"
            " EXISTS (SELECT 1 FROM queue WHERE segment={0} AND ordinal={1})")
@@ -107,6 +115,7 @@ ALTER TABLE account ADD COLUMN settings TEXT NOT NULL DEFAULT '';
 """ + _APP_PASSWORD,
     2: _QUEUE,
     3: _UNIQUE_ID,
+    4: _INTERNATIONAL,
 }
 
 

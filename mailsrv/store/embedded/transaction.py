@@ -233,6 +233,9 @@ class Transaction:
             referred = [key for (key,) in found]
         for key in referred:
             del contents[key]
+        if self.connection.execute("SELECT 1 FROM international LIMIT 1").get:
+            gone = apsw.carray(array("q", contents))
+            self.connection.execute("DELETE FROM international WHERE content IN (SELECT value FROM carray(?))", (gone,))
         for segment in {key >> 32 for key in contents}:
             sizes = [size for key, size in contents.items() if key >> 32 == segment]
             self.dead_octets(segment, sum(sizes) + len(sizes) * records.PREFIX.size)
