@@ -194,9 +194,9 @@ async def outage(bed: Measured, names: list[str], now: float) -> None:
     from mailsrv.transfer.runner import Runner
     from mailsrv.transfer.schedule import Ages, Policy
 
-    rows = await bed.store.queued(most=10**6)
+    rows = [row.id for row in await bed.store.queued(most=10**6)]
     for at, name in enumerate(names):
-        await bed.store.alter([row.id for row in rows[at :: len(names)]], "reroute", destination=name)
+        await bed.store.alter(rows[at :: len(names)], "reroute", destination=name)
     tried = 0
 
     class World:
