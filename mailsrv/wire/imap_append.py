@@ -63,7 +63,7 @@ class AppendReader:
         """The first line, behind the command's name; `literal` is the first message's."""
         try:
             lexer.space()
-            mailbox = imap_names.decode(lexer.astring())
+            mailbox = imap_names.decode(lexer.astring(), lexer.utf8)
             self._announced(lexer, literal)
         except BadSyntax as error:
             raise BadLine(self.tag, error.text, literal) from None

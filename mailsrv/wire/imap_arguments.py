@@ -48,7 +48,7 @@ def _text(octets: bytes, what: str) -> str:
 
 def _mailbox(lexer: Lexer) -> str:
     lexer.space()
-    return imap_names.decode(lexer.astring())
+    return imap_names.decode(lexer.astring(), lexer.utf8)
 
 
 def mailbox(lexer: Lexer) -> Fields:
@@ -193,7 +193,7 @@ def status(lexer: Lexer) -> Fields:
 
 
 def _pattern(lexer: Lexer) -> str:
-    return imap_names.decode(lexer.list_mailbox())
+    return imap_names.decode(lexer.list_mailbox(), lexer.utf8)
 
 
 def _returns(lexer: Lexer) -> tuple[frozenset[str], tuple[str, ...]]:
@@ -225,7 +225,7 @@ def list_mailboxes(lexer: Lexer) -> Fields:
         if "RECURSIVEMATCH" in chosen and not chosen - {"RECURSIVEMATCH", "REMOTE"}:
             raise BadSyntax("RECURSIVEMATCH needs another selection option")
         lexer.space()
-    reference = imap_names.decode(lexer.astring())
+    reference = imap_names.decode(lexer.astring(), lexer.utf8)
     lexer.space()
     if lexer.peek() == _OPEN:
         extended = True
@@ -251,7 +251,7 @@ def list_mailboxes(lexer: Lexer) -> Fields:
 def list_subscribed(lexer: Lexer) -> Fields:
     """SP reference SP pattern."""
     lexer.space()
-    reference = imap_names.decode(lexer.astring())
+    reference = imap_names.decode(lexer.astring(), lexer.utf8)
     lexer.space()
     pattern = _pattern(lexer)
     lexer.end()

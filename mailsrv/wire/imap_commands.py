@@ -122,10 +122,10 @@ def find(text: bytes, state: str) -> tuple[bytes, Row, int]:
     return tag, row, at
 
 
-def read(text: bytes, state: str, literals: list[bytes], max_depth: int) -> tuple[Any, str]:
+def read(text: bytes, state: str, literals: list[bytes], max_depth: int, utf8: bool = False) -> tuple[Any, str]:
     """(event, the row's `then`) of a whole command; (Invalid or BadCharset, "") of one that is none.
 
-    `text` and `literals` as in `imap_lexer`.
+    `text`, `literals` and `utf8` as in `imap_lexer`.
     """
     tag = None
     try:
@@ -135,7 +135,7 @@ def read(text: bytes, state: str, literals: list[bytes], max_depth: int) -> tupl
             raise BadSyntax("Message literal expected")
         if literals and any(b"\0" in literal for literal in literals):
             raise BadSyntax("NUL in a literal")
-        return row.request(tag, row.name, *row.read(Lexer(text, at, literals, max_depth))), row.then
+        return row.request(tag, row.name, *row.read(Lexer(text, at, literals, max_depth, utf8))), row.then
     except UnknownCharset:
         return r.BadCharset(tag or b"", row.name), ""
     except NoCommand as error:

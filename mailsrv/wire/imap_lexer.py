@@ -58,14 +58,23 @@ def day_of(octets: bytes) -> int:
 class Lexer:
     """A position in one command."""
 
-    __slots__ = ("_depth", "_literals", "_used", "at", "max_depth", "text")
+    __slots__ = ("_depth", "_literals", "_used", "at", "max_depth", "text", "utf8")
 
-    def __init__(self, text: bytes, at: int = 0, literals: list[bytes] | None = None, max_depth: int = 16) -> None:
+    def __init__(
+        self,
+        text: bytes,
+        at: int = 0,
+        literals: list[bytes] | None = None,
+        max_depth: int = 16,
+        utf8: bool = False,
+    ) -> None:
         self.text, self.at = text, at
         self._literals = literals or []
         self._used = 0
         self._depth = 0
         self.max_depth = max_depth
+        #: Mailbox names are UTF-8 instead of modified UTF-7.
+        self.utf8 = utf8
 
     def peek(self) -> int:
         """The next octet, -1 at the end."""

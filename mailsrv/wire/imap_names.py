@@ -1,4 +1,5 @@
-"""Mailbox names on the wire (floor 1): modified UTF-7 (RFC 3501 section 5.1.3) and quoting.
+"""Mailbox names on the wire (floor 1): modified UTF-7 (RFC 3501 section 5.1.3) or UTF-8 (RFC 9051 section 5.1, RFC
+9755 section 3), as the client enabled it, and quoting.
 
 Inside, names are NFC text.  Decoding is strict: only the one canonical form of a name is taken, so that two
 spellings never mean one mailbox.
@@ -21,6 +22,7 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 _ATOM = re.compile(rb"[\x21\x23\x24\x26\x27\x2b-\x5b\x5d-\x7a\x7c-\x7e]+").fullmatch
 _INVALID = "Mailbox name is not valid modified UTF-7"
+_NOT_UTF8 = "Mailbox name is not valid UTF-8"
 
 
 def _shift(run: str) -> str:
@@ -42,8 +44,20 @@ def _unshift(octets: bytes) -> str:
     return a2b_base64(padded, strict_mode=True).decode("utf-16-be")
 
 
-def decode(octets: bytes) -> str:
-    """Modified UTF-7 to NFC text; INBOX in any case becomes "INBOX".  Raises BadSyntax."""
+def _decode_utf8(octets: bytes) -> str:
+    try:
+        name = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadSyntax(_NOT_UTF8) from None
+    if _FORBIDDEN(name):
+        raise BadSyntax(_NOT_UTF8)
+    return "INBOX" if name.upper() == "INBOX" else normalize("NFC", name)
+
+
+def decode(octets: bytes, utf8: bool = False) -> str:
+    """Modified UTF-7, or UTF-8, to NFC text; INBOX in any case becomes "INBOX".  Raises BadSyntax."""
+    if utf8:
+        return _decode_utf8(octets)
     if _PRINTABLE(octets) is None:
         raise BadSyntax(_INVALID)
     if b"&" not in octets:
@@ -65,9 +79,9 @@ def decode(octets: bytes) -> str:
 
 
 @lru_cache(maxsize=1024)
-def wire(name: str) -> bytes:
+def wire(name: str, utf8: bool = False) -> bytes:
     """The name as an astring: an atom where it can be one, else quoted."""
-    octets = encode(name)
+    octets = name.encode("utf-8") if utf8 else encode(name)
     if _ATOM(octets) and octets.upper() != b"NIL":
         return octets
     return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

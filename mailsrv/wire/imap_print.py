@@ -108,10 +108,12 @@ def enabled(names: Iterable[str]) -> bytes:
     return b"* ENABLED" + b"".join(b" " + name.encode("ascii") for name in names) + b"\r\n"
 
 
-def list_line(name: str, attributes: Iterable[bytes], kind: bytes = b"LIST", separator: bytes = b"/") -> bytes:
-    """``* LIST`` or ``* LSUB``; `separator` b"" is NIL."""
+def list_line(
+    name: str, attributes: Iterable[bytes], kind: bytes = b"LIST", separator: bytes = b"/", utf8: bool = False
+) -> bytes:
+    """``* LIST`` or ``* LSUB``; `separator` b"" is NIL; `utf8`: the client enabled names in UTF-8."""
     delimiter = b'"%b"' % separator if separator else b"NIL"
-    return b"* %b (%b) %b %b\r\n" % (kind, b" ".join(attributes), delimiter, imap_names.wire(name))
+    return b"* %b (%b) %b %b\r\n" % (kind, b" ".join(attributes), delimiter, imap_names.wire(name, utf8))
 
 
 def list_root(kind: bytes = b"LIST") -> bytes:
@@ -119,10 +121,10 @@ def list_root(kind: bytes = b"LIST") -> bytes:
     return b'* %b (\\Noselect) "/" ""\r\n' % kind
 
 
-def status_line(name: str, items: Iterable[tuple[str, int]]) -> bytes:
-    """``* STATUS``; items in the order given."""
+def status_line(name: str, items: Iterable[tuple[str, int]], utf8: bool = False) -> bytes:
+    """``* STATUS``; items in the order given; `utf8` as in `list_line`."""
     listed = " ".join([f"{item} {value}" for item, value in items]).encode("ascii")
-    return b"* STATUS %b (%b)\r\n" % (imap_names.wire(name), listed)
+    return b"* STATUS %b (%b)\r\n" % (imap_names.wire(name, utf8), listed)
 
 
 def namespace(personal: str = "", separator: str = "/") -> bytes:

@@ -31,12 +31,15 @@ _THEN = {"auth": _AUTH, "tls": _TLS, "closed": _CLOSED}
 
 
 class ImapServerEngine:
-    """See the module's head.  `state` is one of the states of `imap_commands`."""
+    """See the module's head.  `state` is one of the states of `imap_commands`; `utf8`: mailbox names are UTF-8."""
 
-    __slots__ = ("_append", "_buffer", "_collector", "_drop", "_eof", "_limits", "_mode", "_refusal", "_tag", "state")
+    __slots__ = (
+        "_append", "_buffer", "_collector", "_drop", "_eof", "_limits", "_mode", "_refusal", "_tag", "state", "utf8",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self.state = NOT_AUTHENTICATED
+        self.utf8 = False
         self._limits = limits
         self._buffer = Buffer(limits.pending_octets + SLACK_OCTETS)
         self._collector = Collector(self._buffer, limits)
@@ -126,7 +129,7 @@ class ImapServerEngine:
             literals = self._collector.literals
             if literals:
                 self._collector.clear()
-            event, then = read(found, self.state, literals, self._limits.imap_depth)
+            event, then = read(found, self.state, literals, self._limits.imap_depth, self.utf8)
             self._tag = event.tag
             if then:
                 self._mode = _THEN[then]
@@ -138,6 +141,7 @@ class ImapServerEngine:
             limit = self._limits.imap_command_octets_before_login
             append = AppendReader(self._buffer, self._limits, found.tag, limit)
             self._append, self._mode = append, _APPEND
+            found.lexer.utf8 = self.utf8
             event = append.begin(found.lexer, found.row.name, found.literal)
             self._collector.clear()
             return event

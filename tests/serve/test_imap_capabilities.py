@@ -75,6 +75,10 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-qresync", r"C: g SELECT INBOX \(QRESYNC", r"S: \* VANISHED \(EARLIER\) .*\nS: .*MODSEQ .*\nS: g OK"),
         ("imap-qresync", r"C: a SELECT INBOX \(QRESYNC", r"S: a BAD"),
     ),
+    b"UIDONLY": (
+        ("imap-uidonly", r"C: b UID FETCH 1:\* \(FLAGS\)", r"S: \* 1 UIDFETCH \(FLAGS \(\)\)\n(?:.*\n)*?S: b OK"),
+        ("imap-uidonly", r"C: c FETCH 1", r"S: c BAD \[UIDREQUIRED\]"),
+    ),
     b"UNAUTHENTICATE": (
         ("imap-unauthenticate", r"C: e UNAUTHENTICATE", r"S: e OK \[CAPABILITY"),
         ("imap-unauthenticate", r"C: m UNAUTHENTICATE now", r"S: m BAD"),

@@ -43,8 +43,15 @@ class Extension:
     holds: Callable[[ImapSession], bool] = _always
 
 
-TABLE = (
-    Extension(b"IMAP4rev1", "RFC 3501"),
+#: What of RFC 9051 had a name of its own before (appendix E): IMAP4rev2 is there when all of it is.
+REV2_PARTS = frozenset(
+    {
+        b"BINARY", b"ENABLE", b"ESEARCH", b"IDLE", b"LIST-EXTENDED", b"LIST-STATUS", b"MOVE", b"NAMESPACE", b"SASL-IR",
+        b"SEARCHRES", b"SPECIAL-USE", b"STATUS=SIZE", b"UIDPLUS", b"UNSELECT",
+    }
+)  # fmt: skip
+_REV1 = Extension(b"IMAP4rev1", "RFC 3501")
+_ROWS = (
     Extension(b"LITERAL+", "RFC 7888"),
     Extension(b"SASL-IR", "RFC 4959", _before_login),
     Extension(b"ENABLE", "RFC 5161"),
@@ -59,20 +66,35 @@ TABLE = (
     Extension(b"MULTIAPPEND", "RFC 3502"),
     Extension(b"CONDSTORE", "RFC 7162 section 3.1"),
     Extension(b"QRESYNC", "RFC 7162 section 3.2"),
+    Extension(b"UIDONLY", "RFC 9586"),
     Extension(b"UNAUTHENTICATE", "RFC 8437", _after_login),
     Extension(b"STARTTLS", "RFC 3501 section 6.2.1", _tls_possible),
     Extension(b"LOGINDISABLED", "RFC 3501 section 6.2.3", _login_disabled),
 )
+REV2 = Extension(b"IMAP4rev2", "RFC 9051")
+TABLE = (*((REV2,) if REV2_PARTS <= {row.name for row in _ROWS} else ()), _REV1, *_ROWS)
 
 
 def _nothing(session: ImapSession) -> None:
     """The name in `session.enabled` is all."""
 
 
+def _rev2(session: ImapSession) -> None:
+    """Names are UTF-8 from here on, and nothing is \\Recent."""
+    session.engine.utf8 = True
+    if session.selection is not None:
+        session.selection.view.recent = None
+
+
+def _uid_only(session: ImapSession) -> None:
+    if session.selection is not None:
+        session.selection.view.uid_only = True
+
+
 @frozen
 class Switch:
-    """What ENABLE can switch on: its name in upper case, which must be advertised for it, what it brings along, and
-    what is done then, besides that `session.enabled` holds the names."""
+    """What ENABLE can switch on: its name in upper case; the capability that must be advertised for it; what else it
+    brings along; and what is done then, besides that `session.enabled` holds the names."""
 
     name: str
     capability: bytes
@@ -85,6 +107,8 @@ SWITCHES = {
     for row in (
         Switch(modes.CONDSTORE, b"CONDSTORE", on=condstore.begin),
         Switch(modes.QRESYNC, b"QRESYNC", frozenset({modes.CONDSTORE}), condstore.begin),
+        Switch(modes.UIDONLY, b"UIDONLY", on=_uid_only),
+        Switch(modes.REV2, b"IMAP4rev2", on=_rev2),
     )
 }
 
@@ -103,14 +127,16 @@ def capabilities(session: ImapSession) -> bytes:
 
 
 def switch_on(session: ImapSession, names: Iterable[str]) -> list[str]:
-    """Switch on what of these can be; their names, also of what was on already."""
+    """Switch on what of these can be; their names as they are advertised, also of what was on already."""
     offered = set(advertised(session))
-    done = []
+    done: list[str] = []
     for name in names:
         row = SWITCHES.get(name)
-        if row is None or row.capability not in offered or name in done:
+        if row is None or row.capability not in offered:
             continue
-        done.append(name)
+        spelled = row.capability.decode("ascii")
+        if spelled not in done:
+            done.append(spelled)
         if name not in session.enabled:
             row.on(session)
             session.enabled |= row.brings | {name}

@@ -94,7 +94,7 @@ async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
         if "SPECIAL-USE" in request.select and not listing.has_use(name):
             continue
         if any(pattern.matches(name) for pattern in patterns):
-            session.put(p.list_line(name, listing.attributes(name, returns)))
+            session.put(p.list_line(name, listing.attributes(name, returns), utf8=session.engine.utf8))
             await session.pace()
             await session.connection.breathe()
     return b"OK LIST completed"
@@ -112,7 +112,8 @@ async def list_subscribed(session: ImapSession, request: r.List) -> bytes:
         names |= {above for name in subscribed for above in _above(name)}
     for name in sorted(names):
         if pattern.matches(name):
-            session.put(p.list_line(name, () if name in subscribed else (b"\\Noselect",), b"LSUB"))
+            attributes = () if name in subscribed else (b"\\Noselect",)
+            session.put(p.list_line(name, attributes, b"LSUB", utf8=session.engine.utf8))
             await session.pace()
             await session.connection.breathe()
     return b"OK LSUB completed"
@@ -160,7 +161,7 @@ async def status(session: ImapSession, request: r.Status) -> bytes:
     state = await _account(session).status(request.mailbox)
     if "HIGHESTMODSEQ" in request.items:
         condstore.enabling(session)
-    session.put(p.status_line(request.mailbox, counters(state, request.items)))
+    session.put(p.status_line(request.mailbox, counters(state, request.items), session.engine.utf8))
     return b"OK STATUS completed"
 
 

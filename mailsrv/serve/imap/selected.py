@@ -99,7 +99,7 @@ def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext:
     session.say(b"* OK [UIDNEXT %d] Predicted next UID" % uidnext)
     session.say(condstore.highest(view))
     if rev2:
-        session.put(p.list_line(name, ()))
+        session.put(p.list_line(name, (), utf8=session.engine.utf8))
 
 
 async def close(session: ImapSession, request: r.Simple) -> bytes:

@@ -219,6 +219,7 @@ class ImapSession(Session):
         self.deselect()
         self.account = self.identity = None
         self.enabled = frozenset()
+        self.engine.utf8 = False
         self.engine.state = NOT_AUTHENTICATED
         self._left = self.connection.host.monotonic()
 
