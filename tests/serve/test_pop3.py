@@ -517,6 +517,18 @@ def test_rfc2449_section_8_codes_and_lines_that_cannot_be_broken_out_of() -> Non
     assert len(line("x" * 2000)) == RESPONSE_OCTETS + 2
 
 
+def test_a_session_of_ten_thousand_messages_holds_their_sizes_and_one_octet_for_each_deletion() -> None:
+    bed = Bed()
+    box = fill(bed, [b"x"] * 10_000)
+    client = connect(bed)
+    drop = connection_of(client).session.drop
+    assert drop.uids is box.columns().uids and drop.sizes.itemsize * len(drop.sizes) == 40_000
+    assert say(bed, client, b"".join(b"DELE %d\r\n" % n for n in range(1, 10_001))) == b"+OK Marked\r\n" * 10_000
+    assert len(drop._marks) == 10_000 and say(bed, client, b"STAT\r\nDELE 7\r\n") == (
+        b"+OK 0 0\r\n-ERR No such message\r\n"
+    )
+
+
 def test_the_session_is_listed_with_its_user() -> None:
     bed = Bed()
     client = bed.connect("pop3")
