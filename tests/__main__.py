@@ -88,7 +88,10 @@ def main(arguments: list[str]) -> None:
         sys.stdout.write(f"\n== installing {' '.join(packages)}\n")
         sys.stdout.flush()
         install_packages(packages)
-    step("live and slow tests", python, "-m", "pytest", "-q", "-m", "live or slow", *arguments)
+    # Most of them wait: for time-outs, for other programs.  The tests of one file share their servers.
+    together = ("-n", str(1 + min(4, os.cpu_count() or 1)), "--dist", "loadfile")
+    step("live and slow tests", python, "-m", "pytest", "-q", "-m", "(live or slow) and not alone", *together, *arguments)
+    step("tests that measure", python, "-m", "pytest", "-q", "-m", "alone", *arguments)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ class Bodies:
         data = data_of(self._octets, node)
         if data is None or len(data) > min(MAX_TEXT, self._left):
             return node
-        if _PGP.search(data):
+        if b"-----BEGIN PGP " in data and _PGP.search(data):
             raise Untouchable
         self._left -= len(data)
         if node.media.name == self._form:

@@ -13,6 +13,7 @@ MAX_LISTS, MAX_QUOTES, MAX_TABLES = 10, 20, 16
 #: A line break among inline text: a control character that no text has any more when it comes here.
 BREAK = "\x1e"
 #: Stand for nothing, and are put into mail to fill the line of the preview.
+_FILLER = re.compile("[\u00ad\u034f\u200b\u200c\u2060\ufeff]")
 _FILLERS = re.compile("[\u00ad\u034f\u200b\u2060\ufeff]|(?<=[\\s\u200c])\u200c|\u200c(?=\\s)")
 
 
@@ -151,7 +152,7 @@ class Reader:
 
 def collapsed(text: str) -> str:
     """Inline text as HTML shows it: white space is one space, lines end where a break is."""
-    if not text.isascii():
+    if not text.isascii() and _FILLER.search(text):
         text = _FILLERS.sub("", text)
     if BREAK not in text:
         return " ".join(text.split())

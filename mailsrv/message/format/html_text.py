@@ -12,12 +12,14 @@ from .layout import lay_out
 #: Characters of the longest link that is shown, and of a picture's description.
 MAX_LINK, MAX_DESCRIPTION = 2000, 500
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 #: Elements that mail hides, mostly the words for the preview, and that have an end.
 _MAY_HIDE = frozenset("div span td tr table".split())
 _LINK = re.compile(r"(?:(?:https?|ftp)://|mailto:|tel:)\S", re.IGNORECASE)
 _FILE = re.compile(r"(?:^|/)([A-Za-z0-9._-]{1,60}\.(?:png|jpe?g|gif|webp|svg|bmp|tiff?))(?:[?#]|$)", re.IGNORECASE)
-_SMALL = re.compile(r"\s*[012](?:px)?\s*$")
+#: Sizes of a picture that only counts readers, and of one that is a line or a mark.
+_TINY, _SMALL = re.compile(r"\s*[012](?:px)?\s*$"), re.compile(r"\s*(?:[0-9]|1[0-9]|2[0-4])(?:px)?\s*$")
 
 
 def html_to_text(document: str, flowed: bool = True) -> str:
@@ -28,7 +30,7 @@ def html_to_text(document: str, flowed: bool = True) -> str:
     reader = Reader()
     hidden = _Hidden()
     actions = _ACTIONS
-    for name, raw, text in tokens(document):
+    for name, raw, text in tokens(document.replace(BREAK, ""), _WANTED):
         if hidden.name:
             hidden.watch(name)
         elif not name:
@@ -43,7 +45,7 @@ def html_to_text(document: str, flowed: bool = True) -> str:
         reader.skipped["table"] = 0
         reader.close_table()
     reader.flush()
-    return lay_out(reader.blocks, flowed)
+    return _CONTROLS.sub("", lay_out(reader.blocks, flowed))
 
 
 class _Hidden:
@@ -167,12 +169,15 @@ def _bare(link: str) -> str:
 def _picture(reader: Reader, name: str, raw: str) -> None:
     """``[image: words]``; nothing for decoration and for pictures that only report that mail was read."""
     found = attributes(raw)
-    if _SMALL.match(found.get("width", "")) or _SMALL.match(found.get("height", "")):
+    sizes = [found[side] for side in ("width", "height") if side in found]
+    if any(map(_TINY.match, sizes)):
         return
     words = collapsed(found.get("alt", "") or found.get("title", ""))[:MAX_DESCRIPTION]
     if not words:
-        file = _FILE.search(found.get("src", "")[-200:])
-        if "alt" in found or (file is None and not found.get("src", "").lower().startswith("cid:")):
+        source = found.get("src", "")
+        file = _FILE.search(source[-200:])
+        nameless = file is None and not source[:4].lower() == "cid:"
+        if "alt" in found or nameless or any(map(_SMALL.match, sizes)):
             return
         words = file[1] if file else ""
     reader.inline.append(f"[image: {words}]" if words else "[image]")
@@ -192,3 +197,4 @@ def _actions() -> dict[str, _Action]:
 
 
 _ACTIONS = _actions()
+_WANTED = frozenset({*_ACTIONS, *_MAY_HIDE, *["/" + name for name in _MAY_HIDE]})

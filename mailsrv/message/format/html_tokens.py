@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 #: Tags whose quotes never end; after these a quote in a tag means nothing.
 MAX_BROKEN = 20
 
 _TAG = re.compile(
     r"<(/?)([a-zA-Z][^\s/>\"'=]*+)"
-    r"((?:[^>=]++|=[\s]*+(?:\"[^\"]*+\"|'[^']*+')?+)*+)>"
+    r"([^>=]*+(?:=\s*+(?:\"[^\"]*+\"|'[^']*+')?+[^>=]*+)*+)>"
 )
 _LOOSE_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>\"'=]*+)([^>]*+)>")
 _ATTRIBUTE = re.compile(r"([^\s=/>\"']++)\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++))")
 #: Elements whose content is no text to be shown, or no markup.
 RAW = frozenset("script style title textarea xmp iframe noembed noframes".split())
 _RAW_END = {name: re.compile(f"</{name}(?=[\\s/>])[^>]*>", re.IGNORECASE) for name in RAW}
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
-def tokens(text: str) -> Iterator[tuple[str, str, str]]:
+def tokens(text: str, wanted: Collection[str]) -> Iterator[tuple[str, str, str]]:
     """(name, raw attributes, "") of a start tag; ("/" + name, "", "") of an end tag; ("", "", text) of text.
 
-    Names are in lower case; character references in text are decoded.  Control characters but tab and line ends are
-    left out, comments and the content of scripts, styles and titles too.
+    Names are in lower case; only tags `wanted` are given, end tags with their slash.  Character references in text are
+    decoded.  Comments and the content of scripts, styles and titles are left out.
     """
-    text = _CONTROLS.sub("", text)
     at = shown = broken = 0
     while True:
         at = text.find("<", at)
@@ -59,10 +57,12 @@ def tokens(text: str) -> Iterator[tuple[str, str, str]]:
         name = name.lower()
         at = hit.end()
         if slash:
-            yield "/" + name, "", ""
+            if slash + name in wanted:
+                yield slash + name, "", ""
         else:
-            yield name, raw, ""
-            if name in RAW:
+            if name in wanted:
+                yield name, raw, ""
+            elif name in RAW:
                 found = _RAW_END[name].search(text, at)
                 at = found.end() if found else len(text)
         shown = at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import define
 
 #: Columns of a line without its line end (RFC 3676 section 4.2 recommends at most 78).
 WIDTH = 72
@@ -10,7 +10,7 @@ WIDTH = 72
 _LEAST = 24
 
 
-@frozen
+@define
 class Block:
     """A paragraph, or lines that are not wrapped.
 

@@ -18,7 +18,6 @@ MAX_LINE = 998
 _IDENTITY = (b"", b"7bit", b"8bit", b"binary")
 #: What keeps text from being sent without an encoding.
 _UNFIT = re.compile(rb"[\x80-\xff\0]|\r(?!\n)|(?<!\r)\n|[^\n]{%d}" % MAX_LINE)
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _BASE64_LINE = 57
 
 
@@ -49,7 +48,7 @@ def unicode_text(octets: bytes, media: Media, charset: bytes = b"") -> str:
     `charset` is what the text says of itself, for when the media type says nothing.
     """
     text = text_of(octets, media.parameter(b"charset") or charset)
-    return _LINE_END.sub("\n", text)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def written(text: str, charset: str, references: bool = False) -> tuple[bytes, bytes]:

@@ -13,7 +13,6 @@ from .tnef import STRING8, UNICODE, Properties, Tnef
 
 #: Characters of one field made of a property.
 MAX_FIELD = 1000
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
 _ATTRIBUTE = b"!#$&+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #: From 1601 to 1970 in seconds; FILETIME counts tenths of microseconds.
@@ -35,7 +34,7 @@ def label_of(value: tuple[int, bytes] | None) -> bytes:
 
 def text_of_label(octets: bytes, label: bytes) -> str:
     """Octets as text with LF line ends."""
-    return _LINE_END.sub("\n", text_of(octets, label))
+    return text_of(octets, label).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def text_in(properties: Properties, number: int, page: bytes) -> str:
@@ -44,7 +43,7 @@ def text_in(properties: Properties, number: int, page: bytes) -> str:
     value = value[: 2 * MAX_TEXT]
     if kind == UNICODE:
         text = value.decode("utf-16-le", "replace")
-        return _LINE_END.sub("\n", text.rstrip("\0"))
+        return text.rstrip("\0").replace("\r\n", "\n").replace("\r", "\n")
     return text_of_label(value.rstrip(b"\0"), page) if kind == STRING8 else ""
 
 
