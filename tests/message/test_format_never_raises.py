@@ -6,12 +6,12 @@ import email
 import time
 
 import pytest
-from format_samples import PNG, apple_double, lines64, message, multipart, part, stored_rtf, string, tnef
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsrv.message.format import FormatOptions, render
 from mailsrv.message.structure import parse
+from tests.gallery.samples import PNG, apple_double, lines64, message, multipart, part, stored_rtf, string, tnef
 
 FORMATS = [
     FormatOptions(body, charset, attachments, rich_text)

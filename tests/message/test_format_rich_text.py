@@ -9,7 +9,6 @@ from email.message import EmailMessage
 
 import compressed_rtf
 import pytest
-from format_samples import PNG, attached, binary, integer, lines64, message, multipart, part, stored_rtf, string, tnef
 from hypothesis import given
 from hypothesis import strategies as st
 from striprtf.striprtf import rtf_to_text as independent
@@ -18,6 +17,19 @@ from mailsrv.message.format import FormatOptions, render
 from mailsrv.message.format.lzfu import unpack_rtf
 from mailsrv.message.format.rtf import encapsulated_html, rtf_to_text
 from mailsrv.message.format.tnef import read_tnef
+from tests.gallery.samples import (
+    PNG,
+    attached,
+    binary,
+    integer,
+    lines64,
+    message,
+    multipart,
+    part,
+    stored_rtf,
+    string,
+    tnef,
+)
 
 UNPACK = FormatOptions(charset="utf-8", rich_text="unpack")
 TEXT_PART = part("Content-Type: text/plain; charset=utf-8", b"Beside it")

@@ -1,7 +1,7 @@
 """HTML as mail has it, cut into tags and text (floor 1).
 
 Reads like a browser where that matters: quotes in attributes, comments, text of scripts and styles, tags never closed.
-Linear in the octets, and the same on every version of Python, which `html.parser` is not (docs/decisions/0016).
+Linear in the octets, and the same on every version of Python, which `html.parser` is not (docs/decisions/0018).
 """
 
 from __future__ import annotations
