@@ -121,6 +121,16 @@ def test_meetings_and_contacts_are_more_than_their_text() -> None:
     assert shape(unpacked(winmail(meeting))) == "mixed(plain, ms-tnef)"
 
 
+def test_nothing_is_lost_where_a_tnef_could_not_be_read_to_its_end() -> None:
+    whole = tnef([string(0x1000, "x")], [("a.pdf", b"%PDF", []), ("b.pdf", b"%PDF", [])])
+    assert shape(unpacked(winmail(whole))) == "mixed(plain, pdf, pdf)"
+    assert shape(unpacked(winmail(whole[:-20]))) == "mixed(plain, pdf, pdf, ms-tnef)"
+    many = tnef([string(0x1000, "x")], [("a", b"x", [])] * 501)
+    assert shape(unpacked(winmail(many))).endswith("octet-stream, ms-tnef)")
+    long = tnef([(0x1009, 0x0102, stored_rtf(b"{\\rtf1 " + b"{}" * 110_000 + b"words}"))])
+    assert shape(unpacked(winmail(long))) == "ms-tnef"
+
+
 SMIME = tnef(message_class=b"IPM.Note.SMIME", files=[("a", b"x", [])])
 
 

@@ -13,14 +13,12 @@ from ..charsets import ascii_compatible
 from ..parameters import Media
 from .html_text import html_to_text
 from .layout import Block, lay_out
-from .leaf import MAX_TEXT, unicode_text, written
+from .leaf import MAX_MARKS, MAX_TEXT, marks, unicode_text, written
 from .options import codec_of
 from .rtf import rtf_to_text
 from .text_html import text_to_html
 from .tree import Node, data_of, new_multipart, retyped, rewritten, with_children
 
-#: Octets of all texts that are rewritten in one message; further ones stay as they are.
-MAX_TEXTS = 8 * 2**20
 PLAIN, HTML, RTF = b"text/plain", b"text/html", b"text/rtf"
 _FORMS = frozenset({PLAIN, HTML, RTF})
 #: Multiparts whose parts belong together in a way that only their maker knows.
@@ -48,7 +46,7 @@ class Bodies:
         self._form = form
         self._charset = charset
         self._flowed = flowed
-        self._left = MAX_TEXTS
+        self._left = MAX_MARKS
 
     def node(self, node: Node) -> Node:
         """The same part with its texts in that form.  Raises Untouchable."""
@@ -104,11 +102,14 @@ class Bodies:
         if node.media.name not in _FORMS or node.is_attachment or not honest(node):
             return node
         data = data_of(self._octets, node)
-        if data is None or len(data) > min(MAX_TEXT, self._left):
+        if data is None or len(data) > MAX_TEXT:
             return node
         if b"-----BEGIN PGP " in data and _PGP.search(data):
             raise Untouchable
-        self._left -= len(data)
+        cost = marks(data)
+        if cost > self._left:
+            return node
+        self._left -= cost
         if node.media.name == self._form:
             return self._recoded(node, data)
         flowed = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: Octets of the largest RTF that is unpacked; what is beyond is cut off.
-MAX_RTF = 8 * 2**20
+MAX_RTF = 4 * 2**20
 
 _COMPRESSED, _PLAIN = b"LZFu", b"MELA"
 _WINDOW = 4096

@@ -7,7 +7,7 @@ import re
 from ..charsets import codec
 
 #: Octets read of one RTF.
-MAX_RTF = 8 * 2**20
+MAX_RTF = 4 * 2**20
 
 _TOKEN = re.compile(
     rb"\\(?:([a-zA-Z]{1,32})(-?[0-9]{1,9})?[ ]?|'([0-9a-fA-F]{2})|([^a-zA-Z]))|([{}])|([^\\{}\r\n]+)|[\r\n]+", re.DOTALL

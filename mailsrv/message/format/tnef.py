@@ -34,7 +34,7 @@ class TnefFile:
 
 @define
 class Tnef:
-    """What one TNEF holds."""
+    """What one TNEF holds; `whole`: it could be read to its end."""
 
     message_class: bytes = b""
     codepage: int = 0
@@ -42,6 +42,7 @@ class Tnef:
     body: bytes = field(default=b"", repr=False)
     properties: Properties = field(factory=dict, repr=False)
     files: list[TnefFile] = field(factory=list)
+    whole: bool = True
 
 
 class _Octets:
@@ -80,7 +81,9 @@ def read_tnef(octets: bytes) -> Tnef | None:
     reader = _Octets(octets, 6)
     for _ in range(MAX_ATTRIBUTES):
         if reader.left < 9:
-            break
+            # QUIRK: the last checksum is missing, or line ends and zeros follow; of gateways.
+            found.whole = found.whole and not reader.take(9).strip(b"\0\r\n ")
+            return found
         level, number = reader.number(1), reader.number(4) & 0xFFFF
         size = reader.number(4)
         if level not in (1, _ATTACHMENT) or size > reader.left:
@@ -91,6 +94,7 @@ def read_tnef(octets: bytes) -> Tnef | None:
             _of_attachment(found, number, value)
         else:
             _of_message(found, number, value)
+    found.whole = False
     return found
 
 
@@ -108,9 +112,10 @@ def _of_message(found: Tnef, number: int, value: bytes) -> None:
 
 
 def _of_attachment(found: Tnef, number: int, value: bytes) -> None:
-    if number == _FILE_STARTS and len(found.files) < MAX_FILES:
+    if number == _FILE_STARTS and len(found.files) <= MAX_FILES:
         found.files.append(TnefFile())
-    if not found.files:
+    if not found.files or len(found.files) > MAX_FILES:
+        found.whole = False
         return
     file = found.files[-1]
     if number == _FILE_DATA:

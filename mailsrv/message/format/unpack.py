@@ -7,12 +7,12 @@ from attrs import frozen
 from ..parameters import Media
 from .bodies import HTML, PLAIN, declared, forms_of, with_declaration
 from .html_text import html_to_text
-from .leaf import MAX_TEXT, base64_lines, transfer, written
-from .lzfu import unpack_rtf
+from .leaf import MAX_MARKS, MAX_TEXT, base64_lines, marks, transfer, written
+from .lzfu import MAX_RTF, unpack_rtf
 from .mapi import codepage_of, header_of, label_of, media_of, parameter_lines, text_in, text_of_label
 from .names import safe_name, type_of
 from .rtf import encapsulated_html, rtf_to_text
-from .tnef import BINARY, OBJECT, Tnef, TnefFile, read_tnef
+from .tnef import BINARY, MAX_FILES, OBJECT, Tnef, TnefFile, read_tnef
 from .tree import Node, data_of, new_leaf, new_multipart, octets_of, retyped, with_children
 
 #: Messages in each other inside of one TNEF; a deeper one is left out.
@@ -57,6 +57,9 @@ class Unpacker:
         self._octets = octets
         self._charset = charset
         self._left = MAX_TNEFS
+        self._marks = MAX_MARKS
+        #: Whether all of the TNEF that is being opened is in what it becomes.
+        self._whole = True
 
     def node(self, node: Node) -> Node:
         """The same part without TNEF in it."""
@@ -99,8 +102,17 @@ class Unpacker:
         """The body: both forms where the TNEF has HTML."""
         if not found.html:
             return self._text(found.plain, PLAIN) if found.plain.strip() else None
-        plain = found.plain or html_to_text(found.html, flowed=False)
+        plain = found.plain
+        if not plain:
+            if not self._affords(found.html):
+                return self._page(found)
+            plain = html_to_text(found.html, flowed=False)
         return new_multipart(b"alternative", [self._text(plain, PLAIN), self._page(found)])
+
+    def _affords(self, text: bytes | str) -> bool:
+        """Whether a text is to be read: there are limits to one message."""
+        self._marks -= marks(text)
+        return self._marks >= 0
 
     def _page(self, found: Unpacked) -> Node:
         """The HTML with the pictures in it (RFC 2387)."""
@@ -126,16 +138,19 @@ class Unpacker:
         if tnef is None or tnef.message_class.upper().startswith(b"IPM.NOTE.SMIME"):
             return None
         self._left -= 1
-        return self.unpacked(tnef, MAX_DEPTH)
+        self._whole = True
+        return self._unpacked(tnef, MAX_DEPTH)
 
-    def unpacked(self, tnef: Tnef, depth: int) -> Unpacked:
+    def _unpacked(self, tnef: Tnef, depth: int) -> Unpacked:
         """Texts and files of a TNEF; `depth` is how deep messages inside may still be."""
-        html, plain = _texts_of(tnef)
+        html, plain = self._texts_of(tnef)
         files = tuple([self._attachment(file, number, tnef, depth) for number, file in enumerate(tnef.files, 1)])
         # Meetings, tasks and contacts are more than their text.
         kind = tnef.message_class.upper()
-        whole = not kind or kind.startswith((b"IPM.NOTE", b"IPM.MICROSOFT MAIL.NOTE"))
-        return Unpacked(html, plain, files, whole)
+        if not tnef.whole or (kind and not kind.startswith((b"IPM.NOTE", b"IPM.MICROSOFT MAIL.NOTE"))):
+            self._whole = False
+        files = files[:MAX_FILES]
+        return Unpacked(html, plain, files, self._whole)
 
     def _attachment(self, file: TnefFile, number: int, tnef: Tnef, depth: int) -> Node:
         page = codepage_of(tnef)
@@ -158,7 +173,7 @@ class Unpacker:
 
     def _message(self, tnef: Tnef, name: str, depth: int) -> Node:
         """A message that was attached: it gets a header of what is known of it."""
-        found = self.unpacked(tnef, depth)
+        found = self._unpacked(tnef, depth)
         parts = [self._texts(found) or self._text("", PLAIN), *found.others]
         root = parts[0] if len(parts) == 1 else new_multipart(b"mixed", parts)
         block = header_of(tnef, name)
@@ -166,22 +181,26 @@ class Unpacker:
         encoding = b"7bit" if whole.isascii() else b"8bit"
         return new_leaf(Media.of(b"message", b"rfc822", ()), whole, (b"Content-Transfer-Encoding", encoding))
 
-
-def _texts_of(tnef: Tnef) -> tuple[str, str]:
-    """(HTML or nothing, plain text or nothing) of a TNEF's body, with LF line ends."""
-    page = codepage_of(tnef)
-    plain = text_in(tnef.properties, 0x1000, page) or text_of_label(tnef.body, page)
-    kind, value = tnef.properties.get(0x1013, (0, b""))
-    html = ""
-    if kind == BINARY:
-        label = declared(value) or label_of(tnef.properties.get(0x3FDE)) or page
-        html = text_of_label(value[:MAX_TEXT], label)
-    elif kind:
-        html = text_in(tnef.properties, 0x1013, page)
-    kind, value = tnef.properties.get(0x1009, (0, b""))
-    rtf = unpack_rtf(value) if kind == BINARY and not html.strip() else None
-    if rtf is not None:
-        html = encapsulated_html(rtf) or ""
-        if not html.strip() and not plain.strip():
-            plain = rtf_to_text(rtf)
-    return html if html.strip() else "", plain[:MAX_TEXT]
+    def _texts_of(self, tnef: Tnef) -> tuple[str, str]:
+        """(HTML or nothing, plain text or nothing) of a TNEF's body, with LF line ends."""
+        page = codepage_of(tnef)
+        plain = text_in(tnef.properties, 0x1000, page) or text_of_label(tnef.body, page)
+        kind, value = tnef.properties.get(0x1013, (0, b""))
+        html = ""
+        if kind == BINARY:
+            label = declared(value) or label_of(tnef.properties.get(0x3FDE)) or page
+            html = text_of_label(value[:MAX_TEXT], label)
+        elif kind:
+            html = text_in(tnef.properties, 0x1013, page)
+        if max(len(value), len(plain)) > MAX_TEXT:
+            self._whole = False
+        kind, value = tnef.properties.get(0x1009, (0, b""))
+        rtf = unpack_rtf(value) if kind == BINARY and not html.strip() else None
+        if rtf is not None:
+            if len(rtf) == MAX_RTF or not self._affords(rtf):
+                self._whole = False
+            else:
+                html = encapsulated_html(rtf) or ""
+                if not html.strip() and not plain.strip():
+                    plain = rtf_to_text(rtf)
+        return html if html.strip() else "", plain[:MAX_TEXT]
