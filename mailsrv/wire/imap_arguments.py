@@ -18,18 +18,12 @@ from .imap_query import search as search
 
 Fields = tuple[Any, ...]
 _OPEN, _CLOSE, _DIGITS = 40, 41, frozenset(b"0123456789*")
-_STATUS = frozenset(
-    {"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ"}
-)
-_SELECT_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
-_RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
-_USE = re.compile(rb"\\[A-Za-z]{1,32}").match
 _ARGUMENT = re.compile(rb"[0-9:,*$]+").match
 #: One parameter's argument in parentheses: no strings, no nesting but one level (RFC 7162 QRESYNC).
 _GROUP = re.compile(rb"\((?:[0-9:,*$ ]++|\([0-9:,*$ ]*+\))*+\)").match
 #: RFC 2971 section 3.3: at most 30 pairs, 30 octets of field, 1024 of value.
 _ID_PAIRS, _ID_FIELD, _ID_VALUE = 30, 30, 1024
-#: Patterns of one LIST, capabilities of one ENABLE, parameters of one command.
+#: Capabilities of one ENABLE, parameters of one command.
 _MAX_WORDS = 100
 
 
@@ -132,130 +126,6 @@ def select(lexer: Lexer) -> Fields:
     parameters = _parameters(lexer, _SELECT_READERS)
     lexer.end()
     return name, parameters
-
-
-def create(lexer: Lexer) -> Fields:
-    r"""SP mailbox [SP "(USE (\Sent ...))"] (RFC 6154)."""
-    name = _mailbox(lexer)
-    if lexer.peek() < 0:
-        return name, ()
-    lexer.space()
-    lexer.open()
-    if lexer.word() != "USE":
-        raise BadSyntax("Unknown CREATE parameter")
-    lexer.space()
-    lexer.open()
-    uses: list[bytes] = []
-    if not lexer.accept(_CLOSE):
-        while True:
-            found = _USE(lexer.text, lexer.at)
-            if found is None or len(uses) >= _MAX_WORDS:
-                raise BadSyntax("Not a special-use attribute")
-            lexer.at = found.end()
-            uses.append(found[0])
-            if not lexer.more():
-                break
-    lexer.close()
-    lexer.end()
-    return name, tuple(uses)
-
-
-def _words(lexer: Lexer, known: frozenset[str], what: str) -> list[str]:
-    """A list of words, possibly empty; each must be known."""
-    out: list[str] = []
-    lexer.open()
-    if lexer.accept(_CLOSE):
-        return out
-    while True:
-        word = lexer.word()
-        if word not in known:
-            raise BadSyntax("Unknown " + what)
-        if word not in out:
-            out.append(word)
-        if not lexer.more():
-            return out
-
-
-def _status_items(lexer: Lexer) -> tuple[str, ...]:
-    items = _words(lexer, _STATUS, "STATUS item")
-    if not items:
-        raise BadSyntax("STATUS item expected")
-    return tuple(items)
-
-
-def status(lexer: Lexer) -> Fields:
-    """SP mailbox SP "(" items ")"."""
-    name = _mailbox(lexer)
-    lexer.space()
-    items = _status_items(lexer)
-    lexer.end()
-    return name, items
-
-
-def _pattern(lexer: Lexer) -> str:
-    return imap_names.decode(lexer.list_mailbox(), lexer.utf8)
-
-
-def _returns(lexer: Lexer) -> tuple[frozenset[str], tuple[str, ...]]:
-    """RETURN's options, and STATUS's items (RFC 5819)."""
-    options: set[str] = set()
-    items: tuple[str, ...] = ()
-    lexer.open()
-    if lexer.accept(_CLOSE):
-        return frozenset(), ()
-    while True:
-        word = lexer.word()
-        if word not in _RETURN_OPTIONS:
-            raise BadSyntax("Unknown LIST return option")
-        if word == "STATUS":
-            lexer.space()
-            items = _status_items(lexer)
-        options.add(word)
-        if not lexer.more():
-            return frozenset(options), items
-
-
-def list_mailboxes(lexer: Lexer) -> Fields:
-    """SP [select options SP] reference SP pattern(s) [SP RETURN SP options] (RFC 3501, RFC 5258)."""
-    lexer.space()
-    chosen: frozenset[str] = frozenset()
-    extended = lexer.peek() == _OPEN
-    if extended:
-        chosen = frozenset(_words(lexer, _SELECT_OPTIONS, "LIST selection option"))
-        if "RECURSIVEMATCH" in chosen and not chosen - {"RECURSIVEMATCH", "REMOTE"}:
-            raise BadSyntax("RECURSIVEMATCH needs another selection option")
-        lexer.space()
-    reference = imap_names.decode(lexer.astring(), lexer.utf8)
-    lexer.space()
-    if lexer.peek() == _OPEN:
-        extended = True
-        lexer.open()
-        patterns = [_pattern(lexer)]
-        while lexer.more():
-            if len(patterns) >= _MAX_WORDS:
-                raise BadSyntax("Too many patterns")
-            patterns.append(_pattern(lexer))
-    else:
-        patterns = [_pattern(lexer)]
-    if lexer.peek() < 0:
-        return reference, tuple(patterns), chosen, frozenset(), (), extended
-    lexer.space()
-    if lexer.word() != "RETURN":
-        raise BadSyntax("RETURN expected")
-    lexer.space()
-    returns, items = _returns(lexer)
-    lexer.end()
-    return reference, tuple(patterns), chosen, returns, items, True
-
-
-def list_subscribed(lexer: Lexer) -> Fields:
-    """SP reference SP pattern."""
-    lexer.space()
-    reference = imap_names.decode(lexer.astring(), lexer.utf8)
-    lexer.space()
-    pattern = _pattern(lexer)
-    lexer.end()
-    return reference, (pattern,)
 
 
 def identification(lexer: Lexer) -> Fields:

@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from . import imap_arguments as arguments
+from . import imap_list as mailbox_lists
 from . import imap_requests as r
 from .imap_lexer import BadSyntax, Lexer
 from .imap_query import UnknownCharset
@@ -57,15 +58,15 @@ ROWS = (
     Row("UNAUTHENTICATE", _AFTER, arguments.nothing, r.Simple),
     Row("SELECT", _AFTER, arguments.select, r.Select),
     Row("EXAMINE", _AFTER, arguments.select, r.Select),
-    Row("CREATE", _AFTER, arguments.create, r.Create),
+    Row("CREATE", _AFTER, mailbox_lists.create, r.Create),
     Row("DELETE", _AFTER, arguments.mailbox, r.Named),
     Row("RENAME", _AFTER, arguments.two_mailboxes, r.Rename),
     Row("SUBSCRIBE", _AFTER, arguments.mailbox, r.Named),
     Row("UNSUBSCRIBE", _AFTER, arguments.mailbox, r.Named),
-    Row("LIST", _AFTER, arguments.list_mailboxes, r.List),
-    Row("LSUB", _AFTER, arguments.list_subscribed, r.List),
+    Row("LIST", _AFTER, mailbox_lists.list_mailboxes, r.List),
+    Row("LSUB", _AFTER, mailbox_lists.list_subscribed, r.List),
     Row("NAMESPACE", _AFTER, arguments.nothing, r.Simple),
-    Row("STATUS", _AFTER, arguments.status, r.Status),
+    Row("STATUS", _AFTER, mailbox_lists.status, r.Status),
     Row("APPEND", _AFTER, arguments.mailbox, r.Append, "append"),
     Row("IDLE", _AFTER, arguments.nothing, r.Simple),
     Row("CHECK", _SELECTED, arguments.nothing, r.Simple),

@@ -26,7 +26,10 @@ _FAST = (FetchItem("FLAGS"), FetchItem("INTERNALDATE"), FetchItem("RFC822.SIZE")
 _MACROS = {b"FAST": _FAST, b"ALL": (*_FAST, _ENVELOPE), b"FULL": (*_FAST, _ENVELOPE, _BODY)}
 _PLAIN = {
     name.encode("ascii"): FetchItem(name)
-    for name in ("FLAGS", "UID", "MODSEQ", "INTERNALDATE", "ENVELOPE", "BODYSTRUCTURE", "RFC822.SIZE")
+    for name in (
+        "FLAGS", "UID", "MODSEQ", "INTERNALDATE", "ENVELOPE", "BODYSTRUCTURE", "RFC822.SIZE", "SAVEDATE", "EMAILID",
+        "THREADID",
+    )
 } | {
     b"RFC822": FetchItem("SECTION", Section(), peek=False, label=b"RFC822"),
     b"RFC822.HEADER": FetchItem("SECTION", Section(text="HEADER"), peek=True, label=b"RFC822.HEADER"),

@@ -109,11 +109,22 @@ def enabled(names: Iterable[str]) -> bytes:
 
 
 def list_line(
-    name: str, attributes: Iterable[bytes], kind: bytes = b"LIST", separator: bytes = b"/", utf8: bool = False
+    name: str,
+    attributes: Iterable[bytes],
+    kind: bytes = b"LIST",
+    separator: bytes = b"/",
+    utf8: bool = False,
+    children: Sequence[str] = (),
 ) -> bytes:
-    """``* LIST`` or ``* LSUB``; `separator` b"" is NIL; `utf8`: the client enabled names in UTF-8."""
+    """``* LIST`` or ``* LSUB``; `separator` b"" is NIL; `utf8`: the client enabled names in UTF-8; `children`: the
+    selection options of CHILDINFO (RFC 5258 section 4)."""
     delimiter = b'"%b"' % separator if separator else b"NIL"
-    return b"* %b (%b) %b %b\r\n" % (kind, b" ".join(attributes), delimiter, imap_names.wire(name, utf8))
+    more = ""
+    if children:
+        more = ' ("CHILDINFO" (%s))' % " ".join(f'"{option}"' for option in children)
+    return b"* %b (%b) %b %b%b\r\n" % (
+        kind, b" ".join(attributes), delimiter, imap_names.wire(name, utf8), more.encode("ascii"),
+    )  # fmt: skip
 
 
 def list_root(kind: bytes = b"LIST") -> bytes:
@@ -121,7 +132,7 @@ def list_root(kind: bytes = b"LIST") -> bytes:
     return b'* %b (\\Noselect) "/" ""\r\n' % kind
 
 
-def status_line(name: str, items: Iterable[tuple[str, int]], utf8: bool = False) -> bytes:
+def status_line(name: str, items: Iterable[tuple[str, object]], utf8: bool = False) -> bytes:
     """``* STATUS``; items in the order given; `utf8` as in `list_line`."""
     listed = " ".join([f"{item} {value}" for item, value in items]).encode("ascii")
     return b"* STATUS %b (%b)\r\n" % (imap_names.wire(name, utf8), listed)

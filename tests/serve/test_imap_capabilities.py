@@ -51,6 +51,26 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-list", r"C: b LIST .. .\*.", r"S: \* LIST \(\\HasNoChildren \\Archive\) ./. Archive"),
         ("imap-mailboxes", r"C: f3 CREATE Everything", r"S: f3 NO \[USEATTR\]"),
     ),
+    b"LIST-EXTENDED": (
+        ("imap-list-extended", r"C: d LIST \(SUBSCRIBED RECURSIVEMATCH\)", r"S: .* Fruit \(.CHILDINFO. \(.SUBSCRIBED.\)\)"),
+        ("imap-list-extended", r"C: f LIST \(RECURSIVEMATCH\)", r"S: f BAD"),
+    ),
+    b"LIST-STATUS": (
+        ("imap-list-extended", r"C: i LIST .* RETURN \(STATUS", r"S: \* STATUS INBOX \(MESSAGES 1 .*\nS: i OK"),
+        ("imap-list-extended", r"C: i3 LIST", r"S: i3 BAD STATUS item expected"),
+    ),
+    b"CREATE-SPECIAL-USE": (
+        ("imap-mailboxes", r"C: f1 CREATE Rubbish \(USE", r"S: f1 OK"),
+        ("imap-mailboxes", r"C: f3 CREATE Everything", r"S: f3 NO \[USEATTR\]"),
+    ),
+    b"STATUS=SIZE": (
+        ("imap-status", r"C: b STATUS inbox \(.*SIZE\)", r"S: \* STATUS INBOX \(.* SIZE 39\)"),
+        ("imap-status", r"C: d STATUS Nothing", r"S: d NO \[NONEXISTENT\]"),
+    ),
+    b"APPENDLIMIT": (
+        ("imap-object-ids", r"C: c STATUS Office", r"S: \* STATUS Office \(.* APPENDLIMIT 1000\)"),
+        ("imap-object-ids", r"C: j APPEND INBOX \{1001\}", r"S: j NO \[TOOBIG\]"),
+    ),
     b"UNSELECT": (
         ("imap-select", r"C: e UNSELECT", r"S: e OK"),
         ("imap-wrong-state", r"C: c2 UNSELECT", r"S: c2 BAD"),

@@ -15,7 +15,7 @@ S: * OK [CAPABILITY IMAP4rev2 IMAP4rev1 {any}] mx.example.org ready
 C: l LOGIN me secret
 S: l OK [CAPABILITY IMAP4rev2 IMAP4rev1 {any}] Logged in
 C: a CREATE "Entw&APw-rfe"
-S: a OK CREATE completed
+S: a OK [MAILBOXID (m{n})] CREATE completed
 C: b ENABLE IMAP4rev2 imap4REV2
 S: * ENABLED IMAP4rev2
 S: b OK ENABLE completed
@@ -24,7 +24,7 @@ C: c LIST "" "Entw*"
 S: * LIST (\HasNoChildren) "/" "Entwürfe"
 S: c OK LIST completed
 C: d CREATE "Brouillons & notés"
-S: d OK CREATE completed
+S: d OK [MAILBOXID (m{n})] CREATE completed
 C: e STATUS {9+}
 C: Entwürfe (MESSAGES UIDNEXT)
 S: * STATUS "Entwürfe" (MESSAGES 0 UIDNEXT 1)
@@ -51,6 +51,7 @@ S: * OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] Flags and
 S: * 1 EXISTS
 S: * OK [UIDVALIDITY {n}] UIDs valid
 S: * OK [UIDNEXT 2] Predicted next UID
+S: * OK [MAILBOXID (m{n})] Mailbox id
 S: * OK [HIGHESTMODSEQ 2] Highest
 S: * LIST () "/" "Entwürfe"
 S: g OK [READ-WRITE] SELECT completed
@@ -64,6 +65,7 @@ S: * OK [PERMANENTFLAGS ()] No changes here
 S: * 1 EXISTS
 S: * OK [UIDVALIDITY {n}] UIDs valid
 S: * OK [UIDNEXT 2] Predicted next UID
+S: * OK [MAILBOXID (m{n})] Mailbox id
 S: * OK [HIGHESTMODSEQ 2] Highest
 S: * LIST () "/" INBOX
 S: h1 OK [READ-ONLY] EXAMINE completed
@@ -86,6 +88,7 @@ S2: * 2 RECENT
 S2: * OK [UNSEEN 1] First unseen message
 S2: * OK [UIDVALIDITY {n}] UIDs valid
 S2: * OK [UIDNEXT 3] Predicted next UID
+S2: * OK [MAILBOXID (m{n})] Mailbox id
 S2: * OK [HIGHESTMODSEQ 3] Highest
 S2: a OK [READ-WRITE] SELECT completed
 # Switched on in a selected mailbox.

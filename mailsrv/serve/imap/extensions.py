@@ -34,13 +34,20 @@ def _login_disabled(session: ImapSession) -> bool:
     return session.identity is None and bool(session.refused_password())
 
 
+def _append_limit(session: ImapSession) -> bytes:
+    """The same for all mailboxes, so it stands here (RFC 7889 section 3)."""
+    limit = session.limits.append_octets
+    return b"APPENDLIMIT" if limit is None else b"APPENDLIMIT=%d" % limit
+
+
 @frozen
 class Extension:
-    """A capability's name, where it is defined, and when it holds."""
+    """A capability's name, where it is defined, when it holds, and how it is written where not just as its name."""
 
     name: bytes
     defined: str
     holds: Callable[[ImapSession], bool] = _always
+    shown: Callable[[ImapSession], bytes] | None = None
 
 
 #: What of RFC 9051 had a name of its own before (appendix E): IMAP4rev2 is there when all of it is.
@@ -59,7 +66,12 @@ _ROWS = (
     Extension(b"IDLE", "RFC 2177"),
     Extension(b"NAMESPACE", "RFC 2342"),
     Extension(b"CHILDREN", "RFC 3348"),
+    Extension(b"LIST-EXTENDED", "RFC 5258"),
+    Extension(b"LIST-STATUS", "RFC 5819"),
     Extension(b"SPECIAL-USE", "RFC 6154"),
+    Extension(b"CREATE-SPECIAL-USE", "RFC 6154 section 3"),
+    Extension(b"STATUS=SIZE", "RFC 8438"),
+    Extension(b"APPENDLIMIT", "RFC 7889", shown=_append_limit),
     Extension(b"UNSELECT", "RFC 3691"),
     Extension(b"UIDPLUS", "RFC 4315"),
     Extension(b"MOVE", "RFC 6851"),
@@ -120,7 +132,7 @@ def advertised(session: ImapSession) -> list[bytes]:
 
 def capabilities(session: ImapSession) -> bytes:
     """What the session offers now, separated by spaces."""
-    names = advertised(session)
+    names = [row.shown(session) if row.shown else row.name for row in TABLE if row.holds(session)]
     if session.identity is None:
         names += [b"AUTH=" + name.encode("ascii") for name in session.offered_mechanisms()]
     return b" ".join(names)

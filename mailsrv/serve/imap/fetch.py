@@ -66,6 +66,10 @@ _ITEMS: dict[str, tuple[bytes, str, Callable[[Row], object]]] = {
     "FLAGS": (b"FLAGS %b", "", lambda row: row.flags),
     "MODSEQ": (b"MODSEQ (%d)", "", lambda row: row.modseq),
     "INTERNALDATE": (b'INTERNALDATE "%b"', "dates", _date),
+    "SAVEDATE": (b'SAVEDATE "%b"', "dates", lambda row: internal_date(row.facts.saved_at, 0)),  # type: ignore[union-attr]
+    "EMAILID": (b"EMAILID (%b)", "ids", lambda row: row.facts.email_id.encode("ascii")),  # type: ignore[union-attr]
+    # RFC 8474 section 5.2: NIL of a server that knows no threads.
+    "THREADID": (b"THREADID %b", "", lambda row: b"NIL"),
     "RFC822.SIZE": (b"RFC822.SIZE %d", "size", lambda row: row.facts.size),  # type: ignore[union-attr]
     "ENVELOPE": (b"ENVELOPE %b", "summary", lambda row: row.summary.envelope),  # type: ignore[union-attr]
     "BODY": (b"BODY %b", "summary", lambda row: row.summary.body),  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from ...wire import imap_requests as r
 from . import condstore, qresync, tell
 from .answer import Bad, No
 from .modes import CONDSTORE, QRESYNC, REV2, UIDONLY
+from .status import mailbox_id
 from .view import View
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext:
             session.say(b"* OK [UNSEEN %d] First unseen message" % first)
     session.say(b"* OK [UIDVALIDITY %d] UIDs valid" % selection.mailbox.uidvalidity)
     session.say(b"* OK [UIDNEXT %d] Predicted next UID" % uidnext)
+    session.say(b"* OK [MAILBOXID %b] Mailbox id" % mailbox_id(selection.mailbox.mailbox_id).encode("ascii"))
     session.say(condstore.highest(view))
     if rev2:
         session.put(p.list_line(name, (), utf8=session.engine.utf8))

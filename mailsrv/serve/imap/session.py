@@ -19,7 +19,21 @@ from ...wire import imap_requests as r
 from ...wire.imap_commands import AUTHENTICATED, NOT_AUTHENTICATED, SELECTED
 from ...wire.imap_server import ImapServerEngine
 from ..session import Services, Session
-from . import append, basics, condstore, fetch, idle, login, mailboxes, messages, search, selected, tell
+from . import (
+    append,
+    basics,
+    condstore,
+    fetch,
+    idle,
+    listing,
+    login,
+    mailboxes,
+    messages,
+    search,
+    selected,
+    status,
+    tell,
+)
 from .answer import Bad, No, refusal
 from .extensions import capabilities
 from .modes import UIDONLY
@@ -58,14 +72,14 @@ ROWS: dict[str, Row] = {
     "STARTTLS": Row(login.starttls, NOTHING),
     "LOGIN": Row(login.login, NOTHING),
     "AUTHENTICATE": Row(login.authenticate, NOTHING),
-    "LIST": Row(mailboxes.list_mailboxes),
-    "LSUB": Row(mailboxes.list_subscribed),
+    "LIST": Row(listing.list_mailboxes),
+    "LSUB": Row(listing.list_subscribed),
     "CREATE": Row(mailboxes.create),
     "DELETE": Row(mailboxes.delete),
     "RENAME": Row(mailboxes.rename),
     "SUBSCRIBE": Row(mailboxes.subscribe),
     "UNSUBSCRIBE": Row(mailboxes.subscribe),
-    "STATUS": Row(mailboxes.status),
+    "STATUS": Row(status.status),
     "SELECT": Row(selected.select, NOTHING),
     "EXAMINE": Row(selected.select, NOTHING),
     "CLOSE": Row(selected.close, NOTHING),
