@@ -90,7 +90,8 @@ def main(arguments: list[str]) -> None:
         install_packages(packages)
     # Most of them wait: for time-outs, for other programs.  The tests of one file share their servers.
     together = ("-n", str(1 + min(4, os.cpu_count() or 1)), "--dist", "loadfile")
-    step("live and slow tests", python, "-m", "pytest", "-q", "-m", "(live or slow) and not alone", *together, *arguments)
+    beside = ("-m", "(live or slow) and not alone", *together)
+    step("live and slow tests", python, "-m", "pytest", "-q", *beside, *arguments)
     step("tests that measure", python, "-m", "pytest", "-q", "-m", "alone", *arguments)
 
 

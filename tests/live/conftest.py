@@ -167,6 +167,14 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
     return tell
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What measures must have the machine to itself, and with it all of its file, which shares its servers."""
+    measuring = {item.path for item in items if "figure" in getattr(item, "fixturenames", ())}
+    for item in items:
+        if item.path in measuring:
+            item.add_marker("alone")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Show what was measured."""
     if figures := config.stash.get(_FIGURES, []):
