@@ -38,6 +38,8 @@ def imap(server: Server, account: str) -> imaplib.IMAP4:
 
 def pop3(server: Server, account: str) -> poplib.POP3:
     client = poplib.POP3_SSL("127.0.0.1", server.port("pop3/default", tls=True), context=context(), timeout=20)
+    # RFC 6856: messages as they are, header fields of UTF-8 too.
+    client.utf8()
     client.user(account)
     client.pass_(PASSWORD)
     return client
