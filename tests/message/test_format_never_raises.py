@@ -64,6 +64,10 @@ RTF = stored_rtf(b"{\\rtf1" + b"{\\'e9" * 20_000)
 TEXTS = {
     "html": part("Content-Type: text/html; charset=utf-8", "<p>caf\u00e9 <b>b</b>\r\n".encode() * 5_000),
     "plain": part("Content-Type: text/plain; charset=utf-8", "> caf\u00e9 http://x.org\r\n".encode() * 5_000),
+    "one line": part("Content-Type: text/plain", b"a@b.org " * 150_000),
+    "one line of HTML": part("Content-Type: text/html", "caf\u00e9 ".encode() * 150_000),
+    "one word": part("Content-Type: text/plain", "\u00fcx".encode() * 400_000),
+    "tabs": part("Content-Type: text/plain", b"\tx" * 150_000),
     "alternatives": multipart("alternative", *[part("Content-Type: text/html", b"<p>x")] * 1900),
     "files": multipart("mixed", *[PNG_PART] * 1900),
     "tnefs": multipart("mixed", *[TNEF_PART] * 1900),

@@ -12,7 +12,7 @@ from .options import codec_of
 
 #: Octets of the largest text that is rewritten; a larger one stays as it is.
 MAX_TEXT = 4 * 2**20
-#: Tags, line ends and their like in all texts of one message that are rewritten: what time is spent on.
+#: Tags, links, line ends and their like in all texts of one message that are rewritten: what time is spent on.
 MAX_MARKS = 200_000
 #: A line of a message without encoding (RFC 5322 section 2.1.1).
 MAX_LINE = 998
@@ -27,7 +27,7 @@ def marks(text: bytes | str) -> int:
     """How much there is to do in a text: each takes a few microseconds at most."""
     if isinstance(text, bytes):
         text = text.decode("latin-1")
-    return sum(map(text.count, "<&\n\r\\{}"))
+    return sum(map(text.count, "<&\n\r\\{}@:\t"))
 
 
 def encoding_of(fields: dict[bytes, bytes]) -> bytes:
@@ -86,25 +86,11 @@ def transfer(octets: bytes) -> tuple[bytes, bytes]:
 
 
 _EIGHT = bytes(range(128, 256)) + b"\0"
-_QP = re.compile(rb"[^\t -<>-~]|[\t ]$")
-_QP_ESCAPES = {bytes((octet,)): b"=%02X" % octet for octet in range(256)}
-
-
 def quoted_printable(octets: bytes) -> bytes:
     """Text with CRLF line ends in quoted-printable (RFC 2045 section 6.7), lines of at most 76."""
-    out: list[bytes] = []
-    for line in octets.split(b"\r\n"):
-        if len(line) > 73 or not line.isalnum():
-            line = _QP.sub(lambda hit: _QP_ESCAPES[hit[0]], line)
-        while len(line) > 76:
-            cut = 75
-            # Never within an escape.
-            if b"=" in line[cut - 2 : cut]:
-                cut = line.index(b"=", cut - 2)
-            out.append(line[:cut] + b"=")
-            line = line[cut:]
-        out.append(line)
-    return b"\r\n".join(out)
+    made = binascii.b2a_qp(octets, istext=True)
+    # Its soft line ends are LF where the text had no line end to learn from.
+    return made.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def base64_lines(octets: bytes) -> bytes:
