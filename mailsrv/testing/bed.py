@@ -52,7 +52,7 @@ from ..wire.sasl import mechanisms
 from .dns import NameTable
 from .lists import apply_lists
 from .loop import Loop
-from .onward import WORDS, apply_onward
+from .onward import WORDS, apply_allowances, apply_onward
 from .policies import policy_makers
 from .transport import MemoryTransport
 
@@ -283,6 +283,7 @@ class Bed:
         }
         own = {key: value for key, value in self.settings.items() if key not in logins}
         settings = _known(protocol, own)
+        apply_allowances(settings, self)
         logins.update((key, value) for key, value in self.settings.items() if key in logins)
         logins["relay_lists"] = apply_lists(protocol, settings, self.names, self.clock)
         if isinstance(settings.get("access"), str):

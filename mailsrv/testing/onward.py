@@ -3,7 +3,7 @@
     onward=true                                  mail for other servers goes into the queue
     domains=a.example:relay,b.example:shared     further domains
     etrn=relay                                   as in the configuration
-    allowances=true                              accounts have limits
+    allowances=quota=5000;mailboxes=8            accounts have limits: fields of SiteLimits, or "true"
     xclient_from=192.0.2.1,10.0.0.0/8            as in the configuration
 """
 
@@ -40,11 +40,18 @@ def apply_onward(
     speakers = settings.pop("xclient_from", "")
     if speakers:
         settings["xclient"] = Matcher((parse_network(text)[0], 0) for text in speakers.split(","))
-    if settings.get("allowances") is True:
-        settings["allowances"] = Allowances(directory, bed.store, SiteLimits())
     onward = bool(settings.pop("onward", False))
     router = LocalRouter(directory, lambda: domain, onward=onward, unresolved=lambda name: f"unresolved:{name}")
     return {"router": router}
+
+
+def apply_allowances(settings: dict[str, Any], bed: Any) -> None:
+    """Replace the text of `allowances` by what services hold."""
+    text = settings.get("allowances")
+    if text is True or isinstance(text, str):
+        pairs = [one.split("=") for one in text.split(";")] if isinstance(text, str) else []
+        limits = SiteLimits(**{name: int(value) for name, value in pairs})
+        settings["allowances"] = Allowances(bed.store.directory, bed.store, limits)
 
 
 def _address(text: str) -> Address:

@@ -1,4 +1,5 @@
-"""Argument readers of LIST, LSUB, STATUS and CREATE (floor 1; RFC 3501, RFC 5258, RFC 5819, RFC 6154, RFC 8438).
+"""Argument readers of LIST, LSUB, STATUS, CREATE and of the quota commands (floor 1; RFC 3501, RFC 5258, RFC 5819,
+RFC 6154, RFC 9208).
 
 As those of `imap_arguments`: from behind the command's name to the fields of its event.  All raise BadSyntax.
 """
@@ -9,14 +10,14 @@ import re
 from typing import Any
 
 from . import imap_names
-from .imap_lexer import BadSyntax, Lexer
+from .imap_lexer import MAX_63, BadSyntax, Lexer
 
 Fields = tuple[Any, ...]
 _OPEN, _CLOSE = 40, 41
 _STATUS = frozenset(
     {
         "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ", "MAILBOXID",
-        "APPENDLIMIT",
+        "APPENDLIMIT", "DELETED-STORAGE",
     }
 )  # fmt: skip
 _SELECT_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
@@ -87,6 +88,34 @@ def status(lexer: Lexer) -> Fields:
     items = _status_items(lexer)
     lexer.end()
     return name, items
+
+
+def quota_root(lexer: Lexer) -> Fields:
+    """SP quota-root-name: GETQUOTA (RFC 9208 section 4.1.1)."""
+    lexer.space()
+    root = lexer.astring()
+    lexer.end()
+    return (root,)
+
+
+def quota_limits(lexer: Lexer) -> Fields:
+    """SP quota-root-name SP "(" resource SP limit ... ")": SETQUOTA (RFC 9208 section 4.1.3)."""
+    lexer.space()
+    root = lexer.astring()
+    lexer.space()
+    lexer.open()
+    limits: dict[str, int] = {}
+    if not lexer.accept(_CLOSE):
+        while True:
+            resource = lexer.word()
+            lexer.space()
+            limits[resource] = lexer.number(MAX_63)
+            if len(limits) > _MAX_WORDS:
+                raise BadSyntax("Too many limits")
+            if not lexer.more():
+                break
+    lexer.end()
+    return root, limits
 
 
 def _pattern(lexer: Lexer) -> str:

@@ -138,6 +138,17 @@ def status_line(name: str, items: Iterable[tuple[str, object]], utf8: bool = Fal
     return b"* STATUS %b (%b)\r\n" % (imap_names.wire(name, utf8), listed)
 
 
+def quota_root(name: str, roots: Iterable[bytes], utf8: bool = False) -> bytes:
+    """``* QUOTAROOT`` (RFC 9208 section 4.2.2)."""
+    return b"* QUOTAROOT %b\r\n" % b" ".join([imap_names.wire(name, utf8), *map(string, roots)])
+
+
+def quota(root: bytes, resources: Iterable[tuple[str, int, int]]) -> bytes:
+    """``* QUOTA``: (resource, usage, limit) of each (RFC 9208 section 4.2.1)."""
+    listed = " ".join([f"{name} {used} {limit}" for name, used, limit in resources])
+    return b"* QUOTA %b (%b)\r\n" % (string(root), listed.encode("ascii"))
+
+
 def namespace(personal: str = "", separator: str = "/") -> bytes:
     """``* NAMESPACE`` with one personal prefix and nothing else (RFC 2342)."""
     prefix = string(imap_names.encode(personal))

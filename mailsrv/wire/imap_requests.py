@@ -91,7 +91,7 @@ class AuthResponse:
 
 @define
 class Named(Request):
-    """A command with one mailbox: DELETE SUBSCRIBE UNSUBSCRIBE."""
+    """A command with one mailbox: DELETE SUBSCRIBE UNSUBSCRIBE GETQUOTAROOT."""
 
     mailbox: str
 
@@ -154,11 +154,19 @@ class List(Request):
 
 @define
 class Status(Request):
-    """STATUS; items in upper case: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ, nothing
-    else."""
+    """STATUS; items in upper case: MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ MAILBOXID
+    APPENDLIMIT DELETED-STORAGE, nothing else."""
 
     mailbox: str
     items: tuple[str, ...]
+
+
+@define
+class Quota(Request):
+    """GETQUOTA and SETQUOTA (RFC 9208); `limits` by resource in upper case, empty of GETQUOTA."""
+
+    root: bytes
+    limits: dict[str, int] = field(factory=dict)
 
 
 @define

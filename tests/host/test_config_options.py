@@ -117,6 +117,7 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     ("", "[store]\npurge_after='1d'"),
     ("", "[limits]\nappend_limit='1M'"),
     *(("", f"[limits]\n{key}='1M'") for key in ("quota", "max_message_in", "max_message_out")),
+    *(("", f"[limits]\n{key}=77") for key in ("quota_messages", "quota_mailboxes")),
     ("", "[auth]\nuse=['any']\n[auth.any]\npassword_file='x'"),
     ("", "[auth]\nuse=['directory', 'any']\n[auth.any]\npassword_file='x'"),
     ("", "[tls.default]\ncertificate='x'"),
@@ -192,8 +193,8 @@ def test_every_option_of_the_site_is_in_the_test_above() -> None:
     assert keys == {
         "hostname", "domains", "data", "control", "control_group", "kind", "verify", "recipients_file", "subaddress",
         "catch_all", "netbios",
-        "append_limit", "quota", "max_message_in", "max_message_out", "failed_logins_per_address",
-        "failed_logins_per_account", "failed_login_window", "ban_time",
+        "append_limit", "quota", "quota_messages", "quota_mailboxes", "max_message_in", "max_message_out",
+        "failed_logins_per_address", "failed_logins_per_account", "failed_login_window", "ban_time",
         "never_banned", "certificate", "key", "client_ca", "mode", "list",
     }
 

@@ -52,7 +52,7 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-mailboxes", r"C: f3 CREATE Everything", r"S: f3 NO \[USEATTR\]"),
     ),
     b"LIST-EXTENDED": (
-        ("imap-list-extended", r"C: d LIST \(SUBSCRIBED RECURSIVEMATCH\)", r"S: .* Fruit \(.CHILDINFO. \(.SUBSCRIBED.\)\)"),
+        ("imap-list-extended", r"C: d LIST \(SUBSCRIBED RECURSIVEMATCH\)", r"S: .* Fruit \(.CHILDINFO."),
         ("imap-list-extended", r"C: f LIST \(RECURSIVEMATCH\)", r"S: f BAD"),
     ),
     b"LIST-STATUS": (
@@ -70,6 +70,22 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
     b"APPENDLIMIT": (
         ("imap-object-ids", r"C: c STATUS Office", r"S: \* STATUS Office \(.* APPENDLIMIT 1000\)"),
         ("imap-object-ids", r"C: j APPEND INBOX \{1001\}", r"S: j NO \[TOOBIG\]"),
+    ),
+    b"QUOTA": (
+        ("imap-quota", r"C: a GETQUOTAROOT INBOX", r"S: \* QUOTAROOT INBOX ..\nS: \* QUOTA "),
+        ("imap-quota", r"C: b2 GETQUOTA", r"S: b2 NO \[NONEXISTENT\]"),
+    ),
+    b"QUOTA=RES-STORAGE": (
+        ("imap-quota", r"C: k2 STATUS Trash", r"S: .*DELETED-STORAGE 19"),
+        ("imap-quota", r"C: d APPEND", r"S: d NO \[OVERQUOTA\]"),
+    ),
+    b"QUOTA=RES-MESSAGE": (
+        ("imap-quota", r"C: b GETQUOTA", r"S: .* MESSAGE 1 3 "),
+        ("imap-quota", r"C: f3 COPY", r"S: f3 NO \[OVERQUOTA\]"),
+    ),
+    b"QUOTA=RES-MAILBOX": (
+        ("imap-quota", r"C: b GETQUOTA", r"S: .* MAILBOX 6 8\)"),
+        ("imap-quota", r"C: i3 CREATE", r"S: i3 NO \[OVERQUOTA\]"),
     ),
     b"UNSELECT": (
         ("imap-select", r"C: e UNSELECT", r"S: e OK"),

@@ -82,7 +82,9 @@ def domain_facts(site: SiteOptions) -> tuple[DomainFacts, ...]:
 def site_limits(site: SiteOptions) -> SiteLimits:
     """What holds for accounts without limits of their own (S-120)."""
     limits = site.limits
-    return SiteLimits(limits.quota, limits.max_message_in, limits.max_message_out)
+    return SiteLimits(
+        limits.quota, limits.max_message_in, limits.max_message_out, limits.quota_messages, limits.quota_mailboxes
+    )
 
 
 def guard_settings(site: SiteOptions) -> GuardSettings:

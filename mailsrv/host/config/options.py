@@ -75,6 +75,10 @@ class LimitsTable:
 
     append_limit: int | None = option(or_off(SIZE), 50 * 2**20, "largest message of an IMAP APPEND")
     quota: int | None = option(or_off(SIZE), None, "octets of all messages of an account, unless it has its own")
+    quota_messages: int | None = option(or_off(whole(1, _MANY)), None, "messages of an account")
+    quota_mailboxes: int | None = option(
+        or_off(whole(10, _MANY)), 10_000, "mailboxes of an account: a user can make no more"
+    )
     max_message_in: int | None = option(or_off(SIZE), None, "one message for an account, unless it has its own (S-120)")
     max_message_out: int | None = option(or_off(SIZE), None, "one message from an account, unless it has its own")
     failed_logins_per_address: int | None = option(

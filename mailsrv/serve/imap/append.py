@@ -118,7 +118,8 @@ class Intake:
         if not announced.size:
             raise No("CANNOT", "A message cannot be empty")
         if session.services.allowances is not None and session.account is not None:
-            await session.services.allowances.keep(session.account.account_id, spool.size + announced.size)
+            octets, messages = spool.size + announced.size, len(self._announced) + 1
+            await session.services.allowances.keep(session.account.account_id, octets, messages)
         session.engine.accept_literal()
         end = spool.size + announced.size
         while spool.size < end:

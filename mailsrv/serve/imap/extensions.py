@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from . import condstore, modes
+from . import condstore, modes, quota
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -72,6 +72,10 @@ _ROWS = (
     Extension(b"CREATE-SPECIAL-USE", "RFC 6154 section 3"),
     Extension(b"STATUS=SIZE", "RFC 8438"),
     Extension(b"APPENDLIMIT", "RFC 7889", shown=_append_limit),
+    Extension(b"QUOTA", "RFC 9208", quota.counted),
+    Extension(b"QUOTA=RES-STORAGE", "RFC 9208 section 5.1", quota.counted),
+    Extension(b"QUOTA=RES-MESSAGE", "RFC 9208 section 5.2", quota.counted),
+    Extension(b"QUOTA=RES-MAILBOX", "RFC 9208 section 5.3", quota.counted),
     Extension(b"UNSELECT", "RFC 3691"),
     Extension(b"UIDPLUS", "RFC 4315"),
     Extension(b"MOVE", "RFC 6851"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...interfaces import IAccount
+from ...store.names import INBOX
 from ...wire import imap_requests as r
+from . import quota
 from .answer import No
 from .patterns import SEPARATOR
 from .status import mailbox_id
@@ -32,6 +34,7 @@ async def create(session: ImapSession, request: r.Create) -> bytes:
     name = request.mailbox
     if name.endswith(SEPARATOR):
         name = name[:-1]
+    await quota.room_for_mailbox(session, name)
     info = await _account(session).create(name, use)
     return b"OK [MAILBOXID %b] CREATE completed" % mailbox_id(info.mailbox_id).encode("ascii")
 
@@ -49,6 +52,7 @@ async def delete(session: ImapSession, request: r.Named) -> bytes:
 
 async def rename(session: ImapSession, request: r.Rename) -> bytes:
     """RENAME."""
+    await quota.room_for_mailbox(session, request.new_name, more=request.mailbox == INBOX)
     await _account(session).rename(request.mailbox, request.new_name)
     return b"OK RENAME completed"
 

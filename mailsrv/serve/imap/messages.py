@@ -16,7 +16,7 @@ from ...numbers import UidSet
 from ...store.keywords import changed, known
 from ...values import Copied, FlagChange, Updated
 from ...wire import imap_requests as r
-from . import condstore, tell
+from . import condstore, quota, tell
 from .answer import Bad, No, of_target
 from .modes import CONDSTORE
 from .selected import Selection, marked_deleted
@@ -194,6 +194,8 @@ async def _copy(session: ImapSession, selection: Selection, request: r.Copy, mov
             return None
         if not by_uid and lost(view, ranges):
             raise No("EXPUNGEISSUED", _ISSUED)
+        if not move:
+            await quota.room_for_copies(session, [uid for part in ranges for uid in view.uids(part)])
         return await selection.mailbox.copy(view.uid_set(ranges), target.mailbox_id, move)
     except NoSuchMailbox as error:
         raise of_target(error) from error

@@ -1,4 +1,5 @@
-"""STATUS (floor 3): RFC 3501 section 6.3.10, RFC 7889, RFC 8438, RFC 8474, RFC 9051 section 6.3.11."""
+"""STATUS (floor 3): RFC 3501 section 6.3.10, RFC 7889, RFC 8438, RFC 8474,
+RFC 9051 section 6.3.11, RFC 9208."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...values import MailboxState
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import condstore
+from . import condstore, quota
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -57,5 +58,7 @@ async def tell(session: ImapSession, name: str, items: Sequence[str]) -> None:
     assert session.account is not None
     state = await session.account.status(name)
     enabling(session, items)
-    values = [(item, _ITEMS[item](session, state)) for item in items]
+    values = [(item, _ITEMS[item](session, state)) for item in items if item in _ITEMS]
+    if "DELETED-STORAGE" in items:
+        values.append(("DELETED-STORAGE", await quota.deleted_octets(session, name, state)))
     session.put(p.status_line(name, values, session.engine.utf8))
