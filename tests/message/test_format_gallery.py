@@ -42,7 +42,7 @@ def test_renderings_are_sound_for_a_strict_reader(name: str) -> None:
                 assert "\N{REPLACEMENT CHARACTER}" not in part.get_content()
 
 
-def test_s_148_renderings_of_renderings_are_the_same() -> None:
+def test_renderings_of_renderings_are_the_same() -> None:
     """What has the form already stays: nothing grows or changes by being rendered twice."""
     for name in NAMES:
         octets = (STORED / f"{name}.eml").read_bytes()

@@ -46,7 +46,7 @@ def test_anything_can_be_rendered(lines: list[bytes], end: bytes) -> None:
         assert len(made) <= 60 * len(octets) + 1000
         parse(made)
         email.message_from_bytes(made)
-        # The same octets every time (S-148).
+        # The same octets every time.
         assert render(octets, options) == made
 
 
@@ -86,7 +86,7 @@ def test_big_messages_are_rendered_in_bounded_time(entity: bytes) -> None:
         made = render(stored, options)
         # A mebibyte a second would be slow; what is quadratic takes minutes.
         assert time.process_time() - began < 3
-        assert len(made) < 10 * len(stored)
+        assert len(made) < 25 * len(stored)
 
 
 @pytest.mark.parametrize("kind, text", [
