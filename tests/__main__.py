@@ -59,12 +59,12 @@ def install_packages(packages: list[str]) -> None:
         subprocess.run(command, env=quiet, check=False, stdout=subprocess.DEVNULL, timeout=300)
 
 
-def step(title: str, *command: str) -> None:
+def step(title: str, *command: str, **environment: str) -> None:
     """Run one check; stop at the first that fails."""
     sys.stdout.write(f"\n== {title}\n")
     sys.stdout.flush()
     began = time.monotonic()
-    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    status = subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, **environment}).returncode
     sys.stdout.write(f"== {title}: {'passed' if status == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s\n")
     sys.stdout.flush()
     if status:
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> None:
     pure = ("tests/wire", "tests/message", "tests/serve", "tests/test_conversations.py")
     measured = ("--cov=mailsrv.wire", "--cov=mailsrv.message", "--cov-branch")
     step("branch coverage of wire and message", python, "-m", "pytest", "-q", "--no-header", *pure, *measured, *cores,
-         "--cov-report=term:skip-covered", "--cov-fail-under=95")  # fmt: skip
+         "--cov-report=term:skip-covered", "--cov-fail-under=95", HYPOTHESIS_PROFILE="thorough")  # fmt: skip
     packages = missing_packages()
     if packages and os.geteuid() == 0 and shutil.which("apt-get"):
         sys.stdout.write(f"\n== installing {' '.join(packages)}\n")
