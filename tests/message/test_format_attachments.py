@@ -151,6 +151,15 @@ def test_s_157_a_resource_fork_travels_beside_the_file() -> None:
     assert made == {"Notes": b"data", "._Notes": apple_double("Notes", b"fork")}
 
 
+def test_rfc_1740_an_applesingle_holds_all_of_the_file() -> None:
+    single = b"\0\5\x16\0" + apple_double("Notes", b"fork")[4:]
+    head = part("Content-Type: application/applefile\nContent-Transfer-Encoding: base64", lines64(single))
+    assert hexbin(render(message("Test", head), HQX)) == MacFile(b"", b"fork", "Notes", b"TEXT", b"ttxt", 0)
+    broken = DOUBLE.replace(HEAD, lines64(b"not an AppleDouble"))
+    made = uudecoded(render(message("Test", broken), UU))
+    assert made == {"attachment-1.bin": b"not an AppleDouble", "Notes": b"data"}
+
+
 def test_s_158_type_and_creator_of_other_files_come_from_the_name() -> None:
     plain = part('Content-Type: application/pdf; name="a.pdf"', b"x")
     made = hexbin(render(message("Test", multipart("mixed", plain)), HQX))

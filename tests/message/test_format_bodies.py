@@ -110,6 +110,12 @@ def test_s_163_ascii_is_the_same_in_every_charset(charset: str) -> None:
     assert render(stored, FormatOptions("text", charset)) is stored
 
 
+@pytest.mark.parametrize("charset, octets", [("x-odd", b"\xe4"), ("utf-8", b"\xe4b"), ("shift_jis", b"\x81")])
+def test_s_163_text_that_cannot_be_read_is_not_made_worse(charset: str, octets: bytes) -> None:
+    stored = message("Test", part(f"Content-Type: text/plain; charset={charset}", octets + b"\r\n"))
+    assert render(stored, TEXT) is stored
+
+
 def test_s_163_html_declares_the_charset_it_has() -> None:
     page = '<html><head><meta charset="koi8-r"></head><p>\u043c\u0438\u0440'.encode("koi8-r")
     made = parsed(render(message("Test", part("Content-Type: text/html", page)), FormatOptions("html", "utf-8")))
@@ -194,6 +200,22 @@ def test_a_message_without_mime_gets_what_it_needs() -> None:
     assert made["MIME-Version"] == "1.0" and made.get_content_type() == "text/html"
     assert '<a href="http://example.org/">' in made.get_content()
     assert render(b"", HTML).startswith(b"MIME-Version: 1.0\r\n")
+
+
+def test_rfc_2387_the_root_may_be_another_part_than_the_first() -> None:
+    root = part("Content-Type: text/html\nContent-ID: <root@x>", b"<p>root</p>")
+    entity = multipart("related", PICTURE, root).replace(b"related;", b'related; start="<root@x>";', 1)
+    made = parsed(render(message("Test", entity), TEXT))
+    assert shape(made) == "mixed(plain, png)" and "root" in next(iter(made.iter_parts())).get_content()
+    # What was a page of two forms is one of HTML: the type that the multipart tells is that of its root.
+    both = render(message("Test", related(alternative(PLAIN_PART, HTML_PART), PICTURE)), HTML)
+    assert parsed(both)["Content-Type"].params["type"] == "text/html"
+
+
+def test_rtf_in_the_text_is_text() -> None:
+    stored = message("Test", part("Content-Type: text/rtf", rb"{\rtf1 caf\'e9\par x}"))
+    assert text_of(render(stored, TEXT)) == "caf\u00e9\nx\n"
+    assert "<p>caf\u00e9<br>\nx</p>" in text_of(render(stored, HTML))
 
 
 def test_s_154_two_servers_two_renderings() -> None:

@@ -42,6 +42,10 @@ SAMPLES = {
     "<table><tr><td>Name:</td><td>Ann</td></tr></table>": "Name:  Ann\n",
     "<table><tr><td><p>a</p><p>b</p></td><td>c</td></tr></table>d": "a\n\nb\nc\n\nd\n",
     "<table><tr><td><table><tr><td>1<td>2<tr><td>3<td>4</table></td></tr></table>": "1  2\n3  4\n",
+    "<table><tr><td><ul><li>a<li>b</ul><td>c</table>": "* a\n* b\nc\n",
+    "<table>loose<tr><td>a</td>between<td>b</td></tr></table>": "loose\na\nbetween\nb\n",
+    "<table><tr><td>a<td><td>b<tr><td>c<td><td>d</table>": "a  b\nc  d\n",
+    "<table><td>a<td>b<tr><td>c</table>": "a  b\nc\n",
     # Not shown.
     "<style>p{}</style><script>x</script><title>t</title><!-- c -->y<![if !mso]>z<![endif]>": "yz\n",
     "<div style='DISPLAY: none'>a<div>b</div>c</div>d": "d\n",
@@ -82,6 +86,17 @@ def test_rfc_3676_quotes_flow_and_lists_do_not() -> None:
     listed = html_to_text(f"<ul><li>{words}").split("\n")[:-1]
     assert listed[0].startswith("* word") and all(line.startswith("   word") for line in listed[1:])
     assert not any(line.endswith(" ") for line in listed)
+
+
+@pytest.mark.parametrize("tag, mark", [("blockquote", ">"), ("ul><li", "   ")])
+def test_what_is_too_deep_is_read_as_if_it_were_not(tag: str, mark: str) -> None:
+    """Twenty quotes, ten lists, sixteen tables: further ones open nothing, and their ends close nothing."""
+    end = f"</{tag[:2] if 'ul' in tag else tag}>"
+    deep = html_to_text(f"<{tag}>" * 40 + "x" + end * 39 + "y" + end + "z")
+    assert deep.split("\n")[0].count(mark) <= 20
+    lines = [line for line in deep.split("\n") if line.strip("> ")]
+    assert lines[-1] == "z" and lines[-2].endswith("y") and lines[-2] != "y"
+    assert html_to_text("<table><tr><td>" * 40 + "x" + "</td></tr></table>" * 40 + "y").split() == ["x", "y"]
 
 
 def test_a_link_is_never_broken() -> None:

@@ -16,7 +16,7 @@ from striprtf.striprtf import rtf_to_text as independent
 from mailsrv.message.format import FormatOptions, render
 from mailsrv.message.format.lzfu import unpack_rtf
 from mailsrv.message.format.rtf import encapsulated_html, rtf_to_text
-from mailsrv.message.format.tnef import read_tnef
+from mailsrv.message.format.tnef import read_properties, read_tnef
 from tests.gallery.samples import (
     PNG,
     attached,
@@ -119,6 +119,52 @@ def test_messages_inside_end_at_a_depth() -> None:
 def test_meetings_and_contacts_are_more_than_their_text() -> None:
     meeting = tnef([string(0x1000, "Noon")], message_class=b"IPM.Schedule.Meeting.Request")
     assert shape(unpacked(winmail(meeting))) == "mixed(plain, ms-tnef)"
+
+
+LONG = "\u00fcber " * 22 + "ende.pdf"
+
+
+def test_rfc_2231_names_of_any_length_and_letters() -> None:
+    for name in ("plain.pdf", "\u20ac.pdf", LONG, "\u65e5\u672c\u8a9e" * 12 + ".doc"):
+        found = unpacked(multipart("mixed", TEXT_PART, winmail(tnef(files=[(name, b"x", [])]))))
+        made = bytes(found)
+        assert next(found.iter_attachments()).get_filename() == name
+        assert max(map(len, made.split(b"\n"))) <= 100
+
+
+@pytest.mark.parametrize("subject", ["plain", "\u00fc" * 300, "=?utf-8?q?x?=", "\u65e5" * 100])
+def test_rfc_2047_subjects_of_messages_inside(subject: str) -> None:
+    inner = tnef([string(0x0037, subject), string(0x0C1A, 'Q "R" S'), string(0x1000, "x")])
+    found = unpacked(winmail(tnef(files=[("m", b"", [attached(inner)])])))
+    assert found.get_content()["Subject"] == subject
+    # An author without an address of the Internet is a group (RFC 6854).
+    assert found.get_content()["From"] == '"Q \\"R\\" S":;'
+
+
+def test_ms_oxcdata_properties_of_every_kind() -> None:
+    """Named, of several values, of old strings, of unknown kinds: what follows is still read, or the reading ends."""
+    named = b"\x1f\0\x00\x80" + bytes(16) + struct.pack("<II", 1, 6) + "abc".encode("utf-16-le") + b"\0\0"
+    named += struct.pack("<II", 1, 4) + "x\0".encode("utf-16-le")
+    number = b"\x03\0\x01\x80" + bytes(16) + struct.pack("<III", 0, 7, 9)
+    many = struct.pack("<HHI", 0x101E, 0x3000, 2) + struct.pack("<I", 2) + b"a\0\0\0" + struct.pack("<I", 1) + b"\0" * 4
+    flag, day = struct.pack("<HHI", 0x000B, 0x0E1B, 1), struct.pack("<HHQ", 0x0040, 0x3007, 5)
+    text = struct.pack("<HHII", 0x001E, 0x1000, 1, 5) + b"caf\xe9\0\0\0\0"
+    found = read_properties(struct.pack("<I", 6) + named + number + many + flag + day + text)
+    assert found == {0x0E1B: (0x000B, b"\1\0\0\0"), 0x3007: (0x0040, b"\5" + bytes(7)), 0x1000: (0x001E, b"caf\xe9\0")}
+    unknown = struct.pack("<HHI", 0x7777, 0x3001, 1)
+    assert read_properties(struct.pack("<I", 3) + flag + unknown + text) == {0x0E1B: (0x000B, b"\1\0\0\0")}
+
+
+def test_what_old_outlook_wrote_beside_the_properties() -> None:
+    """Attributes of their own for subject and text, in the code page that is told."""
+    made = bytearray(tnef())
+    at = made.index(struct.pack("<II", 1252, 0))
+    made[at : at + 2] = struct.pack("<H", 1251)
+    for number, octets in ((0x00018004, b"\xd2\xe5\xec\xe0\0"), (0x0002800C, b"\xcc\xe8\xf0\0")):
+        made += struct.pack("<BII", 1, number, len(octets)) + octets + b"\0\0"
+    assert unpacked(winmail(bytes(made))).get_content().strip() == "\u041c\u0438\u0440"
+    inside = unpacked(winmail(tnef(files=[("m", b"", [attached(bytes(made))])]))).get_content()
+    assert inside["Subject"] == "\u0422\u0435\u043c\u0430"
 
 
 def test_nothing_is_lost_where_a_tnef_could_not_be_read_to_its_end() -> None:

@@ -10,6 +10,7 @@ import re
 
 from ...errors import Refused
 from ..charsets import ascii_compatible
+from ..charsets import codec as known
 from ..parameters import Media
 from .html_text import html_to_text
 from .layout import Block, lay_out
@@ -134,7 +135,11 @@ class Bodies:
         stored = codec_of(label.decode("latin-1"))
         if label and stored == codec_of(self._charset):
             return node
-        new = self._written(node, unicode_text(data, node.media, label), node.media)
+        text = unicode_text(data, node.media, label)
+        if (label and known(label) is None) or "\N{REPLACEMENT CHARACTER}" in text:
+            # Octets that are not what they are said to be: the client may know better.
+            return node
+        new = self._written(node, text, node.media)
         # What cannot have the charset, and has the other one already.
         return node if stored == codec_of(new.media.parameter(b"charset").decode("ascii")) else new
 

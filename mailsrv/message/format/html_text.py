@@ -193,6 +193,7 @@ def _actions() -> dict[str, _Action]:
     ]  # fmt: skip
     found = {slash + name: action for names, action in pairs for name in names.split() for slash in ("", "/")}
     found |= {"br": _break, "hr": _rule, "img": _picture, "tr": _row, "td": _cell, "th": _cell}
+    found |= {"/td": _plain, "/th": _plain}
     return found | {"a": _link, "/a": _link_end, "/p": _spaced}
 
 

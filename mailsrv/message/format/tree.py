@@ -109,10 +109,11 @@ def rewritten(node: Node, found: Media, octets: bytes, encoded: bool = False) ->
 
 def with_children(node: Node, children: list[Node], subtype: bytes = b"", parameters: Parameters = ()) -> Node:
     """A multipart with these children; with another `subtype` or number of children it is rebuilt."""
-    if not subtype and len(children) == len(node.children) and node.part is not None and not node.rebuilt:
+    if not subtype and len(children) == len(node.children):
         if all(new is old for new, old in zip(children, node.children)):
             return node
         new = Node(node.part, node.media, node.fields)
+        new.rebuilt = node.rebuilt
     else:
         subtype = subtype or node.media.name.partition(b"/")[2]
         new = Node(node.part, Media.of(b"multipart", subtype, parameters), node.fields)
