@@ -13,6 +13,8 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 from . import values as v
+from .interfaces_sharing import IGrants as IGrants
+from .interfaces_sharing import IMetadata as IMetadata
 from .interfaces_transfer import IDeliveryAgent as IDeliveryAgent
 from .interfaces_transfer import IQueue as IQueue
 from .numbers import UidSet

@@ -304,6 +304,17 @@ class MailboxState:
     recent: int = 0
 
 
+@frozen
+class Shared:
+    """A mailbox to which others have rights: `grants` by identifier, "anyone", "#17" (the account of that id), or one
+    of these behind "-", whose rights are taken away (RFC 4314 section 2)."""
+
+    account_id: int
+    name: str
+    mailbox_id: int
+    grants: dict[str, str]
+
+
 class Columns:
     """The shared live view of one open mailbox: parallel columns, UIDs ascending.
 

@@ -9,18 +9,19 @@ from collections.abc import Callable, Sequence
 from zope.interface import implementer
 
 from ..errors import AccessDenied, BadMailboxName, StoreUnavailable
-from ..interfaces import IContent, IMessageStore, IQueue, IQuota
+from ..interfaces import IContent, IGrants, IMessageStore, IMetadata, IQueue, IQuota
 from ..values import DomainFacts, NewDelivery, Placement
 from .memory_account import MemoryAccount
 from .memory_data import Entry, MailboxData, Message, Room
 from .memory_directory import MemoryDirectory
 from .memory_queue import MemoryQueue
+from .memory_sharing import MemorySharing
 from .names import INBOX, normalise
 from .queue_rules import check_delivery
 
 
-@implementer(IMessageStore, IQuota, IQueue)
-class MemoryStore(MemoryQueue):
+@implementer(IMessageStore, IQuota, IQueue, IMetadata, IGrants)
+class MemoryStore(MemoryQueue, MemorySharing):
     """Everything in this process, gone with it.  Its coroutines never wait.
 
     `clock` gives UTC epoch seconds; `history` is how many removals a mailbox remembers before `Changes.floor`;
@@ -36,6 +37,7 @@ class MemoryStore(MemoryQueue):
         capacity: int | None = None,
     ) -> None:
         super().__init__()
+        MemorySharing.__init__(self)
         self._clock, self._history = clock, history
         self.room = Room(capacity)
         self._accounts: dict[int, MemoryAccount] = {}
@@ -112,6 +114,7 @@ class MemoryStore(MemoryQueue):
     def drop_mailbox(self, mailbox_id: int) -> None:
         """The mailbox is deleted; its id is never used again."""
         del self._mailboxes[mailbox_id]
+        self._unshare(mailbox_id)
 
     def _place(self, placement: Placement) -> MailboxData | None:
         account = self._accounts.get(placement.account_id)
@@ -128,3 +131,4 @@ class MemoryStore(MemoryQueue):
 
     def _account_removed(self, account_id: int) -> None:
         self._accounts.pop(account_id).clear()
+        self._forget_account(account_id)

@@ -8,7 +8,8 @@ A store that survives a restart also subclasses `PersistentStoreContract` and gi
 removals can be made short also subclasses `ShortHistoryContract`.  What the suite asks is written in
 `mailsrv/interfaces.py`; where a rule is shared by all stores it is in `mailsrv/store/names.py`, `keywords.py`,
 `directory_rules.py`, `login_rules.py` and `queue_rules.py`.  The part about app passwords is for a directory with
-`IAppPasswords`, that about the queue for a store with `IQueue`.
+`IAppPasswords`, that about the queue for a store with `IQueue`, those about annotations and rights for one with
+`IMetadata` and `IGrants`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ pytest.register_assert_rewrite(
             "queue",
             "queue_admin",
             "search",
+            "sharing",
         )
     )
 )
@@ -48,6 +50,7 @@ from .store_suite_persistent import PersistentStoreContract  # noqa: E402
 from .store_suite_queue import QueueContract  # noqa: E402
 from .store_suite_queue_admin import QueueAdminContract  # noqa: E402
 from .store_suite_search import SearchContract  # noqa: E402
+from .store_suite_sharing import GrantsContract, MetadataContract  # noqa: E402
 
 __all__ = ["PersistentStoreContract", "ShortHistoryContract", "StoreContract"]
 
@@ -71,5 +74,7 @@ class StoreContract(
     SearchContract,
     QueueContract,
     QueueAdminContract,
+    MetadataContract,
+    GrantsContract,
 ):
     """All that every store must do."""

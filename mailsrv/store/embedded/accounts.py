@@ -13,6 +13,7 @@ from ..directory_rules import address_key
 from ..names import DEFAULT_MAILBOXES
 from .naming import create_mailbox, drop_mailbox
 from .operations import Operation
+from .sharing import forget_account
 from .transaction import Transaction
 
 #: Share of a batch of what puts an account into the catalogue: with all that `login_rules` allows it is 80 KiB, and
@@ -109,6 +110,7 @@ class RemoveAccount(Operation):
             drop_mailbox(transaction, box)
         for table in ("subscription", "app_password"):
             connection.execute(f"DELETE FROM {table} WHERE account=?", key)
+        forget_account(connection, self._account)
         connection.execute("DELETE FROM account WHERE id=?", key)
         transaction.catalogue.append(["no-account", self._account])
         transaction.directory = True

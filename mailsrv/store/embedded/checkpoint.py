@@ -129,6 +129,9 @@ def _statements(connection: apsw.Connection) -> list[list[Any]]:
         ("alias", "SELECT * FROM alias"),
         ("mailbox", "SELECT id, account, name, uidvalidity, special_use FROM mailbox"),
         ("subscribe", "SELECT * FROM subscription"),
+        # After the mailboxes, as the app passwords.
+        ("annotate", "SELECT * FROM annotation"),
+        ("permit", "SELECT * FROM permit"),
         ("sequence", "SELECT name, seq FROM sqlite_sequence"),
     ):
         statements += ([kind, *row] for row in execute(sql))

@@ -11,6 +11,7 @@ from ..names import INBOX, existing, missing_parents, normalise, rename_plan
 from .boxes import Box
 from .changes import Copy
 from .operations import SLICE, Operation
+from .sharing import forget_mailbox
 from .transaction import Transaction
 
 
@@ -46,6 +47,7 @@ def drop_mailbox(transaction: Transaction, box: Box) -> None:
     transaction.flush()
     connection.execute("DELETE FROM mailbox WHERE id=?", (box.id,))
     connection.execute("DELETE FROM checkpoint WHERE subject=?", (box.id,))
+    forget_mailbox(connection, box.id)
     connection.execute("INSERT INTO doomed VALUES (?)", (box.id,))
     transaction.gone.append(box.id)
     transaction.catalogue.append(["no-mailbox", box.id])

@@ -76,6 +76,9 @@ class Replay:
         #: Those of them that came with SMTPUTF8.
         self.international: set[tuple[int, int]] = set()
         self._deleted: set[int] = set()
+        #: (mailbox, account, entry) -> value; (identifier, mailbox) -> rights.
+        self.annotations: dict[tuple[int, int, str], str] = {}
+        self.permits: dict[tuple[str, int], str] = {}
 
     def read(self, segment: int, found: Found, body: bytes) -> None:
         """One record; `body` only for CATALOGUE and STATE.  Raises ValueError for one that makes no sense."""
@@ -106,6 +109,7 @@ class Replay:
         except zlib.error as cause:
             raise ValueError("damaged catalogue") from cause
         self.accounts, self.app_passwords, self.aliases, self.subscriptions = {}, {}, {}, set()
+        self.annotations, self.permits = {}, {}
         listed = {statement[1] for statement in statements if statement[0] == "mailbox"}
         for mailbox in self.boxes.keys() - listed:
             self._drop(mailbox)
@@ -120,6 +124,7 @@ class Replay:
             self.accounts.pop(values[0], None)
             self.subscriptions = {pair for pair in self.subscriptions if pair[0] != values[0]}
             self.app_passwords = {key: row for key, row in self.app_passwords.items() if key[0] != values[0]}
+            self._forget(account=values[0])
         elif kind == "mailbox":
             mailbox, account, name, uidvalidity, special_use = values
             box = self.boxes.setdefault(mailbox, Box())
@@ -139,6 +144,8 @@ class Replay:
             self.subscriptions.add((values[0], values[1]))
         elif kind == "unsubscribe":
             self.subscriptions.discard((values[0], values[1]))
+        elif kind in ("annotate", "permit"):
+            self._replace(self.annotations if kind == "annotate" else self.permits, values[:-1], values[-1])
         elif kind == "sequence":
             self._issued(*values)
         elif kind == "requeue":
@@ -149,6 +156,24 @@ class Replay:
             # All that there are; so whatever the log said before of others is overruled, and of these too.
             self._ended = self.queue.keys() - set(_numbers(values[0]))
             self._requeued = {}
+
+    @staticmethod
+    def _replace(table: dict[Any, Any], key: Any, value: str | None) -> None:
+        # An annotation may be empty, rights may not.
+        if value is None or (not value and len(key) == 2):
+            table.pop(key, None)
+        else:
+            table[key] = value
+
+    def _forget(self, mailbox: int = -1, account: int = -1) -> None:
+        """Annotations and rights of what is gone."""
+        names = (f"#{account}", f"-#{account}")
+        self.annotations = {
+            key: value for key, value in self.annotations.items() if key[0] != mailbox and key[1] != account
+        }
+        self.permits = {
+            key: value for key, value in self.permits.items() if key[1] != mailbox and key[0] not in names
+        }
 
     def _app_password(self, kind: str, values: tuple[Any, ...]) -> None:
         if kind == "no-app-password":
@@ -165,6 +190,7 @@ class Replay:
     def _drop(self, mailbox: int) -> None:
         self.boxes.pop(mailbox, None)
         self.checkpoints.pop(mailbox, None)
+        self._forget(mailbox)
         self._deleted.add(mailbox)
         self._issued("mailbox", mailbox)
 

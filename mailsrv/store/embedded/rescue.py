@@ -124,6 +124,11 @@ def _write(connection: apsw.Connection, replay: Replay, report: list[str]) -> No
     insert("INSERT INTO subscription VALUES (?,?)", sorted(replay.subscriptions))
     for mailbox, box in sorted(replay.boxes.items()):
         _write_box(connection, mailbox, box, replay, report)
+    there = replay.boxes.keys() | {0}
+    insert("INSERT INTO annotation VALUES (?,?,?,?)",
+           [(*key, value) for key, value in replay.annotations.items() if key[0] in there])
+    insert("INSERT INTO permit VALUES (?,?,?)",
+           [(*key, value) for key, value in replay.permits.items() if key[1] in there])
     _write_queue(connection, replay, report)
     insert("INSERT INTO international VALUES (?)", [(segment << 32 | at,) for segment, at in replay.international])
     for table, number in replay.sequences.items():

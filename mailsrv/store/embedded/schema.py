@@ -21,7 +21,7 @@ import apsw
 
 from ...errors import ConfigError, StoreUnavailable
 
-VERSION = 5
+VERSION = 6
 #: "msrv": tells the file from other databases.
 APPLICATION_ID = 0x6D737276
 #: WAL pages after which the writer copies them into the database between two batches.
@@ -42,6 +42,15 @@ CREATE TABLE unique_id (mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, id BLOB 
 #: Of version 5: contents (segment << 32 | ordinal) that came with SMTPUTF8.
 _INTERNATIONAL = """
 CREATE TABLE international (content INTEGER PRIMARY KEY);
+"""
+
+#: Of version 6: annotations (account 0: shared; mailbox 0: of the server) and rights.
+_SHARING = """
+CREATE TABLE annotation (mailbox INTEGER NOT NULL, account INTEGER NOT NULL, entry TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (mailbox, account, entry)) WITHOUT ROWID;
+CREATE TABLE permit (identifier TEXT NOT NULL, mailbox INTEGER NOT NULL, rights TEXT NOT NULL,
+    PRIMARY KEY (identifier, mailbox)) WITHOUT ROWID;
+CREATE INDEX permit_mailbox ON permit (mailbox);
 """
 
 #: Of version 3.  Whatever may be long comes last: the start reads the first columns of all rows.
@@ -88,7 +97,7 @@ CREATE TABLE doomed (mailbox INTEGER PRIMARY KEY);
 CREATE TABLE segment (number INTEGER PRIMARY KEY, dead INTEGER NOT NULL, dead_since INTEGER);
 CREATE TABLE checkpoint (subject INTEGER PRIMARY KEY, segment INTEGER NOT NULL, ordinal INTEGER NOT NULL,
     octets INTEGER NOT NULL);
-""" + _APP_PASSWORD + _QUEUE + _UNIQUE_ID + _INTERNATIONAL
+""" + _APP_PASSWORD + _QUEUE + _UNIQUE_ID + _INTERNATIONAL + _SHARING
 
 #: Count octets of a segment that nothing refers to (segment, octets, now).
 ADD_DEAD = ("INSERT INTO segment VALUES (?1,?2,?3) ON CONFLICT DO UPDATE SET dead=dead+?2,"
@@ -116,6 +125,7 @@ ALTER TABLE account ADD COLUMN settings TEXT NOT NULL DEFAULT '';
     2: _QUEUE,
     3: _UNIQUE_ID,
     4: _INTERNATIONAL,
+    5: _SHARING,
 }
 
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ...errors import AccessDenied, MailError, StoreUnavailable
-from ...interfaces import IMessageStore, IQueue, IQuota, IStoreMaintenance
+from ...interfaces import IGrants, IMessageStore, IMetadata, IQueue, IQuota, IStoreMaintenance
 from ...values import NewDelivery
 from ..queue_rules import check_delivery
 from . import schema
@@ -35,6 +35,7 @@ from .operations import Barrier, Deliver, Operation
 from .queue import EmbeddedQueue
 from .recovery import Lock, recover, refuse_lost_index
 from .segments import SegmentSet
+from .sharing import EmbeddedSharing
 from .transaction import HISTORY, Transaction
 from .writer import Writer
 
@@ -46,8 +47,8 @@ CHECKPOINT_SECONDS = 600.0
 CLOSE_ROWS = 2_000_000
 
 
-@implementer(IMessageStore, IQuota, IStoreMaintenance, IQueue)
-class EmbeddedStore(EmbeddedQueue):
+@implementer(IMessageStore, IQuota, IStoreMaintenance, IQueue, IMetadata, IGrants)
+class EmbeddedStore(EmbeddedQueue, EmbeddedSharing):
     """Open one with `EmbeddedStore.open`; `report` lists what the start found."""
 
     def __init__(
