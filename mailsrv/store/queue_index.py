@@ -10,9 +10,8 @@ else can have it.  Leases are in memory alone, as one process owns a store: when
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -155,7 +154,8 @@ class QueueIndex:
         self._nonce, self._leased = nonce, 0
         self._slots: dict[int, Slot] = {}
         self._lanes = _Lanes()
-        self._leases: list[tuple[float, int, str]] = []
+        #: (until, id) of those leased rows that are not claimed, sorted; nothing else, or what has ended piles up.
+        self._leases: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -201,8 +201,6 @@ class QueueIndex:
 
     def next_due(self) -> float | None:
         """As IQueue.next_due."""
-        while self._leases and not self._running(self._leases[0]):
-            heapq.heappop(self._leases)
         instants = [first[0][0] for first in (self._lanes.heads, self._leases) if first]
         return min(instants, default=None)
 
@@ -219,20 +217,23 @@ class QueueIndex:
         for slot in self._take(destination, count, now):
             self._leased += 1
             slot.until, slot.token = until, f"{holder}/{self._nonce}/{self._leased}"
-            heapq.heappush(self._leases, (until, slot.id, slot.token))
+            insort(self._leases, (until, slot.id))
             taken.append((slot.id, slot.token))
         return taken
 
     def release(self, *leases: tuple[int, str]) -> None:
         """Give leases (row, token) back, those that still are some."""
-        free = []
+        ended = []
         for row, token in leases:
             slot = self._slots.get(row)
             if slot is not None and token and slot.token == token and not slot.claimed:
-                leased, slot.until, slot.token = slot.until, 0.0, ""
-                if leased and not slot.held:
-                    free.append(slot)
-        self._lanes.put_many(free)
+                slot.token = ""
+                if slot.until:
+                    ended.append(slot)
+        self._drop_leases(ended)
+        for slot in ended:
+            slot.until = 0.0
+        self._lanes.put_many([slot for slot in ended if not slot.held])
 
     # Claims
 
@@ -272,7 +273,7 @@ class QueueIndex:
             if slot is not None and slot.claimed:
                 slot.claimed = False
                 if slot.until:
-                    heapq.heappush(self._leases, (slot.until, slot.id, slot.token))
+                    insort(self._leases, (slot.until, slot.id))
                 elif not slot.held:
                     free.append(slot)
         self._lanes.put_many(free)
@@ -283,7 +284,9 @@ class QueueIndex:
         return self._lanes.count(destination, now)
 
     def _claim(self, slot: Slot) -> None:
-        if not slot.until and not slot.held:
+        if slot.until:
+            self._drop_leases((slot,))
+        elif not slot.held:
             self._lanes.drop(slot)
         slot.claimed = True
 
@@ -294,17 +297,22 @@ class QueueIndex:
 
     def _lapse(self, now: float) -> None:
         """Leases that ran out: the rows are free."""
-        while self._leases and (self._leases[0][0] <= now or not self._running(self._leases[0])):
-            lease = heapq.heappop(self._leases)
-            if self._running(lease):
-                slot = self._slots[lease[1]]
+        if self._leases and self._leases[0][0] <= now:
+            over = bisect_right(self._leases, (now, inf))
+            slots = [self._slots[row] for _, row in self._leases[:over]]
+            del self._leases[:over]
+            for slot in slots:
                 slot.until = 0.0
-                self._lanes.put(slot)
+            self._lanes.put_many(slots)
 
-    def _running(self, lease: tuple[float, int, str]) -> bool:
-        until, row, token = lease
-        slot = self._slots.get(row)
-        return slot is not None and not slot.claimed and slot.until == until and slot.token == token
+    def _drop_leases(self, slots: Sequence[Slot]) -> None:
+        """They do not run any more, or not now."""
+        if len(slots) < _MANY:
+            for slot in slots:
+                del self._leases[bisect_left(self._leases, (slot.until, slot.id))]
+        else:
+            gone = {slot.id for slot in slots}
+            self._leases = [entry for entry in self._leases if entry[1] not in gone]
 
 
 def later(index: QueueIndex, latest: float) -> list[int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from ..errors import MailError
@@ -21,11 +22,25 @@ LOT, HELD = 200, 1000
 
 class Turns:
     """Has those who `await turn()` go on one by one, each in a turn of the reactor of its own: when the network is gone
-    hundreds of destinations are put off at once, and nobody else must wait for that."""
+    hundreds of destinations are put off at once, and nobody else must wait for that.
+
+    One at a time is `alone()`, with a lot of rows in hand: those of all at once are so many objects that the garbage
+    collector stops the process for a tenth of a second, again and again.
+    """
 
     def __init__(self, call_later: Callable[..., Any]) -> None:
+        self._lock = DeferredLock()
         self._call_later = call_later
         self._waiting: deque[Deferred[None]] = deque()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Among those who ask for it."""
+        await self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     async def turn(self) -> None:
         """Wait for it."""
@@ -60,9 +75,13 @@ async def put_off(
     try:
         full = down is not None
         while full and down is not None:
-            full = await _fetch(lease, turns, row.destination, held, down)
-            await turns.turn()
-            together = await _sort_out(queue, attempts, server, held, others, down)
+            async with turns.alone():
+                full = await _fetch(lease, turns, row.destination, held, down)
+                await turns.turn()
+                together = await _sort_out(queue, attempts, server, held, others, down)
+            while held:
+                await attempts.late(held[-1], down)
+                held.pop()
             # Of a full lot just the rows that were looked at: they are the longest due.
             await queue.postpone(
                 row.destination, down.at + NEAR, (down.wait - NEAR,), down.reply, together if full else None
@@ -93,15 +112,13 @@ async def _fetch(lease: Lease, turns: Turns, destination: str, held: list[Queued
 async def _sort_out(
     queue: Any, attempts: Attempts, server: str, held: list[Queued], others: list[Queued], down: Down
 ) -> int:
-    """Give back the rows that can be put off together; how many.  A notice or an end has its minute, so these are
-    settled one by one.  What goes another way joins `others`: it stays leased meanwhile, and so is not put off."""
+    """Give back the rows that can be put off together; how many.  A notice or an end has its minute, so these stay in
+    `held` and are settled one by one.  What goes another way joins `others`: it stays leased meanwhile, and so is not
+    put off."""
     pressing, together = list[Queued](), list[Queued]()
     for other in held:
         elsewhere = attempts.lane(other).server != server
         (others if elsewhere else pressing if attempts.pressing(other, down) else together).append(other)
     held[:] = pressing
     await queue.release(*together)
-    while held:
-        await attempts.late(held[-1], down)
-        held.pop()
     return len(together)

@@ -180,3 +180,20 @@ def test_ten_times_the_rows_are_not_ten_times_the_work() -> None:
         return Counted.compared
 
     assert work(20_000) < 3 * work(2000)
+
+
+def test_leases_that_have_ended_leave_nothing_behind_while_another_goes_on() -> None:
+    # Else whoever asks next after its end would have to clear away all of them.
+    index = QueueIndex("n")
+    index.add(0, "slow", 0.0, False)
+    index.lease("slow", 1, "h", 1.0, 10.0)
+    for number in range(1, 101):
+        index.add(number, "busy", 0.0, False)
+    some = index.lease("busy", 60, "h", 1.0, 20.0)
+    index.release(*some)
+    for row, token in index.lease("busy", 60, "h", 1.0, 20.0):
+        assert index.claim(row, token)
+        index.change(row, due=2.0)
+    assert index._leases == [(11.0, 0)] and index.next_due() == 0.0
+    assert index.claim_due("busy", 100, 5.0) and index.next_due() == 11.0
+    assert [one.destination for one in index.due(11.0, 9)] == ["slow"]

@@ -474,6 +474,37 @@ def test_a_queue_that_fails_is_asked_seldom_and_loses_nothing() -> None:
     assert post.rows() == []
 
 
+@pytest.mark.parametrize("answer", ["relayed", "failed"])
+def test_while_the_queue_cannot_be_written_nobody_gets_it_twice_nor_hears_of_it_twice(answer: Any) -> None:
+    post = Post(store=Broken)
+    post.agent.answers["example.org"] = answer
+    post.put()
+    post.put()
+    post.until(10 * MINUTE)
+    assert [name for _, name in post.agent.tried] == ["m1"] and all(not row.token for row in post.rows())
+    post.store.broken = False
+    post.until(11 * MINUTE)
+    assert [name for _, name in post.agent.tried] == ["m1", "m2"] and post.rows() == []
+    assert len(post.desk.reports) == (2 if answer == "failed" else 0)
+
+
+def test_what_an_attempt_has_brought_counts_when_the_row_was_held_meanwhile() -> None:
+    post = Post(store=Broken)
+    post.agent.answers["example.org"] = "delayed"
+    post.put()
+    post.until(1)
+    ids = [row.id for row in post.rows()]
+    assert post.result(post.store.alter(ids, "hold")) == 1
+    post.store.broken = False
+    post.until(5 * MINUTE)
+    assert post.rows()[0].attempts == 0
+    post.result(post.store.alter(ids, "release"))
+    post.until(6 * MINUTE)
+    assert post.rows()[0].attempts == 1 and len(post.agent.tried) == 1
+    post.until(11 * MINUTE)
+    assert near(post.agent.when, [0, 10])
+
+
 def test_an_attempt_that_hangs_is_cut_off_at_the_end_of_service() -> None:
     post = Post()
     post.agent.answers["example.org"] = Deferred()
