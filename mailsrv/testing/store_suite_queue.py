@@ -104,6 +104,16 @@ class QueueContract(QueueCase):
         self.put(for_("far.example"), sender=None)
         assert self.all()[0].reverse_path is None and self.take("far.example")[0].reverse_path is None
 
+    def test_what_is_in_a_mailbox_too_is_settled_beside_international_mail(self) -> None:
+        """Nothing goes with the row: its content stays, and so does what is known of others (RFC 6531)."""
+        box = self.mailbox()
+        account = self.run(self.store.directory.accounts())[0].account_id
+        self.put(for_("far.example"), placements=[Placement(account)], SMTPUTF8="")
+        self.put(for_("other.example"), number=1, placements=[Placement(account)])
+        for destination in ("other.example", "far.example"):
+            assert self.settle(self.take(destination)[0])
+        assert self.all() == [] and list(self.run(box.peculiar()).international) == box.columns().uids[:1]
+
     def test_one_delivery_for_mailboxes_and_queue(self) -> None:
         """decisions 1: local recipients and others, the content once."""
         box = self.mailbox()

@@ -233,7 +233,8 @@ class Transaction:
             referred = [key for (key,) in found]
         for key in referred:
             del contents[key]
-        if self.connection.execute("SELECT 1 FROM international LIMIT 1").get:
+        # An array of nothing has no place in memory that SQLite would take.
+        if contents and self.connection.execute("SELECT 1 FROM international LIMIT 1").get:
             gone = apsw.carray(array("q", contents))
             self.connection.execute("DELETE FROM international WHERE content IN (SELECT value FROM carray(?))", (gone,))
         for segment in {key >> 32 for key in contents}:
