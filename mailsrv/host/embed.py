@@ -73,6 +73,8 @@ async def deliver(site: Site, message: bytes, recipients: Sequence[str], sender:
         raise Refused("A message needs a recipient", "5.5.4")
     if message.count(b"\n") != message.count(b"\r\n") or message.count(b"\r") != message.count(b"\r\n"):
         raise Refused("Lines of a message end with CRLF", "5.5.2")
+    if b"\0" in message:
+        raise Refused("The message holds a NUL", "5.5.2")
     transaction = _transaction(site, message, sender, server)
     owners: list[Owner] = []
     onward: list[tuple[str, Address, Recipient]] = []

@@ -132,11 +132,15 @@ class SmtpBase(Session):
         self.connection.write(octets)
 
     def complain(self, octets: bytes) -> None:
-        """Write a refusal and count it; after too many the connection is closed.
+        """Write a refusal and count it."""
+        self.say(octets)
+        self.mistake(octets)
+
+    def mistake(self, octets: bytes) -> None:
+        """Count a refusal that was written; after too many the connection is closed.
 
         A temporary refusal is no mistake of the client's: it shall come again.
         """
-        self.say(octets)
         if octets.startswith(b"4"):
             return
         self.bad_commands += 1

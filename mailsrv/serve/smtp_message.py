@@ -60,7 +60,9 @@ class MessageInput:
         return active if self._coming is None else self._noted
 
     def discard(self) -> None:
-        """Forget what came in so far."""
+        """Forget what came in so far, but for its size, which counts for the connection (S-121)."""
+        if self._reader is not None:
+            self._session.octets_taken += self._reader.size
         self._spool.discard()
 
     def data(self) -> None:
@@ -78,6 +80,8 @@ class MessageInput:
             self._chunk = event
             session.engine.take_chunk(self._start())
         else:
+            # The octets come all the same, and are dropped.
+            session.octets_taken += event.size
             self._fail(refusal, event)
 
     async def body(self, event: wire.Body) -> None:
@@ -110,7 +114,6 @@ class MessageInput:
         if refusal is None:
             self._session.say(say.chunk_taken(chunk.size))
         else:
-            self._session.octets_taken += self._reader.size
             self._fail(refusal, chunk)
 
     def _fail(self, refusal: bytes, chunk: wire.Chunk) -> None:
@@ -119,6 +122,7 @@ class MessageInput:
         session.reset()
         session.services.count("messages refused")
         session.refuse_chunks(refusal, chunk.last, recipients)
+        session.mistake(refusal)
         self._close_if_over()
 
     async def _end(self) -> None:
@@ -162,7 +166,6 @@ class MessageInput:
     async def _finish(self) -> None:
         """Answer the whole message."""
         session, reader = self._session, self._reader
-        session.octets_taken += reader.size
         refusal = self._refuse(reader)
         if refusal is not None:
             session.services.count("messages refused")
@@ -180,7 +183,10 @@ class MessageInput:
             if end >= len(head) and content.size > len(head):
                 head = await content.read(0, session.limits.header_octets + 1)
                 end = header_end(head)
-            await session.deliver(content, self._refuse_head(head, end))
+            refusal = self._refuse_head(head, end)
+            if refusal is not None:
+                session.services.count("messages refused")
+            await session.deliver(content, refusal)
         finally:
             content.close()
 

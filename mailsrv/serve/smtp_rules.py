@@ -51,7 +51,8 @@ def refuse_size(session: SmtpSession, size: int) -> bytes | None:
     if limits.message_octets is not None and size > limits.message_octets:
         return say.TOO_BIG
     if limits.session_octets is not None and size > limits.session_octets - session.octets_taken:
-        return say.SESSION_FULL
+        # What another connection would take is not refused for good: its sender would get it back.
+        return say.SESSION_FULL if size > limits.session_octets else say.SESSION_NEARLY_FULL
     return None
 
 

@@ -75,6 +75,7 @@ def test_it_goes_on_with_the_settings_of_the_server_that_is_named(bed: QueueSite
     (MESSAGE, (), "5.5.4 "),
     (b"Subject: hi\n\nhello\n", ("me@example.org",), "5.5.2 "),
     (b"Subject: hi\r\n\r\nhel\rlo\r\n", ("me@example.org",), "5.5.2 "),
+    (b"Subject: hi\r\n\r\nhel\0lo\r\n", ("me@example.org",), "5.5.2 "),
     (b"Received: x\r\n" * 31 + MESSAGE, ("me@example.org",), "5.4.6 "),
 ])  # fmt: skip
 def test_with_a_mistake_nobody_gets_it(bed: QueueSite, message: bytes, to: tuple[str, ...], words: str) -> None:

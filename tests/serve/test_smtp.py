@@ -440,3 +440,13 @@ def test_an_authorizer_that_cannot_tell_is_no_wrong_password(failures: list[Any]
     client = greeted(bed)
     (line,) = say(client, bed, b"AUTH PLAIN AG1lQGV4YW1wbGUub3JnAHNlY3JldA==\r\n")
     assert line.startswith("454 4.7.0")
+
+
+@pytest.mark.parametrize("header", [b"Received: x\r\n" * 11, b"A: b\r\n" * 40, b"A: " + b"b" * 900 + b"\r\n"])
+def test_rfc_5321_6_3_a_message_that_is_refused_for_its_header_is_counted(header: bytes, failures: list[Any]) -> None:
+    bed = bed_with(hops=10, header_fields=30, header_octets=500)
+    client = greeted(bed)
+    say(client, bed, GROUP)
+    said = say(client, bed, header + MESSAGE + b".\r\n")
+    assert said[0][0] == "5" and len(said) == 1 and stored(bed) == []
+    assert bed.server("smtp").services.counters["messages refused"] == 1
