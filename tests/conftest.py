@@ -1,4 +1,4 @@
-"""How thoroughly properties are tried: half as many examples before every commit as in the run that measures coverage."""
+"""How thoroughly properties are tried: half as many examples before a commit as when coverage is measured."""
 
 from __future__ import annotations
 
