@@ -98,7 +98,7 @@ class Delivery:
             server=name,
             policy=policy_of(table),
             routes=self._routes(name, server),
-            agent=SmtpAgent(opener, connections, recipients=table.recipients_per_message),
+            agent=SmtpAgent(opener, connections, recipients=table.recipients_per_message, aside=site.aside),
             reporter=self.reporters[name],
             messages=table.messages_per_connection or 1000,
             per_domain=table.max_connections_per_domain,

@@ -26,6 +26,8 @@ _EIGHT = re.compile(rb"[\x80-\xff\0]")
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 #: Base64 in lines of 76 (RFC 2045 section 6.8).
 _LINE = 57
+#: Octets that are converted in one call, to the end of a line.
+_PIECE = 64 * 2**10
 
 
 def downgrade(octets: bytes) -> bytes:
@@ -78,7 +80,25 @@ def _emit(octets: bytes, part: Part, out: list[bytes], top: bool = False) -> Non
 
 def _needs(body: bytes) -> bool:
     """Whether a body cannot go as it is."""
-    return not body.isascii() or _BARE.search(body) is not None
+    return not body.isascii() or _bare(body)
+
+
+def _bare(octets: bytes) -> bool:
+    """Whether there is a lone CR or LF, or a NUL.  Counting takes a thirtieth of the time of looking."""
+    lf = octets.count(b"\n")
+    return not lf == octets.count(b"\r") == octets.count(b"\r\n") or b"\0" in octets
+
+
+def _quoted(body: bytes) -> bytes:
+    """Text as quoted-printable; a piece at a time, as the interpreter is given to nobody else meanwhile."""
+    out, at = [], 0
+    while at < len(body):
+        end = body.find(b"\n", at + _PIECE) + 1 or len(body)
+        # What has no line end breaks its lines with LF.
+        piece = binascii.b2a_qp(body[at:end], istext=True)
+        out.append(_BARE.sub(b"\r\n", piece) if _bare(piece) else piece)
+        at = end
+    return b"".join(out)
 
 
 def _leaf(part: Part, block: bytes, body: bytes, top: bool) -> tuple[bytes, bytes]:
@@ -89,9 +109,9 @@ def _leaf(part: Part, block: bytes, body: bytes, top: bool) -> tuple[bytes, byte
         raise Refused("The message is signed and cannot be converted for a server without 8BITMIME", "5.6.3")
     if top and b"content-type" not in part.fields:
         block = _labelled(block, body)
-    if part.media.name.startswith(b"text/") and _BARE.search(body) is None:
+    if part.media.name.startswith(b"text/") and not _bare(body):
         block = _with(block, b"Content-Transfer-Encoding", b"quoted-printable")
-        return block, _BARE.sub(b"\r\n", binascii.b2a_qp(body, istext=True))
+        return block, _quoted(body)
     lines = [binascii.b2a_base64(body[at : at + _LINE], newline=False) for at in range(0, len(body), _LINE)]
     return _with(block, b"Content-Transfer-Encoding", b"base64"), b"\r\n".join(lines) + (b"\r\n" if top else b"")
 

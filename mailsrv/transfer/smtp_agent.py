@@ -18,7 +18,7 @@ from ..interfaces import IContent, IDeliveryAgent
 from ..values import Hop, Outcome, Queued, Recipient
 from ..wire.smtp_sending import Mail, send
 from .connections import Connections, Place
-from .smtp_content import prepare
+from .smtp_content import Aside, here, prepare
 from .smtp_open import LoginRefused, Opener
 
 log = Logger()
@@ -83,11 +83,15 @@ class _Lot:
 class SmtpAgent:
     """Sends messages to other servers.
 
-    `recipients` is the limit of one transaction (S-123): for those beyond it another connection is opened.
+    `recipients` is the limit of one transaction (S-123): for those beyond it another connection is opened.  `await
+    aside(function, *arguments)` works out something long in a thread.
     """
 
-    def __init__(self, opener: Opener, connections: Connections, *, recipients: int | None = None) -> None:
+    def __init__(
+        self, opener: Opener, connections: Connections, *, recipients: int | None = None, aside: Aside = here
+    ) -> None:
         self._opener, self._connections, self._recipients = opener, connections, recipients
+        self._aside = aside
 
     async def deliver(
         self, row: Queued, content: IContent, hops: Sequence[Hop], login: Any
@@ -197,7 +201,7 @@ class SmtpAgent:
         recipients: tuple[Recipient, ...] = tuple(row.recipients[index] for index in indices)
         host = place.note.host
         try:
-            ready = await prepare(lot.content, row, made.client.features)
+            ready = await prepare(lot.content, row, made.client.features, self._aside)
         except Refused as error:
             return [Outcome(one, "failed", error.status, error.text) for one in recipients]
         except MailError as error:

@@ -128,3 +128,11 @@ def test_whatever_comes_the_bodies_are_of_seven_bits_or_it_is_refused(pieces: li
 def test_text_comes_back_as_it_was(text: str) -> None:
     body = octets(text + "é\r\n")
     assert bodies(downgrade(octets(TEXT + "\r\n") + body)) == [body]
+
+
+@pytest.mark.parametrize("line", [EIGHT, "é" * 99_998 + "\r\n", "é" * 30_000])
+def test_long_text_is_converted_in_pieces_and_is_whole(line: str) -> None:
+    body = octets(line) * (300_000 // len(octets(line)) + 1)
+    out = downgrade(octets(TEXT + "\r\n") + body)
+    assert bodies(out) == [body] and max(map(len, out.split(b"\r\n"))) <= 78
+    assert out.count(b"\n") == out.count(b"\r") == out.count(b"\r\n")

@@ -370,6 +370,23 @@ def test_eight_bits_are_converted_for_a_server_that_does_not() -> None:
     outcomes = post.send(content="DKIM-Signature: x\r\n\r\né\r\n".encode())
     assert actions(outcomes) == ["failed 5.6.3"] and "signed" in outcomes[0].reply
     assert actions(post.send(content=b"Subject: x\r\n\r\n" + b"a" * 100_000 + "é".encode())) == ["delivered 2.0.0"]
+
+
+def test_long_messages_are_converted_in_a_thread() -> None:
+    asked: list[int] = []
+
+    async def aside(function: Any, octets: bytes) -> Any:
+        asked.append(len(octets))
+        return function(octets)
+
+    network = Network()
+    network.script = server(ehlo=b"250-mx\r\n250 SMTPUTF8\r\n")
+    post = Post(network)
+    post.agent._aside = aside
+    for size in (1000, 100_000):
+        content = b"Subject: x\r\n\r\n" + b"a" * size + "é".encode()
+        assert actions(post.send(content=content, parameters={"SMTPUTF8": ""})) == ["delivered 2.0.0"]
+    assert len(asked) == 1 and asked[0] > 100_000
     assert len(network.made) == 1
 
 
