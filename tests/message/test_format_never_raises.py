@@ -67,6 +67,7 @@ TEXTS = {
     "one line": part("Content-Type: text/plain", b"a@b.org " * 150_000),
     "one line of HTML": part("Content-Type: text/html", "caf\u00e9 ".encode() * 150_000),
     "one word": part("Content-Type: text/plain", "\u00fcx".encode() * 400_000),
+    "lines just short enough": part("Content-Type: text/html", (b"x" * 990 + b"<br>") * 3000),
     "tabs": part("Content-Type: text/plain", b"\tx" * 150_000),
     "alternatives": multipart("alternative", *[part("Content-Type: text/html", b"<p>x")] * 1900),
     "files": multipart("mixed", *[PNG_PART] * 1900),

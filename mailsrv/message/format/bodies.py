@@ -199,11 +199,11 @@ def root_of(node: Node) -> Node:
 
 def declared(data: bytes) -> bytes:
     """The charset that HTML says it is in, or nothing."""
-    hit = _META.search(data, 0, _META_WITHIN)
+    hit = _META.search(data, 0, _META_WITHIN) if b"charset" in data[:_META_WITHIN].lower() else None
     return hit[1] if hit else b""
 
 
 def with_declaration(text: str, charset: str) -> str:
     """HTML whose own declaration of a charset, where it has one, says this one."""
-    hit = _META_TEXT.search(text, 0, _META_WITHIN)
+    hit = _META_TEXT.search(text, 0, _META_WITHIN) if "charset" in text[:_META_WITHIN].lower() else None
     return text[: hit.end(1)] + charset + text[hit.end() :] if hit else text

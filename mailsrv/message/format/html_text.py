@@ -34,7 +34,11 @@ def html_to_text(document: str, flowed: bool = True) -> str:
         if hidden.name:
             hidden.watch(name)
         elif not name:
-            reader.inline.append(text.replace("\n", BREAK) if reader.pre else text)
+            if reader.pre:
+                reader.inline.append(text.replace("\n", BREAK))
+            elif reader.inline or not text.isspace():
+                # Most text of a page is the line ends between its tags.
+                reader.inline.append(text)
         elif raw and name in _MAY_HIDE and hidden.begins(name, raw):
             continue
         else:

@@ -49,7 +49,8 @@ def tokens(text: str, wanted: Collection[str]) -> Iterator[tuple[str, str, str]]
                 at += 1
                 continue
         if at > shown:
-            yield "", "", unescaped(text[shown:at])
+            piece = text[shown:at]
+            yield "", "", unescaped(piece) if "&" in piece else piece
         if hit is None:
             shown = at = end
             continue
@@ -84,8 +85,6 @@ def _declaration(text: str, at: int) -> int:
 
 def unescaped(text: str) -> str:
     """Text with its character references decoded; never raises."""
-    if "&" not in text:
-        return text
     try:
         return html.unescape(text)
     except ValueError:
@@ -97,5 +96,6 @@ def attributes(raw: str) -> dict[str, str]:
     """The attributes of a start tag that have values: name in lower case, value decoded; the first counts."""
     found: dict[str, str] = {}
     for hit in _ATTRIBUTE.finditer(raw):
-        found.setdefault(hit[1].lower(), unescaped(hit[2] or hit[3] or hit[4] or ""))
+        value = hit[2] or hit[3] or hit[4] or ""
+        found.setdefault(hit[1].lower(), unescaped(value) if "&" in value else value)
     return found

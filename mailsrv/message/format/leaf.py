@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import re
 
 from ..charsets import text_of
 from ..header import base64_octets
@@ -18,8 +17,6 @@ MAX_MARKS = 200_000
 MAX_LINE = 998
 
 _IDENTITY = (b"", b"7bit", b"8bit", b"binary")
-#: What keeps text from being sent without an encoding.
-_UNFIT = re.compile(rb"[\x80-\xff\0]|\r(?!\n)|(?<!\r)\n|[^\n]{%d}" % MAX_LINE)
 _BASE64_LINE = 57
 
 
@@ -77,8 +74,11 @@ def written(text: str, charset: str, references: bool = False) -> tuple[bytes, b
 
 def transfer(octets: bytes) -> tuple[bytes, bytes]:
     """(Content-Transfer-Encoding, body) for text with CRLF line ends."""
-    if _UNFIT.search(octets) is None:
-        return b"7bit", octets
+    lines = octets.split(b"\n")
+    ends = octets.count(b"\r\n")
+    if octets.isascii() and b"\0" not in octets and octets.count(b"\r") == ends == len(lines) - 1:
+        if max(map(len, lines)) <= MAX_LINE:
+            return b"7bit", octets
     foreign = len(octets) - len(octets.translate(None, _EIGHT))
     if foreign * 4 > len(octets):
         return b"base64", base64_lines(octets)
