@@ -133,3 +133,40 @@ class ChangedSince(Query):
     """MODSEQ is at least `modseq` (RFC 7162 section 3.1.5)."""
 
     modseq: int
+
+
+@frozen
+class Within(Query):
+    """INTERNALDATE is at most (`younger`), or at least, so many `seconds` ago (RFC 5032); a session turns this into
+    `Arrived`."""
+
+    younger: bool
+    seconds: int
+
+
+@frozen
+class Arrived(Query):
+    """INTERNALDATE is at or after (`since`), or else at or before, the epoch second `instant`."""
+
+    since: bool
+    instant: int
+
+
+@frozen
+class Saved(Query):
+    """The day (UTC) of the message's coming into this mailbox is before, on or since `day` (RFC 8514)."""
+
+    relation: str
+    day: int
+
+
+@frozen
+class EmailId(Query):
+    """The message has this EMAILID (RFC 8474)."""
+
+    ident: str
+
+
+@frozen
+class Nothing(Query):
+    """No message."""

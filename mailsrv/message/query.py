@@ -8,7 +8,7 @@ dates, and only the undecided messages need to be read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import eq, ge, lt
+from operator import eq, ge, le, lt
 
 from attrs import define, field
 
@@ -30,7 +30,8 @@ class Candidate:
 
     `flags` is the mask of `values.Columns`, `keywords` comes from `keyword_masks`, one for the whole mailbox.
     `sent` is (epoch, zone) of the Date field, None too when there is no such date: set `dated` when that is known.
-    `head` has the usual fields, `header` is the header block, `content` the whole message.
+    `head` has the usual fields, `header` is the header block, `content` the whole message.  `place` is for whoever
+    made it.
     """
 
     uid: int
@@ -41,11 +42,14 @@ class Candidate:
     size: int | None = None
     internal_date: int | None = None
     zone: int = 0
+    saved_at: int = 0
+    email_id: str | None = None
     sent: tuple[int, int] | None = None
     dated: bool = False
     head: Head | None = None
     header: bytes | None = None
     content: bytes | None = None
+    place: int = 0
 
 
 Matcher = Callable[[Candidate], bool | None]
@@ -57,7 +61,7 @@ def keyword_masks(keywords: Sequence[bytes]) -> dict[bytes, int]:
 
 
 def needs(query: q.Query) -> frozenset[str]:
-    """What must be known of a candidate: of {"size", "dates", "summary", "head", "header", "content"}.
+    """What must be known of a candidate: of {"size", "dates", "ids", "summary", "head", "header", "content"}.
 
     "summary" stands for `sent`; where "head" does not tell, "header" must be given.  With "content" the header need not
     be given apart.
@@ -76,11 +80,12 @@ def needs(query: q.Query) -> frozenset[str]:
 
 
 _NEEDS: dict[type, str] = {
-    q.Larger: "size", q.Smaller: "size", q.Internal: "dates", q.Sent: "summary",
+    q.Larger: "size", q.Smaller: "size", q.Internal: "dates", q.Arrived: "dates", q.Saved: "dates", q.EmailId: "ids",
+    q.Sent: "summary",
     q.HeaderContains: "header", q.BodyContains: "content", q.TextContains: "content",
 }  # fmt: skip
 #: What a node costs to answer, so that And and Or ask the cheap ones first.
-_COSTS = {"": 0, "size": 1, "dates": 1, "summary": 2, "header": 10, "content": 1000}
+_COSTS = {"": 0, "size": 1, "dates": 1, "ids": 1, "summary": 2, "header": 10, "content": 1000}
 
 
 def _children(node: q.Query) -> tuple[q.Query, ...]:
@@ -169,6 +174,24 @@ def _internal(node: q.Internal) -> Matcher:
     return internal
 
 
+def _arrived(node: q.Arrived) -> Matcher:
+    relation, instant = (ge if node.since else le), node.instant
+    return lambda candidate: None if candidate.internal_date is None else relation(candidate.internal_date, instant)
+
+
+def _saved(node: q.Saved) -> Matcher:
+    relation, day = _RELATIONS[node.relation], node.day
+    # Known together with the internal date; RFC 8514 section 4.3 leaves the zone to the server.
+    return lambda candidate: (
+        None if candidate.internal_date is None else relation(day_number(candidate.saved_at, 0), day)
+    )
+
+
+def _email_id(node: q.EmailId) -> Matcher:
+    ident = node.ident
+    return lambda candidate: None if candidate.email_id is None else candidate.email_id == ident
+
+
 def _sent(node: q.Sent) -> Matcher:
     relation, day = _RELATIONS[node.relation], node.day
 
@@ -239,9 +262,11 @@ def _text(node: q.TextContains) -> Matcher:
 
 _MAKERS: dict[type, Callable[..., Matcher]] = {
     q.All: lambda node: lambda candidate: True,
+    q.Nothing: lambda node: lambda candidate: False,
     q.Recent: lambda node: lambda candidate: candidate.recent,
     q.Uids: lambda node: lambda candidate: candidate.uid in node.uids,
     q.ChangedSince: lambda node: lambda candidate: candidate.modseq >= node.modseq,
-    q.HasFlag: _has_flag, q.Internal: _internal, q.Sent: _sent, q.Larger: _larger, q.Smaller: _smaller,
+    q.HasFlag: _has_flag, q.Internal: _internal, q.Arrived: _arrived, q.Saved: _saved, q.EmailId: _email_id,
+    q.Sent: _sent, q.Larger: _larger, q.Smaller: _smaller,
     q.HeaderContains: _header, q.BodyContains: _body, q.TextContains: _text,
 }  # fmt: skip

@@ -10,6 +10,7 @@
     @asked 2                          so many questions went to the name system since the last time
     @settings parts=rates:interval=1m;messages_per_user=2   policies and submission: see testing/policies.py
     @advance 60                       the clock moves by so many seconds
+    @slow imap 6                      from now on, between two looks of that server at its clock too
     @alias staff@example.org me@example.org x@b.example    an alias or a list
     @account me max_in=100 quota=2000   what the account may be sent, may send, may hold
     @fails directory                  from now on it cannot answer; also: store, queue, and disk: which is full

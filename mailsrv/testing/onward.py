@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..access.networks import Matcher, parse_network
@@ -80,6 +81,12 @@ class QueueLines:
         name, *words = rest.split()
         limits = {key: int(value) for key, _, value in (word.partition("=") for word in words)}
         self.bed.loop.run(self.bed.store.directory.set_limits(self.bed.accounts[name], **limits))
+
+    def _do_slow(self, rest: str) -> None:
+        protocol, seconds = rest.split()
+        server, looks = self.bed.server(protocol), itertools.count()
+        real: Callable[[], float] = server.monotonic
+        server.monotonic = lambda: real() + float(seconds) * next(looks)
 
     def _do_fails(self, rest: str) -> None:
         store = self.bed.store

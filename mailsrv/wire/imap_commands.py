@@ -16,6 +16,7 @@ from attrs import frozen
 from . import imap_arguments as arguments
 from . import imap_list as mailbox_lists
 from . import imap_requests as r
+from . import imap_sort
 from .imap_lexer import BadSyntax, Lexer
 from .imap_query import UnknownCharset
 
@@ -79,6 +80,10 @@ ROWS = (
     Row("UID EXPUNGE", _SELECTED, arguments.number_set, r.UidExpunge),
     Row("SEARCH", _SELECTED, arguments.search, r.Search),
     Row("UID SEARCH", _SELECTED, arguments.search, r.Search),
+    Row("SORT", _SELECTED, imap_sort.sort, r.Sort),
+    Row("UID SORT", _SELECTED, imap_sort.sort, r.Sort),
+    Row("THREAD", _SELECTED, imap_sort.thread, r.Thread),
+    Row("UID THREAD", _SELECTED, imap_sort.thread, r.Thread),
     Row("FETCH", _SELECTED, arguments.fetch, r.Fetch),
     Row("UID FETCH", _SELECTED, arguments.fetch, r.Fetch),
     Row("STORE", _SELECTED, arguments.store, r.Store),
@@ -140,8 +145,8 @@ def read(text: bytes, state: str, literals: list[bytes], max_depth: int, utf8: b
         if literals and any(b"\0" in literal for literal in literals):
             raise BadSyntax("NUL in a literal")
         return row.request(tag, row.name, *row.read(Lexer(text, at, literals, max_depth, utf8))), row.then
-    except UnknownCharset:
-        return r.BadCharset(tag or b"", row.name), ""
+    except UnknownCharset as error:
+        return r.BadCharset(tag or b"", row.name, error.saving), ""
     except NoCommand as error:
         return r.Invalid(error.tag, error.text), ""
     except BadSyntax as error:

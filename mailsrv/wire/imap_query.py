@@ -1,7 +1,9 @@
-"""SEARCH programs into query trees (floor 1; RFC 3501 section 6.4.4, RFC 9051 section 6.4.4)."""
+"""SEARCH programs into query trees (floor 1; RFC 9051 section 6.4.4), with the keys of RFC 5032, RFC 7162, RFC 8474
+and RFC 8514, and RETURN (RFC 4731, RFC 5182, RFC 9394)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from ..query import (
@@ -9,35 +11,45 @@ from ..query import (
     And,
     BodyContains,
     ChangedSince,
+    EmailId,
     HasFlag,
     HeaderContains,
     Internal,
     Larger,
     Not,
+    Nothing,
     Numbers,
     Or,
     Query,
     Recent,
+    Saved,
     Sent,
     Smaller,
     TextContains,
     UidNumbers,
+    Within,
 )
 from . import imap_condstore, imap_numset
-from .imap_lexer import MAX_63, BadSyntax, Lexer
+from .imap_lexer import MAX_32, MAX_63, BadSyntax, Lexer
 
 #: Nesting of parentheses, NOT and OR together, and keys in one program.
 MAX_DEPTH, MAX_KEYS = 50, 2000
 CHARSETS = (b"UTF-8", b"US-ASCII")
-_OPEN = ord("(")
+_OPEN, _CLOSE = b"()"
 _SET_STARTS = frozenset(b"0123456789*$")
-_RETURNS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE"})
+_RETURNS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL"})
+_PLACES = re.compile(rb"(-?)([1-9][0-9]{0,9}):(-?)([1-9][0-9]{0,9})(?![0-9])").match
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}").fullmatch
+
+#: RETURN's options, or None without RETURN, and the places of PARTIAL.
+Returns = tuple[frozenset[str] | None, tuple[int, int] | None]
 
 
 class UnknownCharset(BadSyntax):
-    """SEARCH names a CHARSET other than `CHARSETS` (RFC 5530 BADCHARSET)."""
+    """SEARCH names a CHARSET other than `CHARSETS` (RFC 5530 BADCHARSET); `saving`: its RETURN has SAVE."""
 
-    def __init__(self) -> None:
+    def __init__(self, saving: bool = False) -> None:
+        self.saving = saving
         super().__init__("Character set not supported")
 
 
@@ -120,6 +132,36 @@ def _of_date(node: type[Internal] | type[Sent], relation: str) -> Callable[[_Pro
     return read
 
 
+def _saved(relation: str) -> Callable[[_Program], Query]:
+    def read(program: _Program) -> Query:
+        program.lexer.space()
+        return Saved(relation, program.lexer.date())
+
+    return read
+
+
+def _within(younger: bool) -> Callable[[_Program], Query]:
+    def read(program: _Program) -> Query:
+        program.lexer.space()
+        return Within(younger, program.lexer.number(least=1))
+
+    return read
+
+
+def _object_id(program: _Program) -> str:
+    program.lexer.space()
+    found = program.lexer.astring()
+    if _OBJECT_ID(found) is None:
+        raise BadSyntax("Not an object identifier")
+    return found.decode("ascii")
+
+
+def _thread_id(program: _Program) -> Query:
+    """RFC 8474 section 5.2: without thread identifiers there is no message that has one."""
+    _object_id(program)
+    return Nothing()
+
+
 def _of_size(node: type[Larger] | type[Smaller]) -> Callable[[_Program], Query]:
     def read(program: _Program) -> Query:
         program.lexer.space()
@@ -155,6 +197,7 @@ _PLAIN: dict[bytes, Query] = {
     b"FLAGGED": HasFlag(b"\\Flagged"),
     b"SEEN": _SEEN,
     b"RECENT": Recent(),
+    b"SAVEDATESUPPORTED": All(),
     b"NEW": And((Recent(), Not(_SEEN))),
     b"OLD": Not(Recent()),
     b"UNANSWERED": Not(HasFlag(b"\\Answered")),
@@ -182,6 +225,13 @@ _READERS: dict[bytes, Callable[[_Program], Query]] = {
     b"SENTSINCE": _of_date(Sent, ">="),
     b"LARGER": _of_size(Larger),
     b"SMALLER": _of_size(Smaller),
+    b"YOUNGER": _within(True),
+    b"OLDER": _within(False),
+    b"SAVEDBEFORE": _saved("<"),
+    b"SAVEDON": _saved("="),
+    b"SAVEDSINCE": _saved(">="),
+    b"EMAILID": lambda program: EmailId(_object_id(program)),
+    b"THREADID": _thread_id,
     b"UID": _uid,
     b"MODSEQ": lambda program: ChangedSince(imap_condstore.search_modseq(program.lexer)),
     b"NOT": _not,
@@ -198,33 +248,63 @@ def _keyword_follows(lexer: Lexer, keyword: bytes) -> bool:
     return True
 
 
-def _returns(lexer: Lexer) -> frozenset[str]:
-    """RETURN's options (RFC 4731); none means ALL."""
+def places(octets: bytes, at: int = 0) -> tuple[tuple[int, int], int]:
+    """PARTIAL's ``1:100`` or ``-1:-100``, smaller number first by size, and the position behind it (RFC 9394)."""
+    found = _PLACES(octets, at)
+    if found is None or found[1] != found[3]:
+        raise BadSyntax("PARTIAL needs a range")
+    low, high = sorted((int(found[2]), int(found[4])))
+    if high > MAX_32:
+        raise BadSyntax("Number out of range")
+    return ((-low, -high) if found[1] else (low, high)), found.end()
+
+
+def returns(lexer: Lexer) -> Returns:
+    """``RETURN (options)`` and a space, when they come next; no option means ALL.  Raises BadSyntax."""
+    if not _keyword_follows(lexer, b"RETURN"):
+        return None, None
+    options: set[str] = set()
+    partial = None
     lexer.open()
-    if lexer.accept(41):
-        return frozenset({"ALL"})
-    out = {lexer.word()}
-    while lexer.more():
-        out.add(lexer.word())
-    if not out <= _RETURNS:
-        raise BadSyntax("Unknown search return option")
-    return frozenset(out)
-
-
-def search(lexer: Lexer) -> tuple[Query, frozenset[str] | None]:
-    """All that follows SEARCH: (query, RETURN's options or None).  Raises BadSyntax, UnknownCharset."""
+    more = not lexer.accept(_CLOSE)
+    while more:
+        option = lexer.word()
+        if option not in _RETURNS:
+            raise BadSyntax("Unknown search return option")
+        if option == "PARTIAL":
+            if partial is not None:
+                raise BadSyntax("PARTIAL twice")
+            lexer.space()
+            partial, lexer.at = places(lexer.text, lexer.at)
+        options.add(option)
+        more = lexer.more()
+    if options >= {"PARTIAL", "ALL"}:
+        raise BadSyntax("PARTIAL and ALL exclude each other")
     lexer.space()
-    returns = None
-    if _keyword_follows(lexer, b"RETURN"):
-        returns = _returns(lexer)
-        lexer.space()
-    if _keyword_follows(lexer, b"CHARSET"):
-        if lexer.astring().upper() not in CHARSETS:
-            raise UnknownCharset
-        lexer.space()
+    return frozenset(options or {"ALL"}), partial
+
+
+def charset(lexer: Lexer, saving: bool) -> None:
+    """The name of a character set and a space.  Raises BadSyntax, UnknownCharset."""
+    if lexer.astring().upper() not in CHARSETS:
+        raise UnknownCharset(saving)
+    lexer.space()
+
+
+def keys(lexer: Lexer) -> Query:
+    """The search keys up to the end.  Raises BadSyntax."""
     program = _Program(lexer)
-    keys = [program.key()]
+    found = [program.key()]
     while lexer.accept(32):
-        keys.append(program.key())
+        found.append(program.key())
     lexer.end()
-    return (keys[0] if len(keys) == 1 else And(tuple(keys))), returns
+    return found[0] if len(found) == 1 else And(tuple(found))
+
+
+def search(lexer: Lexer) -> tuple[Query, frozenset[str] | None, tuple[int, int] | None]:
+    """All that follows SEARCH: the query, `Returns`.  Raises BadSyntax, UnknownCharset."""
+    lexer.space()
+    options, partial = returns(lexer)
+    if _keyword_follows(lexer, b"CHARSET"):
+        charset(lexer, options is not None and "SAVE" in options)
+    return keys(lexer), options, partial

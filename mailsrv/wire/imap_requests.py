@@ -58,10 +58,13 @@ class Invalid:
 
 @define
 class BadCharset:
-    """A SEARCH with a CHARSET we do not know: the session answers `tag NO [BADCHARSET (UTF-8 US-ASCII)]`."""
+    """A SEARCH with a CHARSET we do not know: the session answers `tag NO [BADCHARSET (UTF-8 US-ASCII)]`.
+
+    `saving`: it had SAVE, so its refusal empties the saved result (RFC 5182 section 2.1)."""
 
     tag: bytes
     name: str
+    saving: bool = False
 
 
 @define
@@ -185,10 +188,29 @@ class Enable(Request):
 
 @define
 class Search(Request):
-    """SEARCH and UID SEARCH.  `returns` is None without RETURN (RFC 4731), else of MIN MAX ALL COUNT SAVE."""
+    """SEARCH and UID SEARCH.  `returns` is None without RETURN (RFC 4731), else of MIN MAX ALL COUNT SAVE PARTIAL.
+
+    `partial` are the first and the last place of PARTIAL (RFC 9394): from 1, or from -1 when counted from the end.
+    """
 
     query: Query
     returns: frozenset[str] | None = None
+    partial: tuple[int, int] | None = None
+
+
+@define
+class Sort(Search):
+    """SORT and UID SORT (RFC 5256, RFC 5957).  `keys` are (name in upper case, whether REVERSE came before it)."""
+
+    keys: tuple[tuple[str, bool], ...] = ()
+
+
+@define
+class Thread(Request):
+    """THREAD and UID THREAD (RFC 5256); `algorithm` is ORDEREDSUBJECT or REFERENCES."""
+
+    algorithm: str
+    query: Query
 
 
 @define

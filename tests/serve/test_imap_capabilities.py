@@ -115,6 +115,42 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-uidonly", r"C: b UID FETCH 1:\* \(FLAGS\)", r"S: \* 1 UIDFETCH \(FLAGS \(\)\)\n(?:.*\n)*?S: b OK"),
         ("imap-uidonly", r"C: c FETCH 1", r"S: c BAD \[UIDREQUIRED\]"),
     ),
+    b"ESEARCH": (
+        ("imap-search-return", r"C: a1 SEARCH RETURN \(\)", r"S: \* ESEARCH \(TAG .a1.\) ALL 1,3,5\nS: a1 OK"),
+        ("imap-search-return", r"C: a9 SEARCH RETURN \(BEST\)", r"S: a9 BAD"),
+    ),
+    b"SEARCHRES": (
+        ("imap-search-return", r"C: c3 FETCH \$ \(UID\)", r"S: \* 5 FETCH \(UID 5\)\nS: c3 OK"),
+        ("imap-search-return", r"C: g1 SEARCH RETURN \(SAVE\) CHARSET KOI8-R", r"S: g1 NO \[BADCHARSET"),
+    ),
+    b"WITHIN": (
+        ("imap-search-return", r"C: i1 SEARCH YOUNGER 1800", r"S: \* SEARCH 2 3 4\nS: i1 OK"),
+        ("imap-search-return", r"C: i4 SEARCH YOUNGER 0", r"S: i4 BAD"),
+    ),
+    b"SORT": (
+        ("imap-sort", r"C: a1 SORT \(SUBJECT\) UTF-8 ALL", r"S: \* SORT 2 1 3 4\nS: a1 OK"),
+        ("imap-sort", r"C: g1 SORT \(DATE\) KOI8-R ALL", r"S: g1 NO \[BADCHARSET"),
+    ),
+    b"SORT=DISPLAY": (
+        ("imap-sort", r"C: d1 SORT \(DISPLAYFROM\) UTF-8 ALL", r"S: \* SORT 4 2 1 3\nS: d1 OK"),
+        ("imap-sort", r"C: g7 SORT \(DISPLAYFROM DISPLAYCC\)", r"S: g7 BAD"),
+    ),
+    b"ESORT": (
+        ("imap-sort", r"C: e1 SORT RETURN \(\) \(DATE\)", r"S: \* ESEARCH \(TAG .e1.\) ALL 4,2,1,3\nS: e1 OK"),
+        ("imap-sort", r"C: g5 SORT RETURN \(BEST\)", r"S: g5 BAD"),
+    ),
+    b"THREAD=ORDEREDSUBJECT": (
+        ("imap-thread", r"C: b THREAD ORDEREDSUBJECT UTF-8 ALL", r"S: \* THREAD .*\nS: b OK"),
+        ("imap-thread", r"C: h THREAD ORDEREDSUBJECT ALL", r"S: h NO \[BADCHARSET"),
+    ),
+    b"THREAD=REFERENCES": (
+        ("imap-thread", r"C: a THREAD REFERENCES UTF-8 ALL", r"S: \* THREAD .*\nS: a OK"),
+        ("imap-thread", r"C: f THREAD REFERENCES KOI8-R", r"S: f NO \[BADCHARSET"),
+    ),
+    b"INPROGRESS": (
+        ("imap-search-progress", r"C: a SEARCH BODY", r"S: \* OK \[INPROGRESS \(.a. \d+ 3\)\] .*\n(?:.*\n)*?S: a OK"),
+        ("imap-search-progress", r"C: b SEARCH BODY\n", r"S: b BAD"),
+    ),
     b"UNAUTHENTICATE": (
         ("imap-unauthenticate", r"C: e UNAUTHENTICATE", r"S: e OK \[CAPABILITY"),
         ("imap-unauthenticate", r"C: m UNAUTHENTICATE now", r"S: m BAD"),

@@ -1,80 +1,90 @@
-"""SEARCH (floor 3; RFC 3501 section 6.4.4): asked of the store, and where it cannot answer, of the messages here."""
+"""SEARCH (floor 3; RFC 9051 section 6.4.4): asked of the store, and where it cannot answer, of the messages here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from ... import query as q
+from ...errors import MailError
 from ...message.head import Head
 from ...message.query import Candidate, Matcher, keyword_masks, matcher, needs
 from ...message.summary import Summary
 from ...numbers import UidSet
+from ...values import MessageFacts
+from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import condstore, tell
-from .answer import Bad
+from . import condstore, results, tell
+from .answer import No
 from .selected import Selection
 from .summaries import HEAD, complete, examine, read_all, read_header
-from .view import View
+from .view import View, gathered
 
 if TYPE_CHECKING:
     from .session import ImapSession
 
-#: Messages looked at with one call to the store, and numbers said in one piece.
-BLOCK, PIECE = 500, 5000
+#: Messages looked at with one call to the store, and those of which only flags are asked.
+BLOCK, FLAGS_BLOCK = 500, 5000
+#: Seconds between two words about progress (RFC 9585 section 4).
+PROGRESS = 10.0
 #: What is read of a message first when only its header is asked for.
 _HEADER_OCTETS = 16 * 1024
 
 
 async def search(session: ImapSession, request: r.Search) -> bytes:
     """SEARCH and UID SEARCH."""
-    if request.returns is not None:
-        raise Bad("RETURN is not supported")
+    return await answered(session, request, b"SEARCH", None)
+
+
+#: Puts what was found in order.
+Order = Callable[["ImapSession", "Selection", list[int]], Awaitable[list[int]]]
+
+
+async def answered(session: ImapSession, request: r.Search, name: bytes, order: Order | None) -> bytes:
+    """One search from its news to the words of its OK.  Raises Bad, No, StoreUnavailable."""
+    selection = session.selection
+    assert selection is not None
+    try:
+        found = await find(session, request)
+        if order is not None:
+            found = await order(session, selection, found)
+        await results.answer(session, request, found, name, condstore.asked_for(request.query))
+    except (No, MailError):
+        results.forget(session, request)
+        raise
+    return b"OK %b completed" % name
+
+
+async def find(session: ImapSession, request: r.Search | r.Thread) -> list[int]:
+    """The indexes of the messages that match, ascending."""
     selection = session.selection
     assert selection is not None
     view = selection.view
-    by_uid, with_modseq = request.name == "UID SEARCH", condstore.asked_for(request.query)
-    if with_modseq:
+    if condstore.asked_for(request.query):
         condstore.enabling(session)
     # The numbers below may be those of messages that came meanwhile: the client hears of them first.
-    await tell.catch_up(session, expunge=by_uid)
-    query = resolved(request.query, view)
+    await tell.catch_up(session, expunge=request.name.startswith("UID "))
+    query = resolved(request.query, view, int(session.services.now()))
     found = await selection.mailbox.search(query)
-    if found is None:
-        found = await Scan(session, selection, query).run()
-    session.put(b"* SEARCH")
-    # The line is under way: nothing else can be said before its end.
-    session.streaming = True
-    highest = 0
-    for part in view.ranges(found):
-        for at in range(part.start, part.stop, PIECE):
-            some = range(at, min(at + PIECE, part.stop))
-            numbers: Sequence[int] = view.uids(some) if by_uid else range(some.start + 1, some.stop + 1)
-            session.put(f" {' '.join(map(str, numbers))}".encode("ascii"))
-            if with_modseq:
-                highest = max(highest, *view.modseqs(some))
-            await session.pace()
-            await session.connection.breathe()
-    # RFC 7162 section 3.1.6: the highest of all that were found, nothing when nothing was.
-    session.put(b" (MODSEQ %d)\r\n" % highest if highest else b"\r\n")
-    session.streaming = False
-    return b"OK SEARCH completed"
+    if found is not None:
+        return [at for part in view.ranges(found) for at in part]
+    return await Scan(session, selection, query, request.tag).run()
 
 
-def resolved(query: q.Query, view: View) -> q.Query:
-    """The query without what only a session knows: sequence numbers, ``*`` and \\Recent; and MODSEQ.
+def resolved(query: q.Query, view: View, now: int) -> q.Query:
+    """The query without what only a session knows: sequence numbers, ``*``, ``$``, \\Recent, MODSEQ and the time.
 
     A sequence number that is not there names no message: only FETCH, STORE and COPY must refuse it (section 9,
-    seq-number).  Raises Bad for the saved result.  The engine bounds the depth.
+    seq-number).  The engine bounds the depth.
     """
     if isinstance(query, q.And):
-        return q.And(tuple(resolved(child, view) for child in query.children))
+        return q.And(tuple(resolved(child, view, now) for child in query.children))
     if isinstance(query, q.Or):
-        return q.Or(resolved(query.left, view), resolved(query.right, view))
+        return q.Or(resolved(query.left, view, now), resolved(query.right, view, now))
     if isinstance(query, q.Not):
-        return q.Not(resolved(query.child, view))
+        return q.Not(resolved(query.child, view, now))
     if isinstance(query, q.Numbers):
         return q.Uids(view.uid_set(view.positions(query.numbers, by_uid=False, strict=False)))
     if isinstance(query, q.UidNumbers):
@@ -84,7 +94,65 @@ def resolved(query: q.Query, view: View) -> q.Query:
         return q.Uids(view.uid_set(list(whole)))
     if isinstance(query, q.Recent):
         return q.Uids(view.recent or UidSet())
+    if isinstance(query, q.Within):
+        return q.Arrived(query.younger, now - query.seconds)
     return query
+
+
+def _split(query: q.Query) -> tuple[UidSet | None, q.Query]:
+    """The UIDs that all matches are among, None for any, and what else is asked."""
+    children = query.children if isinstance(query, q.And) else (query,)
+    within: UidSet | None = None
+    rest = []
+    for child in children:
+        if isinstance(child, q.Uids):
+            within = child.uids if within is None else within & child.uids
+        else:
+            rest.append(child)
+    return within, rest[0] if len(rest) == 1 else q.And(tuple(rest))
+
+
+def _speaks_of_uids(query: q.Query) -> bool:
+    if isinstance(query, q.And):
+        return any(map(_speaks_of_uids, query.children))
+    if isinstance(query, q.Or):
+        return _speaks_of_uids(query.left) or _speaks_of_uids(query.right)
+    if isinstance(query, q.Not):
+        return _speaks_of_uids(query.child)
+    return isinstance(query, q.Uids)
+
+
+def _learn(candidate: Candidate, known: MessageFacts, wanted: frozenset[str]) -> None:
+    if "size" in wanted:
+        candidate.size = known.size
+    if "dates" in wanted:
+        candidate.internal_date, candidate.zone = known.internal_date, known.zone
+        candidate.saved_at = known.saved_at
+    if "ids" in wanted:
+        candidate.email_id = known.email_id
+
+
+@define
+class Progress:
+    """Tells the client now and then how far a long search has come (RFC 9585)."""
+
+    session: ImapSession
+    tag: bytes
+    goal: int = 0
+    done: int = 0
+    said: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.said = self.session.connection.host.monotonic()
+
+    async def tell(self) -> None:
+        """When it is time."""
+        now = self.session.connection.host.monotonic()
+        if now - self.said >= PROGRESS and self.done < self.goal:
+            self.said = now
+            place = b"%b %d %d" % (p.string(self.tag), self.done, self.goal)
+            self.session.say(b"* OK [INPROGRESS (%b)] Still searching" % place)
+            await self.session.pace()
 
 
 @define
@@ -94,34 +162,64 @@ class Scan:
     session: ImapSession
     selection: Selection
     query: q.Query
+    tag: bytes = b""
     found: list[int] = field(factory=list)
 
-    async def run(self) -> UidSet:
-        """The UIDs that match."""
-        need, match = needs(self.query), matcher(self.query)
-        view = self.selection.view
-        for at in range(0, view.length, BLOCK):
-            block = range(at, min(at + BLOCK, view.length))
-            await self._block(block, need, match)
+    async def run(self) -> list[int]:
+        """The indexes of what matches, ascending."""
+        within, query = _split(self.query)
+        need, match = needs(query), matcher(query)
+        view, progress = self.selection.view, Progress(self.session, self.tag)
+        ranges = [range(view.length)] if within is None else view.ranges(within)
+        progress.goal = sum(map(len, ranges))
+        keywords, each = keyword_masks(view.keywords()), _speaks_of_uids(query)
+        before = 0
+        for block in gathered(ranges, BLOCK if need else FLAGS_BLOCK):
+            start = len(self.found)
+            undecided = self._by_flags(block, match, keywords, each)
+            if undecided:
+                await self._block(undecided, need, match, progress)
+                self.found[start:] = sorted(self.found[start:])
+            before += sum(map(len, block))
+            progress.done = before
+            await progress.tell()
             await self.session.connection.breathe()
-        return UidSet.of(self.found)
+        return self.found
 
-    async def _block(self, block: range, need: frozenset[str], match: Matcher) -> None:
-        view, mailbox = self.selection.view, self.selection.mailbox
-        keywords = keyword_masks(view.keywords())
-        candidates = [
-            Candidate(uid, mask, keywords) for uid, mask in zip(view.uids(block), view.flags(block), strict=True)
-        ]
-        undecided = self._decide(match, candidates)
-        cheap = need & {"size", "dates"}
-        if undecided and cheap:
+    def _by_flags(
+        self, block: list[range], match: Matcher, keywords: Mapping[bytes, int], each: bool
+    ) -> list[Candidate]:
+        """Decide by the flags, of which there are few different ones; by the UIDs too where `each` message has to be
+        asked about.  What is left."""
+        view = self.selection.view
+        undecided: list[Candidate] = []
+        for part in block:
+            masks, uids = view.flags(part), view.uids(part)
+            if each:
+                undecided += self._decide(
+                    match, [Candidate(uid, mask, keywords, place=at) for at, uid, mask in zip(part, uids, masks)]
+                )
+                continue
+            answers = {mask: match(Candidate(0, mask, keywords)) for mask in set(masks)}
+            self.found += [at for at, mask in zip(part, masks) if answers[mask]]
+            if None in answers.values():
+                undecided += [
+                    Candidate(uid, mask, keywords, place=at)
+                    for at, uid, mask in zip(part, uids, masks)
+                    if answers[mask] is None
+                ]
+        return undecided
+
+    async def _block(
+        self, undecided: list[Candidate], need: frozenset[str], match: Matcher, progress: Progress
+    ) -> None:
+        mailbox = self.selection.mailbox
+        cheap = need & {"size", "dates", "ids"}
+        if cheap:
             facts = await mailbox.facts([candidate.uid for candidate in undecided], cheap)
             for candidate, known in zip(undecided, facts):
                 if known is not None:
-                    if "size" in cheap:
-                        candidate.size = known.size
-                    if "dates" in cheap:
-                        candidate.internal_date, candidate.zone = known.internal_date, known.zone
+                    _learn(candidate, known, cheap)
             undecided = self._decide(match, undecided)
         if undecided and "summary" in need:
             await self._dates(undecided)
@@ -130,7 +228,7 @@ class Scan:
             await self._heads(undecided)
             undecided = self._decide(match, undecided)
         if undecided and need & {"head", "header", "content"}:
-            await self._read(undecided, match, "content" in need)
+            await self._read(undecided, match, "content" in need, progress)
 
     def _decide(self, match: Matcher, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Keep what matches; those that nobody can tell yet."""
@@ -140,7 +238,7 @@ class Scan:
             if answer is None:
                 undecided.append(candidate)
             elif answer:
-                self.found.append(candidate.uid)
+                self.found.append(candidate.place)
         return undecided
 
     async def _dates(self, candidates: Sequence[Candidate]) -> None:
@@ -161,7 +259,9 @@ class Scan:
             if known is not None and known.head is not None:
                 candidate.head = Head(known.head)
 
-    async def _read(self, candidates: Sequence[Candidate], match: Matcher, whole: bool) -> None:
+    async def _read(
+        self, candidates: Sequence[Candidate], match: Matcher, whole: bool, progress: Progress
+    ) -> None:
         """One message after the other: its header, and when that is not enough, all of it."""
         contents = await self.selection.mailbox.contents([candidate.uid for candidate in candidates])
         services = self.session.services
@@ -180,7 +280,9 @@ class Scan:
                 # Nothing read is held until the end of the search.
                 candidate.header = candidate.content = None
                 if answer:
-                    self.found.append(candidate.uid)
+                    self.found.append(candidate.place)
+                progress.done += 1
+                await progress.tell()
                 await self.session.connection.breathe()
         finally:
             for content in contents:

@@ -14,6 +14,7 @@ from attrs import frozen
 from ...errors import MailError, NoSuchMailbox
 from ...interfaces import IAccount
 from ...net.connection import Connection
+from ...numbers import UidSet
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
 from ...wire.imap_commands import AUTHENTICATED, NOT_AUTHENTICATED, SELECTED
@@ -32,8 +33,10 @@ from . import (
     quota,
     search,
     selected,
+    sort,
     status,
     tell,
+    thread,
 )
 from .answer import Bad, No, refusal
 from .extensions import capabilities
@@ -103,6 +106,10 @@ ROWS: dict[str, Row] = {
     "UID FETCH": Row(fetch.fetch),
     "SEARCH": Row(search.search, HOLD),
     "UID SEARCH": Row(search.search),
+    "SORT": Row(sort.sort, HOLD),
+    "UID SORT": Row(sort.sort),
+    "THREAD": Row(thread.thread, HOLD),
+    "UID THREAD": Row(thread.thread),
 }
 
 
@@ -196,6 +203,8 @@ class ImapSession(Session):
         if isinstance(event, r.Continue):
             self.put(p.CONTINUE)
         elif isinstance(event, r.BadCharset):
+            if event.saving and self.selection is not None:
+                self.selection.view.saved = UidSet()
             self.say(event.tag + b" NO [BADCHARSET (UTF-8 US-ASCII)] Character set not supported")
         elif isinstance(event, r.Invalid):
             self.bad_commands += 1

@@ -48,7 +48,7 @@ class View:
 
     __slots__ = (
         "_columns", "_flags", "_held", "_modseqs", "_told", "_uids", "highest_modseq", "length", "mailbox", "modseq",
-        "recent", "uid_only",
+        "recent", "saved", "uid_only",
     )
 
     def __init__(self, mailbox: IMailbox) -> None:
@@ -66,6 +66,8 @@ class View:
         self._told: dict[int, tuple[int, int]] | None = None
         #: Sequence numbers are not to be used (RFC 9586).
         self.uid_only = False
+        #: The result of the last search with SAVE (RFC 5182).
+        self.saved = UidSet()
 
     # ------------------------------------------------------------ numbers
 
@@ -90,7 +92,7 @@ class View:
         or nothing in an empty mailbox.
         """
         if numbers.saved:
-            raise Bad("No search result is kept")
+            return self.ranges(self.saved)
         if by_uid:
             return self.ranges(numbers.resolve(self.last_uid()))
         if self.uid_only:

@@ -1,0 +1,66 @@
+"""THREAD (floor 3; RFC 5256): what was found, as conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ...message.subject import base_subject
+from ...message.threading import Message, Node, message_ids, ordered_subject, references, written
+from ...wire import imap_requests as r
+from .search import find
+from .sort import LARGE, Row, rows
+
+if TYPE_CHECKING:
+    from .session import ImapSession
+
+#: Threads said in one piece.
+PIECE = 1000
+_WANTED = frozenset({"head", "summary", "dates"})
+_ALGORITHMS: dict[str, Callable[[Sequence[Message]], list[Node]]] = {
+    "ORDEREDSUBJECT": ordered_subject,
+    "REFERENCES": references,
+}
+
+
+def _message(row: Row, linked: bool) -> Message:
+    """What a thread is made of; `linked`: also what replies to what."""
+    subject, reply = base_subject(row.text(0))
+    message = Message(subject, reply, row.sent())
+    if linked:
+        own = message_ids(row.value(b"message-id"))
+        message.message_id = own[0] if own else b""
+        message.references = message_ids(row.value(b"references")) or message_ids(row.value(b"in-reply-to"))[:1]
+    return message
+
+
+async def thread(session: ImapSession, request: r.Thread) -> bytes:
+    """THREAD and UID THREAD."""
+    found = await find(session, request)
+    selection = session.selection
+    assert selection is not None
+    linked = request.algorithm == "REFERENCES"
+    places: list[int] = []
+    messages: list[Message] = []
+
+    def take(place: int, row: Row) -> None:
+        places.append(place)
+        messages.append(_message(row, linked))
+
+    await rows(session, selection, found, _WANTED, take)
+    algorithm = _ALGORITHMS[request.algorithm]
+    roots = algorithm(messages) if len(messages) <= LARGE else await session.services.aside(algorithm, messages)
+    if request.name.startswith("UID "):
+        uids = selection.view.uids(range(selection.view.length))
+        names = [uids[place] for place in places]
+    else:
+        names = [place + 1 for place in places]
+    session.put(b"* THREAD " if roots else b"* THREAD")
+    session.streaming = True
+    for at in range(0, len(roots), PIECE):
+        session.put("".join(written(roots[at : at + PIECE], names)).encode("ascii"))
+        await session.pace()
+        await session.connection.breathe()
+    session.put(b"\r\n")
+    session.streaming = False
+    return b"OK THREAD completed"
