@@ -16,6 +16,7 @@ from attrs import frozen
 from . import imap_arguments as arguments
 from . import imap_list as mailbox_lists
 from . import imap_requests as r
+from . import imap_sharing as sharing
 from . import imap_sort
 from .imap_lexer import BadSyntax, Lexer
 from .imap_query import UnknownCharset
@@ -71,6 +72,8 @@ ROWS = (
     Row("GETQUOTA", _AFTER, mailbox_lists.quota_root, r.Quota),
     Row("GETQUOTAROOT", _AFTER, arguments.mailbox, r.Named),
     Row("SETQUOTA", _AFTER, mailbox_lists.quota_limits, r.Quota),
+    Row("GETMETADATA", _AFTER, sharing.get_metadata, r.GetMetadata),
+    Row("SETMETADATA", _AFTER, sharing.set_metadata, r.SetMetadata),
     Row("APPEND", _AFTER, arguments.mailbox, r.Append, "append"),
     Row("IDLE", _AFTER, arguments.nothing, r.Simple),
     Row("CHECK", _SELECTED, arguments.nothing, r.Simple),

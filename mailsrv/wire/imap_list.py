@@ -11,6 +11,7 @@ from typing import Any
 
 from . import imap_names
 from .imap_lexer import MAX_63, BadSyntax, Lexer
+from .imap_sharing import entries
 
 Fields = tuple[Any, ...]
 _OPEN, _CLOSE = 40, 41
@@ -21,7 +22,7 @@ _STATUS = frozenset(
     }
 )  # fmt: skip
 _SELECT_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
-_RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS"})
+_RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS", "METADATA"})
 _USE = re.compile(rb"\\[A-Za-z]{1,32}").match
 #: Patterns of one LIST, attributes of one CREATE.
 _MAX_WORDS = 100
@@ -122,13 +123,14 @@ def _pattern(lexer: Lexer) -> str:
     return imap_names.decode(lexer.list_mailbox(), lexer.utf8)
 
 
-def _returns(lexer: Lexer) -> tuple[frozenset[str], tuple[str, ...]]:
-    """RETURN's options, and STATUS's items (RFC 5819)."""
+def _returns(lexer: Lexer) -> tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]:
+    """RETURN's options, STATUS's items (RFC 5819) and METADATA's entries (RFC 9590)."""
     options: set[str] = set()
     items: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
     lexer.open()
     if lexer.accept(_CLOSE):
-        return frozenset(), ()
+        return frozenset(), (), ()
     while True:
         word = lexer.word()
         if word not in _RETURN_OPTIONS:
@@ -136,9 +138,12 @@ def _returns(lexer: Lexer) -> tuple[frozenset[str], tuple[str, ...]]:
         if word == "STATUS":
             lexer.space()
             items = _status_items(lexer)
+        elif word == "METADATA":
+            lexer.space()
+            annotations = entries(lexer)
         options.add(word)
         if not lexer.more():
-            return frozenset(options), items
+            return frozenset(options), items, annotations
 
 
 def list_mailboxes(lexer: Lexer) -> Fields:
@@ -169,9 +174,9 @@ def list_mailboxes(lexer: Lexer) -> Fields:
     if lexer.word() != "RETURN":
         raise BadSyntax("RETURN expected")
     lexer.space()
-    returns, items = _returns(lexer)
+    returns, items, annotations = _returns(lexer)
     lexer.end()
-    return reference, tuple(patterns), chosen, returns, items, True
+    return reference, tuple(patterns), chosen, returns, items, True, annotations
 
 
 def list_subscribed(lexer: Lexer) -> Fields:

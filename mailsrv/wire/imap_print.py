@@ -149,6 +149,12 @@ def quota(root: bytes, resources: Iterable[tuple[str, int, int]]) -> bytes:
     return b"* QUOTA %b (%b)\r\n" % (string(root), listed.encode("ascii"))
 
 
+def metadata(name: str, values: Iterable[tuple[str, bytes | None]], utf8: bool = False) -> bytes:
+    """``* METADATA`` with values (RFC 5464 section 4.4.1); `name` "" is the server."""
+    listed = b" ".join([b"%b %b" % (astring(entry.encode("ascii")), nstring(value)) for entry, value in values])
+    return b"* METADATA %b (%b)\r\n" % (imap_names.wire(name, utf8), listed)
+
+
 def namespace(personal: str = "", separator: str = "/") -> bytes:
     """``* NAMESPACE`` with one personal prefix and nothing else (RFC 2342)."""
     prefix = string(imap_names.encode(personal))

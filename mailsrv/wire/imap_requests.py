@@ -144,7 +144,8 @@ class List(Request):
     """LIST (RFC 3501, RFC 5258 forms with options) and LSUB.  Patterns are text with `%` and `*`.
 
     `select` holds of SUBSCRIBED REMOTE RECURSIVEMATCH SPECIAL-USE, `returns` of SUBSCRIBED CHILDREN SPECIAL-USE
-    STATUS, whose items are `status` (RFC 5819).  `extended`: the client used one of the RFC 5258 forms.
+    STATUS, whose items are `status` (RFC 5819), and METADATA, whose entries are `metadata` (RFC 9590).  `extended`:
+    the client used one of the RFC 5258 forms.
     """
 
     reference: str
@@ -153,6 +154,7 @@ class List(Request):
     returns: frozenset[str] = frozenset()
     status: tuple[str, ...] = ()
     extended: bool = False
+    metadata: tuple[str, ...] = ()
 
 
 @define
@@ -170,6 +172,25 @@ class Quota(Request):
 
     root: bytes
     limits: dict[str, int] = field(factory=dict)
+
+
+@define
+class GetMetadata(Request):
+    """GETMETADATA (RFC 5464); `mailbox` "" is the server, entries are in lower case.  `maxsize`: larger values are
+    left out; `depth`: so many levels below the entries too, None: all."""
+
+    mailbox: str
+    entries: tuple[str, ...]
+    maxsize: int | None = None
+    depth: int | None = 0
+
+
+@define
+class SetMetadata(Request):
+    """SETMETADATA (RFC 5464): entry in lower case -> value, None: remove it."""
+
+    mailbox: str
+    values: dict[str, bytes | None] = field(repr=False)
 
 
 @define

@@ -87,6 +87,14 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-quota", r"C: b GETQUOTA", r"S: .* MAILBOX 6 8\)"),
         ("imap-quota", r"C: i3 CREATE", r"S: i3 NO \[OVERQUOTA\]"),
     ),
+    b"METADATA": (
+        ("imap-metadata", r"C: b GETMETADATA INBOX", r"S: \* METADATA INBOX \(/private/comment .Mine.\)"),
+        ("imap-metadata", r"C: f3 SETMETADATA", r"S: f3 NO \[NOPERM\]"),
+    ),
+    b"LIST-METADATA": (
+        ("imap-metadata", r"C: h2 LIST", r"S: \* METADATA Trash \(/shared/comment NIL"),
+        ("imap-metadata", r"C: h4 LIST", r"S: h4 BAD"),
+    ),
     b"UNSELECT": (
         ("imap-select", r"C: e UNSELECT", r"S: e OK"),
         ("imap-wrong-state", r"C: c2 UNSELECT", r"S: c2 BAD"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from . import condstore, modes, quota
+from . import condstore, metadata, modes, quota
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -76,6 +76,8 @@ _ROWS = (
     Extension(b"QUOTA=RES-STORAGE", "RFC 9208 section 5.1", quota.counted),
     Extension(b"QUOTA=RES-MESSAGE", "RFC 9208 section 5.2", quota.counted),
     Extension(b"QUOTA=RES-MAILBOX", "RFC 9208 section 5.3", quota.counted),
+    Extension(b"METADATA", "RFC 5464", metadata.kept),
+    Extension(b"LIST-METADATA", "RFC 9590", metadata.kept),
     Extension(b"UNSELECT", "RFC 3691"),
     Extension(b"UIDPLUS", "RFC 4315"),
     Extension(b"MOVE", "RFC 6851"),

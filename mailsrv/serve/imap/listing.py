@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ...errors import NoSuchMailbox
+from ...errors import MailError, NoSuchMailbox
 from ...values import MailboxInfo
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import status
+from . import metadata, status
 from .modes import REV2
 from .patterns import SEPARATOR, Pattern
 
@@ -119,6 +119,8 @@ async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
     patterns = [Pattern(request.reference + pattern) for pattern in request.patterns if pattern]
     # RFC 5258 section 3.4: selecting by subscription gives the attribute as well.
     subscribed = "SUBSCRIBED" in request.returns | request.select
+    if request.metadata:
+        metadata.of_store(session)
     if request.status:
         status.enabling(session, request.status)
     for count, line in enumerate(listing.lines(patterns, request.select, subscribed)):
@@ -126,6 +128,8 @@ async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
             session.put(p.list_line(line.name, line.attributes, utf8=session.engine.utf8, children=line.children))
             if line.exists and "STATUS" in request.returns:
                 await _status(session, line.name, request.status)
+            if line.exists and "METADATA" in request.returns:
+                await _metadata(session, line.name, request.metadata)
         if not count % BLOCK:
             await session.pace()
             await session.connection.breathe()
@@ -137,6 +141,14 @@ async def _status(session: ImapSession, name: str, items: Sequence[str]) -> None
     try:
         await status.tell(session, name, items)
     except NoSuchMailbox:
+        return
+
+
+async def _metadata(session: ImapSession, name: str, entries: Sequence[str]) -> None:
+    """METADATA of one listed name (RFC 9590)."""
+    try:
+        await metadata.tell(session, name, entries)
+    except MailError:
         return
 
 
