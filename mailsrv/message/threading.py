@@ -142,7 +142,7 @@ class _Forest:
         child does."""
         parents, count = self._parents, self._count
         nodes = [Node(number if number < count else None) for number in range(len(parents))]
-        tops = []
+        tops: list[Node] = []
         for number, parent in enumerate(parents):
             (nodes[parent].children if parent >= 0 else tops).append(nodes[number])
         for node in _upwards(tops):
