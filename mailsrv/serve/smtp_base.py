@@ -112,11 +112,17 @@ class SmtpBase(Session):
 
     def look_up(self) -> None:
         """Begin to ask who the client is, if that is wanted here (S-090)."""
-        if self.smtp.reverse is not None:
-            if self.client is None:
-                self.client = self.smtp.reverse()
-            self.client_name, self.verified = "", None
-            self.client.begin(self.connection.peer.host, self.helo)
+        if self.smtp.reverse is None:
+            return
+        peer = self.connection.peer
+        if peer.unknown:
+            # The proxy's name would vouch for nobody.
+            self.verified = False
+            return
+        if self.client is None:
+            self.client = self.smtp.reverse()
+        self.client_name, self.verified = "", None
+        self.client.begin(peer.host, self.helo)
 
     def recall(self) -> None:
         """What is known of the client by now."""

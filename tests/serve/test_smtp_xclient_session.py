@@ -155,3 +155,24 @@ def test_a_client_without_an_address_has_the_proxys_and_no_trust(line: str, host
         assert connection.peer == Peer("2001:db8::7", 9, "192.0.2.25", 2525)
     answer = said(bed, client, "HELO c", "MAIL FROM:<>", "RCPT TO:<x@elsewhere.example>")[-1]
     assert answer[:3] == ("250" if host == PROXY and not unknown else "550")
+
+
+@pytest.mark.parametrize("line, verified", [("XCLIENT ADDR=10.0.0.1", True), ("XCLIENT ADDR=[UNAVAILABLE]", False)])
+def test_rfc_5321_4_4_the_name_of_a_proxy_vouches_for_nobody(line: str, verified: bool) -> None:
+    seen: list[Transaction] = []
+
+    class Look(Policy):
+        async def on_sender(self, transaction: Transaction) -> Verdict:
+            seen.append(transaction)
+            return ACCEPT
+
+    bed = bed_with([], reverse_lookup=True)
+    bed.names.host(PROXY, "proxy.example")
+    services: Any = bed.server("smtp").services
+    services.policies = [*services.policies, Look]
+    client = bed.connect("smtp", host=PROXY)
+    said(bed, client, line)
+    said(bed, client, "HELO proxy.example")
+    said(bed, client, "MAIL FROM:<a@b.example>")
+    (about,) = seen
+    assert (about.client_name, about.verified) == ("proxy.example" if verified else "", verified)
