@@ -95,6 +95,14 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-metadata", r"C: h2 LIST", r"S: \* METADATA Trash \(/shared/comment NIL"),
         ("imap-metadata", r"C: h4 LIST", r"S: h4 BAD"),
     ),
+    b"OBJECTID": (
+        ("imap-object-ids", r"C: f FETCH", r"S: .*EMAILID \(M1\) THREADID NIL"),
+        ("imap-object-ids", r"C: k3 SEARCH EMAILID", r"S: k3 BAD"),
+    ),
+    b"SAVEDATE": (
+        ("imap-object-ids", r"C: m SEARCH SAVEDON", r"S: \* SEARCH 1"),
+        ("imap-object-ids", r"C: m3 SEARCH SAVEDSINCE", r"S: m3 BAD"),
+    ),
     b"UNSELECT": (
         ("imap-select", r"C: e UNSELECT", r"S: e OK"),
         ("imap-wrong-state", r"C: c2 UNSELECT", r"S: c2 BAD"),

@@ -78,6 +78,8 @@ _ROWS = (
     Extension(b"QUOTA=RES-MAILBOX", "RFC 9208 section 5.3", quota.counted),
     Extension(b"METADATA", "RFC 5464", metadata.kept),
     Extension(b"LIST-METADATA", "RFC 9590", metadata.kept),
+    Extension(b"OBJECTID", "RFC 8474"),
+    Extension(b"SAVEDATE", "RFC 8514"),
     Extension(b"UNSELECT", "RFC 3691"),
     Extension(b"UIDPLUS", "RFC 4315"),
     Extension(b"MOVE", "RFC 6851"),
