@@ -138,9 +138,17 @@ class Client:
         elif self.kind == "uidonly":
             self.uids = self.uids[: len(self.uids) - len(gone)]
         else:
-            before = len(self.uids)
-            self.uids = [uid for uid in self.uids if uid is None or uid not in gone]
-            assert before - len(self.uids) == len(gone), "VANISHED of what has no number"
+            for uid in gone:
+                self._lost(uid)
+
+    def _lost(self, uid: int) -> None:
+        """A UID lost its number; of one that was not fetched yet it is one behind all lower ones."""
+        if uid in self.uids:
+            self.uids.remove(uid)
+            return
+        behind = max([at for at, known in enumerate(self.uids, 1) if known and known < uid], default=0)
+        assert None in self.uids[behind:], "VANISHED of what has no number"
+        del self.uids[self.uids.index(None, behind)]
 
     def _counted(self, count: int, what: bytes) -> None:
         if what == b"EXISTS":

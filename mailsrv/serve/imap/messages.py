@@ -6,7 +6,7 @@ sequence number whose message is gone makes the command end with NO [EXPUNGEISSU
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -67,10 +67,6 @@ def _named(view: View, uids: list[int], by_uid: bool) -> UidSet:
     return UidSet((part.start + 1, part.stop) for part in view.ranges(UidSet.of(uids)))
 
 
-#: UID -> the flags that it should have now, None when that is not known.
-_After = Callable[[int], int | None]
-
-
 @define
 class Storing:
     """One STORE.  `lost`: how many of the messages are gone; `conflicts`: the UIDs of those that were changed after
@@ -92,19 +88,19 @@ class Storing:
         updated = await self.selection.mailbox.update(view.uid_set(ranges), self.change, self.since)
         self.lost += len(uids) - len(updated.uids)
         self.conflicts += updated.conflicts
-        after = self._after(dict(zip(uids, before)))
+        wanted = self._wanted(uids, before)
         if CONDSTORE in self.session.enabled:
-            await self._tell_modseqs(ranges, updated, after)
+            await self._tell_modseqs(ranges, updated, wanted)
             return
         rows: Iterable[tuple[int, int]] = zip(updated.uids, updated.flags)
         if self.silent:
             # What is not as the client expects: another session was at it too.
-            rows = ((uid, now) for uid, now in rows if after(uid) != now)
+            rows = ((uid, now) for uid, now in rows if wanted.get(uid) != now)
         await tell.tell_flags(self.session, self.selection, _numbered(view, rows))
         view.told(updated, updated.uids, updated.flags)
 
-    async def _tell_modseqs(self, ranges: list[range], updated: Updated, after: _After) -> None:
-        """FETCH with MODSEQ of all that did not fail, to the silent without flags where they are as expected.
+    async def _tell_modseqs(self, ranges: list[range], updated: Updated, wanted: dict[int, int]) -> None:
+        """FETCH with MODSEQ of all that did not fail, to the silent without flags where they are as `wanted`.
 
         Flags and MODSEQ belong together, so both are taken from the view, which may know of later changes.
         """
@@ -118,22 +114,18 @@ class Storing:
             )
             if row[1] in there and row[1] not in conflicts
         ]
-        said: Iterable[Changed | tuple[int, int, None, int]] = rows
+        said: Iterable[tell.Told] = rows
         if self.silent:
-            said = [(at, uid, None if after(uid) == mask else mask, modseq) for at, uid, mask, modseq in rows]
+            said = [(at, uid, None if wanted.get(uid) == mask else mask, modseq) for at, uid, mask, modseq in rows]
         await tell.tell_flags(self.session, self.selection, said)
         if rows:
             _, uids, masks, modseqs = zip(*rows)
             view.told(updated, uids, masks, modseqs)
 
-    def _after(self, before: dict[int, int]) -> _After:
-        """What a client expects a UID's flags to be now."""
+    def _wanted(self, uids: list[int], before: list[int]) -> dict[int, int]:
+        """UID -> the flags that the client expects now, who has known them `before`."""
         mask, action = known(self.change.flags, self.selection.view.keywords()), self.change.action
-
-        def after(uid: int) -> int | None:
-            return changed(action, before[uid], mask) if uid in before else None
-
-        return after
+        return {uid: changed(action, old, mask) for uid, old in zip(uids, before)}
 
 
 def _numbered(view: View, rows: Iterable[tuple[int, int]]) -> Iterator[Changed]:

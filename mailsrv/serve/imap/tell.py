@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from ...errors import MailError, NoSuchMailbox
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 BLOCK = 1000
 #: With one of these on, VANISHED is said instead of EXPUNGE.
 _BY_UID = frozenset({QRESYNC, UIDONLY})
-
-
-def pieces(rows: Iterable[bytes]) -> Iterator[bytes]:
-    """The rows joined, `BLOCK` in a piece."""
-    rows = iter(rows)
-    while piece := b"".join(islice(rows, BLOCK)):
-        yield piece
 
 
 def announce(session: ImapSession, selection: Selection) -> None:
@@ -103,25 +96,31 @@ def exist(session: ImapSession, selection: Selection, count: int) -> bytes:
     return p.exists(count) + p.recent(count_recent(selection.view))
 
 
-async def tell_flags(
-    session: ImapSession, selection: Selection, rows: Iterable[Changed | tuple[int, int, None, int]]
-) -> None:
+#: A row to tell; without a flag mask MODSEQ is told alone.
+Told = Changed | tuple[int, int, None, int]
+
+
+async def tell_flags(session: ImapSession, selection: Selection, rows: Iterable[Told]) -> None:
     """FETCH with UID and FLAGS of each row, with MODSEQ when CONDSTORE is on; with MODSEQ alone where the flags are
     None; UIDFETCH when UIDONLY is on."""
     announce(session, selection)
     flags, recent = p.FlagLists(selection.view.keywords()), selection.view.recent
     with_modseq, uid_only = CONDSTORE in session.enabled, UIDONLY in session.enabled
+    name = "UIDFETCH" if uid_only else "FETCH"
 
-    def line(row: Changed | tuple[int, int, None, int]) -> bytes:
-        number, uid, mask, modseq = row
-        items = b"" if mask is None else b"FLAGS " + flags.octets(mask, recent is not None and uid in recent)
-        if with_modseq:
-            items = b"%b MODSEQ (%d)" % (items, modseq) if items else b"MODSEQ (%d)" % modseq
-        if uid_only:
-            return b"* %d UIDFETCH (%b)\r\n" % (uid, items)
-        return b"* %d FETCH (UID %d %b)\r\n" % (number, uid, items)
+    def said(block: Sequence[Told], fresh: bool) -> bytes:
+        """Rows that all have flags or all have none, and are all recent or all not."""
+        numbers, uids, masks, modseqs = zip(*block)
+        known = None if masks[0] is None else masks
+        first, named = (uids, None) if uid_only else (numbers, uids)
+        return flags.rows(first, named, known, fresh, modseqs if with_modseq else None, name)
 
-    for piece in pieces(map(line, rows)):
-        session.put(piece)
+    def manner(row: Told) -> tuple[bool, bool]:
+        return recent is not None and row[1] in recent, row[2] is None
+
+    rows = iter(rows)
+    while block := list(islice(rows, BLOCK)):
+        for (fresh, _), alike in groupby(block, manner):
+            session.put(said(list(alike), fresh))
         await session.pace()
         await session.connection.breathe()
