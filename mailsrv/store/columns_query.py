@@ -10,8 +10,19 @@ from . import keywords as kw
 
 def evaluate(query: Query, columns: Columns) -> UidSet | None:
     """The UIDs that match; None when the query asks for more than the columns hold."""
-    found = _places(query, columns)
+    found = _places(query, columns) if _told(query) else None
     return None if found is None else UidSet.of(columns.uids[place] for place in found)
+
+
+def _told(query: Query) -> bool:
+    """Whether all of it is about columns; then nothing is looked for in vain."""
+    if isinstance(query, And):
+        return all(map(_told, query.children))
+    if isinstance(query, Or):
+        return _told(query.left) and _told(query.right)
+    if isinstance(query, Not):
+        return _told(query.child)
+    return isinstance(query, (All, HasFlag, ChangedSince, Uids))
 
 
 def _places(query: Query, columns: Columns) -> set[int] | None:

@@ -67,7 +67,8 @@ async def find(session: ImapSession, request: r.Search | r.Thread) -> list[int]:
     # The numbers below may be those of messages that came meanwhile: the client hears of them first.
     await tell.catch_up(session, expunge=request.name.startswith("UID "))
     query = resolved(request.query, view, int(session.services.now()))
-    found = await selection.mailbox.search(query)
+    # Flags and UIDs are here; the store may have an index for what is not.
+    found = await selection.mailbox.search(query) if needs(query) else None
     if found is not None:
         return [at for part in view.ranges(found) for at in part]
     return await Scan(session, selection, query, request.tag).run()
