@@ -14,10 +14,10 @@ _LINE = 64
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _HQX = b"!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr"
 _TABLE = bytes.maketrans(_BASE64, _HQX)
-_MARK = b"\x90"
-#: Four and more equal octets, or the mark of such a run.
-_RUN = re.compile(rb"([^\x90])\1{3,254}|\x90", re.DOTALL)
-
+#: Means a run: octet, mark, count.  The mark itself is the mark and a count of nothing.
+_MARK, _LITERAL = b"\x90", b"\x90\0"
+#: Runs that files have, when each mark has its nothing behind it already; that nothing is no part of a run.
+_RUN = re.compile(rb"(?<!\x90)\0{4,255}|\xff{4,255}| {4,255}")
 #: Flags that say how the sender's desk looked: on it, and inited.
 _DESK = 0x0101
 
@@ -41,7 +41,9 @@ def binhexed(file: MacFile) -> bytes:
     header += (file.flags & 0xFFFF & ~_DESK).to_bytes(2, "big")
     header += len(file.data).to_bytes(4, "big") + len(file.resource).to_bytes(4, "big")
     pieces = b"".join([part + _checksum(part) for part in (header, file.data, file.resource)])
-    packed = _RUN.sub(_shortened, pieces)
+    packed = pieces.replace(_MARK, _LITERAL)
+    if any(octet * 4 in packed for octet in (b"\0", b"\xff", b" ")):
+        packed = _RUN.sub(_shortened, packed)
     text = b":" + binascii.b2a_base64(packed, newline=False).rstrip(b"=").translate(_TABLE) + b":"
     lines = [text[at : at + _LINE] for at in range(0, len(text), _LINE)]
     return _BANNER + b"\r\n".join(lines) + b"\r\n"
@@ -52,5 +54,4 @@ def _checksum(part: bytes) -> bytes:
 
 
 def _shortened(run: re.Match[bytes]) -> bytes:
-    """A run is its octet, the mark, a count; the mark itself has a count of nothing."""
-    return run[1] + _MARK + bytes((len(run[0]),)) if run[1] else _MARK + b"\0"
+    return run[0][:1] + _MARK + bytes((len(run[0]),))

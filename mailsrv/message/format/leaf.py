@@ -44,7 +44,10 @@ def decoded(body: bytes, encoding: bytes) -> bytes | None:
     if encoding == b"quoted-printable":
         return binascii.a2b_qp(body)
     if encoding == b"base64":
-        return base64_octets(body)
+        try:
+            return binascii.a2b_base64(body.replace(b"\r\n", b""), strict_mode=True)
+        except binascii.Error:
+            return base64_octets(body)
     return None
 
 
