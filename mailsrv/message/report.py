@@ -17,6 +17,7 @@ from ..interfaces import IContent
 from ..values import Address, Envelope, Outcome, Recipient
 from .content import MemoryContent
 from .dates import rfc5322
+from .domains import a_labels
 from .header import decode, header_end, values
 from .report_text import ENGLISH, MAX_SUBJECT, Texts, harmless, kind_of, letter, spoken, status_of
 from .rewrite import read_head
@@ -306,10 +307,7 @@ def _host(name: str, utf8: bool) -> str:
 
 def _ascii(domain: str) -> str:
     """A domain in A-labels (RFC 5890), "localhost" for what is none."""
-    try:
-        text = (domain if domain.isascii() else domain.encode("idna").decode("ascii"))
-    except UnicodeError:
-        text = ""
+    text = a_labels(domain)
     return re.sub(r"[^A-Za-z0-9.:\[\]_-]", "?", text[:255]) or ("localhost" if domain else "")
 
 

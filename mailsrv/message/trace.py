@@ -6,6 +6,7 @@ import re
 
 from ..values import Address, TlsFacts
 from .dates import rfc5322
+from .domains import a_labels
 from .header import header_end
 
 __all__ = [
@@ -139,10 +140,7 @@ def _path(address: Address, utf8: bool) -> str:
     """``<local@domain>``, or "" for an address that cannot be written in this field."""
     local, domain = address.local, address.domain
     if not utf8 and not domain.isascii():
-        try:
-            domain = domain.encode("idna").decode("ascii")
-        except UnicodeError:
-            return ""
+        domain = a_labels(domain)
     if not utf8 and not local.isascii():
         return ""
     if _CONTROL.search(local.replace(" ", "")) or len(local) + len(domain) > 2 * _MAX_WORD:

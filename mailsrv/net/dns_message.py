@@ -7,9 +7,12 @@ import struct
 from collections.abc import Sequence
 from ipaddress import IPv6Address
 from typing import Any
+from unicodedata import normalize
 
 from attrs import frozen
 from twisted.names import dns
+
+from ..message.domains import a_labels
 
 #: Kind -> the number of its record type.
 TYPES = {"A": dns.A, "AAAA": dns.AAAA, "PTR": dns.PTR, "MX": dns.MX, "TXT": dns.TXT}
@@ -39,10 +42,9 @@ class Answer:
 
 def wire_name(name: str) -> bytes | None:
     """A name in A-labels and lower case without the final dot; None: it can be no name in the DNS."""
-    try:
-        return _checked(name.encode("ascii") if name.isascii() else name.encode("idna"))
-    except UnicodeError:
-        return None
+    if name.isascii():
+        return _checked(name.encode("ascii"))
+    return _checked(a_labels(normalize("NFC", name.lower())).encode("ascii")) if name.isprintable() else None
 
 
 def _checked(name: bytes) -> bytes | None:

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from ..errors import TryLater
 from ..interfaces import IResolver
+from ..message.domains import a_labels
 from ..values import Address
 
 #: Addresses of one name that are looked at.
@@ -166,7 +167,4 @@ def _inside(address: str) -> bool:
 
 
 def _ascii(name: str) -> str:
-    try:
-        return (name if name.isascii() else name.encode("idna").decode("ascii")).lower()
-    except UnicodeError:
-        return name.lower()
+    return a_labels(name.lower())

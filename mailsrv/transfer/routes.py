@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from ..errors import Refused, TryLater, Unroutable
 from ..interfaces import IResolver
+from ..message.domains import a_labels
 from ..values import Hop
 
 #: Servers of one destination, addresses of one of them, and of all together, that are tried.
@@ -276,9 +277,4 @@ def _is_ours(place: _Place, own: Own) -> bool:
 
 def _ascii(name: str) -> str:
     """A name in A-labels, as the name system and certificates have it."""
-    if name.isascii():
-        return name.lower()
-    try:
-        return name.encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        return name.lower()
+    return a_labels(name.lower())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..message.domains import a_labels
 from ..values import Address, Outcome, Owner, Queued, Recipient
 from ..wire.smtp_parameters import MAX_ORCPT
 from ..wire.smtp_syntax import print_address
@@ -63,18 +64,11 @@ def known_as(recipient: Recipient) -> dict[str, str]:
     text = print_address(address)
     if address.local.isascii():
         kind, plus = "rfc822", "+%02X"
-        try:
-            text = text if text.isascii() else print_address(Address(address.local, _ascii(address.domain)))
-        except UnicodeError:
-            return recipient.parameters
+        text = text if text.isascii() else print_address(Address(address.local, a_labels(address.domain)))
     else:
         kind, plus = "utf-8", "\\x{%02X}"
     coded = kind + ";" + "".join(c if "!" <= c <= "~" and c not in "+=\\" else plus % ord(c) for c in text)
     return {**recipient.parameters, "ORCPT": coded} if len(coded) <= MAX_ORCPT else recipient.parameters
-
-
-def _ascii(domain: str) -> str:
-    return domain.encode("idna").decode("ascii")
 
 
 def told_here(row: Queued) -> bool:

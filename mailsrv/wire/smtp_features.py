@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from ..errors import Refused
+from ..message.domains import a_labels
 from ..values import Address, Recipient, Reply
 from .smtp_syntax import print_address
 
@@ -53,15 +54,6 @@ def read_features(reply: Reply) -> Features:
             word = "AUTH"
         names[word] = f"{names[word]} {rest}".strip() if word == "AUTH" and word in names else rest
     return Features(reply.lines[0].partition(" ")[0] if reply.lines else "", names)
-
-
-def a_labels(domain: str) -> str:
-    """A domain in ASCII (RFC 5891 section 4.4); it is in lower case and NFC already."""
-    if domain.isascii():
-        return domain
-    return ".".join(
-        label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii") for label in domain.split(".")
-    )
 
 
 def needs_utf8(address: Address | None) -> bool:

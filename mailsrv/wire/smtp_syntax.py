@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from unicodedata import normalize
 
+from ..message.domains import u_labels
 from ..values import Address, Reply
 
 #: RFC 5321 section 4.5.3.1: local part 64, domain 255, path 256 octets; RFC 1035 section 2.3.4: label 63.
@@ -40,7 +41,7 @@ def read_domain(text: str) -> str | None:
         text = normalize("NFC", text)
     elif "xn--" in text:
         try:
-            text = normalize("NFC", text.encode("ascii").decode("idna").lower())
+            text = u_labels(text)
         except UnicodeError:
             return None
     return text

@@ -145,6 +145,17 @@ def test_answers_are_remembered_for_their_time(make: Make) -> None:
     assert len([one for one in net.system.asked if one[:2] == ("gone.test", "MX")]) == 2
 
 
+def test_no_letter_of_a_domain_stands_for_another_rfc5891(make: Make) -> None:
+    # Whoever has fass.test must not get what is meant for faß.test.
+    net = make(zone={
+        "fass.test MX": [(10, "mx.fass.test")], "mx.fass.test A": ["192.0.2.99"],
+        "xn--fa-hia.test MX": [(10, "mx.xn--fa-hia.test")], "mx.xn--fa-hia.test A": ["192.0.2.1"],
+    })  # fmt: skip
+    net.put("me@faß.test")
+    net.until(1)
+    assert [one.recipients for one in net.taken()] == [[b"me@xn--fa-hia.test"]] and net.taken("192.0.2.99") == []
+
+
 def test_a_domain_that_moves_is_found_at_the_next_attempt(make: Make) -> None:
     net = make()
     net.refuse = {"192.0.2.1"}

@@ -74,6 +74,8 @@ def test_addresses_are_nfc_in_the_domain_and_as_given_in_the_local_part() -> Non
     # Decisions 33: local parts of our domains are compared as NFC without case; those of others are theirs.
     assert read_path("<u\u0308@bu\u0308cher.Example>") == (Address("u\u0308", "bücher.example"), "")
     assert read_domain("xn--bcher-kva.example") == read_domain("BÜCHER.example") == "bücher.example"
+    # Not by the rules of 2003, for which this is no domain.
+    assert read_domain("XN--FA-HIA.example") == read_domain("faß.example") == "faß.example"
 
 
 @pytest.mark.parametrize("bad", ["\x80", "\x85", "\xa0", "\u2028", "\u2029", "\ufeff", "\ufffe", "\uffff", "\x7f"])

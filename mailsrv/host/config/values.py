@@ -7,9 +7,11 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from attrs import evolve, frozen
 
+from ...message.domains import a_labels, u_labels
 from ...parts import TEXT, TEXTS, Kind, did_you_mean, quoted
 from ...serve.pop3_uidl import UidlFormat
 
@@ -101,8 +103,8 @@ def _read_host_name(value: Any) -> str:
     """A host name in lower case, with U-labels (RFC 5890)."""
     text: str = TEXT.read(value)
     try:
-        ascii_name = text.rstrip(".").lower().encode("idna").decode("ascii")
-        name = ascii_name.encode("ascii").decode("idna") if "xn--" in ascii_name else ascii_name
+        ascii_name = a_labels(normalize("NFKC", text).rstrip(".").lower())
+        name = u_labels(ascii_name)
     except UnicodeError:
         ascii_name = name = ""
     if not ascii_name or len(ascii_name) > 253 or not all(_LABEL.fullmatch(label) for label in ascii_name.split(".")):
