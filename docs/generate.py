@@ -15,6 +15,7 @@ import attrs
 
 from mailsrv.host.config import unbuilt
 from mailsrv.host.config.delivery import DeliveryTable
+from mailsrv.host.config.formats import FormatTable, Pop3FormatTable
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import (
     AccessTable,
@@ -101,7 +102,13 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
         "587 and 465/tls.",
     ),
     ("[imap.NAME]", ImapOptions, "imap/default", "An IMAP4 virtual server."),
+    (
+        "[imap.NAME.format]", FormatTable, "",
+        "How clients of this server see messages: [formats.md](formats.md).  After a change IMAP clients fetch all "
+        "of them again.",
+    ),
     ("[pop3.NAME]", Pop3Options, "pop3/default", "A POP3 virtual server."),
+    ("[pop3.NAME.format]", Pop3FormatTable, "", "How clients of this server see messages: [formats.md](formats.md)."),
 )
 
 SERVERS = """\

@@ -370,8 +370,11 @@ class IMailbox(Interface):
         """What POP3 must know of some of the messages; most mailboxes have none of these."""
 
     async def keep_summaries(summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
-        """Keep records made from the content, of kind "summary" or "head".  They may be forgotten: no need to be
-        durable."""
+        """Keep records made from the content: of kind "summary" or "head", or of a rendering of it (any other name, at
+        most 100 ASCII characters).  They may be forgotten: no need to be durable."""
+
+    async def records(uids: Sequence[int], kind: str) -> Sequence[bytes | None]:
+        """What was kept of one kind, in the order asked."""
 
     async def contents(uids: Sequence[int]) -> Sequence[IContent | None]:
         """In the order asked; None for one that is gone."""

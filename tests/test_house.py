@@ -24,7 +24,10 @@ FLOORS = {
 }
 MAX_MODULE, MAX_METHODS, MAX_BODY = 400, 20, 40
 #: name -> why it may break a cap.
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "store/embedded/mailbox.py:EmbeddedMailbox": "IMailbox has 19 methods, which is one contract",
+    "store/memory_mailbox.py:MemoryMailbox": "the same",
+}
 #: What floors 0 to 2 may never import: they do no input or output and know no time.
 IMPURE = {"twisted", "socket", "os", "time", "logging", "threading", "asyncio", "apsw", "pathlib", "select"}
 #: The places where anything at all may be caught (house rule "errors").

@@ -44,6 +44,7 @@ from .config.options import PolicyChoice, Pop3Options, ServerOptions, SiteOption
 from .control.wire import ControlFactory
 from .control.wire import listen as listen_control
 from .delivery import Delivery
+from .formats import Formats
 from .logins import Logins
 from .protocols import SESSIONS
 from .recipients import Recipients
@@ -265,8 +266,9 @@ class Site(MultiService):
         """All parts of the site, made and given to the servers: the architecture on one screen."""
         options = self.options
         self.recipients = Recipients(self)
+        formats = Formats(options, self.aside, self.clock)
         for name, server in options.servers.items():
-            common = self._common(server)
+            common = {**self._common(server), "store": formats.store_of(name, self.store)}
             if isinstance(server, SmtpOptions):
                 services: Services = SmtpServices(
                     **common,
@@ -309,7 +311,6 @@ class Site(MultiService):
             "protocol": server.protocol,
             "hostname": server.hostname,
             "limits": self.servers[server.id].limits,
-            "store": self.store,
             "offers": self.logins.offers(server),
             "door": self.logins.door(server),
             "decoy": self.logins.decoy,

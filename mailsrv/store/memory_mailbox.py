@@ -154,6 +154,10 @@ class MemoryMailbox:
             [uid for uid, row in rows.items() if row.message.international],
         )
 
+    async def records(self, uids: Sequence[int], kind: str) -> Sequence[bytes | None]:
+        """What was kept by `keep_summaries`, in the order asked."""
+        return [None if row is None else row.message.records.get(kind) for row in self._rows(uids)]
+
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
         """Keep records made from the content, for all copies of a message."""
         for (_, summary), row in zip(summaries, self._rows([uid for uid, _ in summaries])):

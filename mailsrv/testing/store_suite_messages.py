@@ -138,6 +138,20 @@ class AppendContract(StoreCase):
             assert kept == [b"of a\0", None, b"of c"]
         assert all(got in (None, want) for got, want in zip(kept, [b"of a\0", None, b"of c"], strict=True))
 
+    def test_records_of_every_kind_are_kept_apart(self) -> None:
+        """Records of renderings have names of their own."""
+        box = self.mailbox()
+        a, b = self.fill(box, 2)
+        self.run(box.keep_summaries([(a, b"size\0")], "size.1.text.utf-8"))
+        self.run(box.keep_summaries([(a, b"head"), (b, b"head")], "head"))
+        for kind, want in (
+            ("size.1.text.utf-8", [b"size\0", None, None]), ("head", [b"head", b"head", None]), ("other", [None] * 3)
+        ):
+            kept = self.run(box.records([a, b, b + 9], kind))
+            if self.keeps_summaries:
+                assert kept == want
+            assert all(got in (None, wanted) for got, wanted in zip(kept, want, strict=True))
+
     @pytest.mark.parametrize("size", [0, 2**20 + 4097, 3 * 2**20])
     def test_content_octets(self, size: int) -> None:
         """Equal to the octet, in chunks of at most 256 KiB and by slices."""

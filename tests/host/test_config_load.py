@@ -185,7 +185,6 @@ UNBUILT = [
         (f"[{table}.default]\n{key} = 1", f"{table}.default.{key}", 2)
         for table in SERVER_TABLES for key in sorted(unbuilt.KEYS[table])
     ),
-    ("[imap.default.format]\nbody = 'both'", "imap.default.format", 1),
 ]
 
 

@@ -53,6 +53,7 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "require_tls": (True, "", None),
     "login_without_tls": (True, "", None),
     "ntlm_v1": (True, "", None),
+    "fast_retrieval": (True, "", None),
     "ntlm_ok": (True, "", None),
     "apop": (True, "", None),
     "maildrop_lock": (False, "", None),
@@ -134,6 +135,14 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     ("", "[policy.second]\nuse='relay'"),
     *(("[policy.second]\nuse='relay'", f"[policy.second]\nuse='relay'\n{key}='{value}'")
       for key, value in (("timeout", "5s"), ("on_failure", "open"))),
+    *(
+        (f"[{table}.a]", f"[{table}.a.format]\n{key}={value}")
+        for table, key, value in (
+            ("imap", "body", "'text'"), ("imap", "charset", "'utf-8'"), ("imap", "rich_text", "'unpack'"),
+            ("pop3", "body", "'html'"), ("pop3", "charset", "'utf-8'"), ("pop3", "rich_text", "'unpack'"),
+            ("pop3", "encoding", "'uuencode'"), ("pop3", "encoding", "'uuencode'\nbinhex=true"),
+        )
+    ),
     ("", "[filter.spam]"),
     ("[filter.spam]", "[filter.spam]\nlist=['<>']"),
     ("[filter.spam]", "[filter.spam]\naction='drop'"),

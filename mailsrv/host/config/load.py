@@ -19,9 +19,9 @@ from ...errors import ConfigError
 from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore
 from ...parts import TEXTS, Place, did_you_mean, dotted, fields_of, find, quoted, read_table
 from . import unbuilt
-from .delivery import DeliveryTable
 from .lines import LineIndex
 from .options import (
+    INNER_TABLES,
     SERVER_TABLES,
     AccessTable,
     CertificateTable,
@@ -272,11 +272,10 @@ class _Reader:
 
 
     def _server(self, protocol: str, name: str) -> ServerOptions:
-        """[PROTOCOL.NAME], and [smtp.NAME.delivery] inside it."""
-        more: dict[str, Any] = {"id": f"{protocol}/{name}"}
-        if protocol == "smtp":
-            more["delivery"] = self._read(DeliveryTable, protocol, name, "delivery")
-        made: ServerOptions = self._read(SERVER_TABLES[protocol], protocol, name, leaving=("delivery",), **more)
+        """[PROTOCOL.NAME], and the table inside it: [smtp.NAME.delivery], [imap.NAME.format], [pop3.NAME.format]."""
+        inner, options = INNER_TABLES[protocol]
+        more: dict[str, Any] = {"id": f"{protocol}/{name}", inner: self._read(options, protocol, name, inner)}
+        made: ServerOptions = self._read(SERVER_TABLES[protocol], protocol, name, leaving=(inner,), **more)
         return made
 
     def _routes(self) -> dict[str, RouteTable]:

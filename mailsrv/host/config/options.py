@@ -19,6 +19,7 @@ from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, 
 from ...serve.pop3_uidl import DEFAULT as UIDL_DEFAULT
 from ...serve.pop3_uidl import UidlFormat
 from .delivery import DeliveryTable
+from .formats import FormatTable, Pop3FormatTable
 from .permissions import USERS, RoleTable
 from .routes import RouteTable
 from .values import BINDINGS, DOMAINS, HOSTNAME, NETWORKS, PATH, UIDL_FORMAT, Binding, binding, or_empty, subset
@@ -263,6 +264,11 @@ class ImapOptions(ServerOptions):
         'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); or unix:PATH',
     )
     authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
+    fast_retrieval: bool = option(
+        FLAG, False, "with a format: sizes are those stored, so that nothing has to be rendered for them (S-148)"
+    )
+    #: The table [imap.NAME.format].
+    format: FormatTable = derived(FormatTable())
 
 
 @frozen(kw_only=True)
@@ -285,10 +291,16 @@ class Pop3Options(ServerOptions):
         "what UIDL shows: %u UID, %v UIDVALIDITY, %X hexadecimal; Dovecot: %08Xu%08Xv, Cyrus: %v.%u, Courier: UID%u-%v",
     )
     idle_timeout: float | None = option(or_off(DURATION), 600.0, "an idle connection is closed after this (S-060)")
+    #: The table [pop3.NAME.format].
+    format: Pop3FormatTable = derived(Pop3FormatTable())
 
 
 #: Protocol -> the class of a [PROTOCOL.NAME] table, in the order servers are listed.
 SERVER_TABLES: dict[str, type[ServerOptions]] = {"smtp": SmtpOptions, "imap": ImapOptions, "pop3": Pop3Options}
+#: Protocol -> the name of the table inside such a table, and its class.
+INNER_TABLES: dict[str, tuple[str, type]] = {
+    "smtp": ("delivery", DeliveryTable), "imap": ("format", FormatTable), "pop3": ("format", Pop3FormatTable)
+}
 
 
 @frozen(kw_only=True)

@@ -11,7 +11,7 @@ from ...access.entries import Entry
 from ...errors import ConfigError
 from ...parts import Place, did_you_mean, dotted, quoted
 from .delivery import delivery_mistakes
-from .options import ServerOptions, SiteOptions, SmtpOptions
+from .options import Pop3Options, ServerOptions, SiteOptions, SmtpOptions
 from .routes import route_mistakes
 from .values import MAX_SOCKET_PATH
 
@@ -27,6 +27,7 @@ def review(options: SiteOptions, place: Place) -> SiteOptions:
         _references(options, server, _at(place, server))
     _delivery(options, place)
     _recipients(options, place)
+    _formats(options, place)
     warnings = [*_site_warnings(options, place), *_access_warnings(options, place)]
     for server in options.servers.values():
         warnings += _server_warnings(server, _at(place, server))
@@ -55,6 +56,13 @@ def _recipients(options: SiteOptions, place: Place) -> None:
             raise at.error('only recipients of kind "relay" are verified: all others are known here', "verify")
         if (table.verify == "list") != bool(table.recipients_file):
             raise at.error('verify = "list" and recipients_file belong together', "recipients_file")
+
+
+def _formats(options: SiteOptions, place: Place) -> None:
+    """How messages are shown."""
+    for server in options.servers.values():
+        if isinstance(server, Pop3Options) and server.format.binhex and server.format.encoding != "uuencode":
+            raise _at(place, server).at("format").error('binhex needs encoding = "uuencode"', "binhex")
 
 
 def _at(place: Place, server: ServerOptions) -> Place:

@@ -11,7 +11,7 @@ from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageS
 from ...parts import fields_of, kind_of
 from ...parts import find as find_part
 from ...transfer.schedule import Ages
-from .options import PartChoice, SiteOptions, SmtpOptions
+from .options import INNER_TABLES, PartChoice, SiteOptions
 
 Path = tuple[str, ...]
 
@@ -57,8 +57,8 @@ def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
     for server in options.servers.values():
         path = tuple(server.id.split("/", 1))
         yield from _table(path, server)
-        if isinstance(server, SmtpOptions):
-            yield from _table((*path, "delivery"), server.delivery)
+        inner, _ = INNER_TABLES[path[0]]
+        yield from _table((*path, inner), getattr(server, inner))
 
 
 def _part(path: Path, choice: PartChoice, contract: Any) -> Iterator[tuple[Path, Any]]:

@@ -18,8 +18,8 @@ from twisted.logger import Logger
 from . import schema
 from .index import Snapshot
 
-VERSION = 2
-#: Records made of a content, each kind in a table of its own.
+VERSION = 3
+#: Records made of a content, each kind in a table of its own; all other kinds (of renderings) share one.
 KINDS = ("summary", "head")
 #: What waits to be written is bounded; beyond it is forgotten.
 PENDING_ENTRIES, PENDING_OCTETS = 10_000, 32 * 2**20
@@ -28,6 +28,8 @@ _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE summary (key INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE head (key INTEGER PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE other (key INTEGER NOT NULL, kind TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (key, kind))
+    WITHOUT ROWID;
 CREATE TABLE snapshot (mailbox INTEGER PRIMARY KEY, modseq INTEGER NOT NULL, uidnext INTEGER NOT NULL,
     uids BLOB NOT NULL, flags BLOB NOT NULL, modseqs BLOB NOT NULL);
 """
@@ -47,7 +49,7 @@ class Derived:
         self._writing = _open(path, epoch)
         self._reading = schema.connect(path, readonly=True)
         self._lock = threading.Lock()
-        self._records: dict[str, dict[int, bytes]] = {kind: {} for kind in KINDS}
+        self._records: dict[str, dict[int, bytes]] = {}
         self._snapshots: dict[int, Snapshot] = {}
         self._forgotten: list[tuple[int, int]] = []
         self._octets = 0
@@ -61,18 +63,20 @@ class Derived:
         if self.broken or not keys:
             return found
         low, high = min(keys), max(keys)
+        source, values = ("SELECT key, record FROM other WHERE kind=? AND key", (kind,))
+        if kind in KINDS:
+            source, values = f"SELECT key, record FROM {kind} WHERE key", ()
         try:
             if high - low < 2 * len(keys):
-                rows = self._reading.execute(f"SELECT key, record FROM {kind} WHERE key BETWEEN ? AND ?", (low, high))
+                rows = self._reading.execute(f"{source} BETWEEN ? AND ?", (*values, low, high))
             else:
                 wanted = apsw.carray(array("q", keys))
-                rows = self._reading.execute(
-                    f"SELECT key, record FROM {kind} WHERE key IN (SELECT value FROM carray(?))", (wanted,))
+                rows = self._reading.execute(f"{source} IN (SELECT value FROM carray(?))", (*values, wanted))
             found = dict(rows.fetchall())
         except apsw.Error as cause:
             self._fail(cause)
         with self._lock:
-            waiting = self._records[kind]
+            waiting = self._records.get(kind)
             if waiting:
                 found.update((key, waiting[key]) for key in keys if key in waiting)
         return found
@@ -80,7 +84,7 @@ class Derived:
     def keep(self, kind: str, records: Iterable[tuple[int, bytes]]) -> None:
         """Keep records; written when the writer has time."""
         with self._lock:
-            waiting = self._records[kind]
+            waiting = self._records.setdefault(kind, {})
             for key, record in records:
                 if self._octets + len(record) > PENDING_OCTETS or len(waiting) >= PENDING_ENTRIES:
                     return
@@ -127,7 +131,7 @@ class Derived:
     def write(self) -> None:
         """Write what waits; a failure loses it."""
         with self._lock:
-            records, self._records = self._records, {kind: {} for kind in KINDS}
+            records, self._records = self._records, {}
             snapshots, self._snapshots = self._snapshots, {}
             forgotten, self._forgotten = self._forgotten, []
             self._octets = 0
@@ -138,8 +142,9 @@ class Derived:
             with connection:
                 gone = [(content_key(*ref),) for ref in forgotten]
                 for kind, made in records.items():
-                    connection.executemany(f"INSERT OR REPLACE INTO {kind} VALUES (?,?)", list(made.items()))
-                    connection.executemany(f"DELETE FROM {kind} WHERE key=?", gone)
+                    _insert(connection, kind, made)
+                for table in (*KINDS, "other"):
+                    connection.executemany(f"DELETE FROM {table} WHERE key=?", gone)
                 connection.executemany(
                     "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?,?,?)",
                     [(mailbox, *snapshot.pack()) for mailbox, snapshot in snapshots.items()],
@@ -162,6 +167,15 @@ class Derived:
         self._writing.close()
         if self.broken:
             _delete(path)
+
+
+def _insert(connection: apsw.Connection, kind: str, made: dict[int, bytes]) -> None:
+    """Records of one kind."""
+    if kind in KINDS:
+        connection.executemany(f"INSERT OR REPLACE INTO {kind} VALUES (?,?)", list(made.items()))
+    else:
+        rows = [(key, kind, record) for key, record in made.items()]
+        connection.executemany("INSERT OR REPLACE INTO other VALUES (?,?,?)", rows)
 
 
 def _open(path: Path, epoch: str) -> apsw.Connection:

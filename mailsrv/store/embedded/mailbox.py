@@ -144,6 +144,12 @@ class EmbeddedMailbox:
             opened.peculiar = v.Peculiar(index.unique_ids(self.mailbox_id), index.international(self.mailbox_id))
         return opened.peculiar
 
+    async def records(self, uids: Sequence[int], kind: str) -> Sequence[bytes | None]:
+        """What was kept by `keep_summaries`, in the order asked."""
+        keys = [None if row is None else content_key(row[1], row[2]) for row in self._rows(uids)]
+        found = self._store.derived.records(kind, [key for key in keys if key is not None])
+        return [None if key is None else found.get(key) for key in keys]
+
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
         """Keep records made from the content, for all copies of it."""
         rows = self._rows([uid for uid, _ in summaries])

@@ -1,0 +1,264 @@
+"""A store as the sessions of one server see it when that server has a message format (floor 3; S-154..S-163).
+
+Stored octets stay what they are; mailboxes show renderings of them, and tell the renderings' sizes, summaries and ids
+(decisions 30).  What is known of a rendering is kept with the content, under a name that holds the format's
+fingerprint.  Messages that a client wrote itself are shown as they are: those above whose header there is no trace of
+a delivery.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from struct import Struct
+from typing import Any
+
+from attrs import evolve, field, frozen
+from zope.interface import implementer
+
+from .. import values as v
+from ..errors import StoreUnavailable
+from ..interfaces import IAccount, IContent, IMailbox, IMessageStore
+from ..message.format import FormatOptions, fingerprint, render
+from ..query import Query
+
+#: Octets of renderings that are held ready, and of the largest of them.
+CACHE, LARGEST = 16 * 2**20, 4 * 2**20
+#: Messages opened at once to be measured.
+LOT = 50
+#: Octets read at a time.
+_PIECE = 256 * 1024
+#: What intake puts on top of every delivery (RFC 5321 section 4.4).
+_DELIVERED = b"return-path:"
+#: What the store keeps of a content, and is another thing for each rendering.
+_KINDS = frozenset({"summary", "head", "preview"})
+_SIZE = Struct("<Q")
+
+
+class Cache:
+    """The renderings made last, by (mailbox, UID): `CACHE` octets of them."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._octets = 0
+
+    def get(self, key: tuple[int, int]) -> bytes | None:
+        """A rendering, if it is still there."""
+        return self._kept.get(key)
+
+    def keep(self, key: tuple[int, int], octets: bytes) -> None:
+        """Hold a rendering ready; the oldest ones make room."""
+        if len(octets) <= LARGEST and key not in self._kept:
+            self._kept[key] = octets
+            self._octets += len(octets)
+            while self._octets > CACHE:
+                self._octets -= len(self._kept.popitem(last=False)[1])
+
+
+@frozen(eq=False)
+class Format:
+    """The format of one server.
+
+    `aside(function, *arguments)` works in a thread.  `since`: the instant of the last change of the format that IMAP
+    clients must notice, epoch seconds; 0: none.  `approximate`: sizes are those stored (S-148).
+    """
+
+    options: FormatOptions
+    aside: Callable[..., Any] = field(repr=False)
+    since: int = 0
+    approximate: bool = False
+    cache: Cache = field(factory=Cache, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The fingerprint."""
+        return fingerprint(self.options)
+
+    @property
+    def mark(self) -> str:
+        """A short word for EMAILID, which may hold few sorts of characters (RFC 8474 section 4)."""
+        return sha256(self.name.encode("ascii")).hexdigest()[:8]
+
+
+async def _all(content: IContent) -> bytes:
+    """The whole message.  Raises StoreUnavailable, also when the octets are not all there."""
+    octets = b"".join([await content.read(at, _PIECE) for at in range(0, content.size, _PIECE)])
+    if len(octets) != content.size:
+        raise StoreUnavailable()
+    return octets
+
+
+async def _rendered(content: IContent, shown: Format, key: tuple[int, int]) -> bytes:
+    """The octets to show.  Rendering is done in a thread: it takes milliseconds, with hostile mail more."""
+    found = shown.cache.get(key)
+    if found is None:
+        octets = await _all(content)
+        found = octets
+        if octets[: len(_DELIVERED)].lower() == _DELIVERED:
+            found = await shown.aside(render, octets, shown.options)
+        shown.cache.keep(key, found)
+    return found
+
+
+@implementer(IContent)
+class RenderedContent:
+    """A message in a format: rendered when it is first read."""
+
+    __slots__ = ("_inner", "_key", "_octets", "_shown", "size")
+
+    def __init__(self, inner: IContent, shown: Format, key: tuple[int, int], size: int) -> None:
+        self._inner, self._shown, self._key, self.size = inner, shown, key, size
+        self._octets: bytes | None = None
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """See IContent.  Raises StoreUnavailable."""
+        if self._octets is None:
+            self._octets = await _rendered(self._inner, self._shown, self._key)
+        return self._octets[offset : offset + length]
+
+    def chunks(self) -> Iterator[bytes]:
+        """See IContent: for the store's own use, so the message as it is stored."""
+        return self._inner.chunks()
+
+    def close(self) -> None:
+        """Let go."""
+        self._octets = None
+        self._inner.close()
+
+
+@implementer(IMailbox)
+class FormattedMailbox:
+    """An open mailbox in a format; what has nothing to do with the octets is the mailbox's own."""
+
+    def __init__(self, inner: IMailbox, shown: Format) -> None:
+        self._inner, self._shown = inner, shown
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @property
+    def uidvalidity(self) -> int:
+        """(mailbox, UIDVALIDITY, UID) names one immutable message, so a change of the format changes it."""
+        return max(self._inner.uidvalidity, self._shown.since)
+
+    async def state(self) -> v.MailboxState:
+        """See IMailbox; `octets` are those stored."""
+        return _dated(await self._inner.state(), self._shown)
+
+    async def append(self, messages: Sequence[v.NewMessage]) -> v.Appended:
+        """See IMailbox."""
+        return _dated(await self._inner.append(messages), self._shown)
+
+    async def copy(self, uids: Any, target_id: int, move: bool = False) -> v.Copied:
+        """See IMailbox."""
+        return _dated(await self._inner.copy(uids, target_id, move), self._shown)
+
+    async def sizes(self, uids: Sequence[int]) -> Sequence[int]:
+        """Of the renderings; those that are not known yet are made."""
+        stored: Sequence[int] = await self._inner.sizes(uids)
+        if self._shown.approximate:
+            return stored
+        kind = f"size.{self._shown.name}"
+        kept = await self._inner.records(uids, kind)
+        found = [size if size < 0 or not record else _SIZE.unpack(record)[0]
+                 for size, record in zip(stored, kept)]  # fmt: skip
+        missing = [at for at, record in enumerate(kept) if stored[at] >= 0 and not record]
+        for first in range(0, len(missing), LOT):
+            lot = missing[first : first + LOT]
+            made = await self._measure([uids[at] for at in lot])
+            for at, size in zip(lot, made):
+                found[at] = size
+            known = [(uids[at], _SIZE.pack(size)) for at, size in zip(lot, made) if size >= 0]
+            await self._inner.keep_summaries(known, kind)
+        return found
+
+    async def _measure(self, uids: Sequence[int]) -> list[int]:
+        contents = await self._inner.contents(uids)
+        try:
+            return [
+                -1 if content is None else len(await _rendered(content, self._shown, (self._inner.mailbox_id, uid)))
+                for uid, content in zip(uids, contents)
+            ]
+        finally:
+            for content in contents:
+                if content is not None:
+                    content.close()
+
+    async def facts(self, uids: Sequence[int], wanted: frozenset[str]) -> Sequence[v.MessageFacts | None]:
+        """See IMailbox."""
+        facts: Sequence[v.MessageFacts | None] = await self._inner.facts(uids, wanted - _KINDS)
+        if "size" in wanted:
+            for known, size in zip(facts, await self.sizes(uids)):
+                if known is not None:
+                    known.size = size
+        if "ids" in wanted:
+            for known in facts:
+                if known is not None:
+                    known.email_id = f"{known.email_id}-{self._shown.mark}"
+        for kind in sorted(wanted & _KINDS):
+            for known, record in zip(facts, await self._inner.records(uids, f"{kind}.{self._shown.name}")):
+                if known is not None:
+                    setattr(known, kind, record)
+        return facts
+
+    async def records(self, uids: Sequence[int], kind: str) -> Sequence[bytes | None]:
+        """See IMailbox."""
+        found: Sequence[bytes | None] = await self._inner.records(uids, f"{kind}.{self._shown.name}")
+        return found
+
+    async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
+        """See IMailbox."""
+        await self._inner.keep_summaries(summaries, f"{kind}.{self._shown.name}")
+
+    async def contents(self, uids: Sequence[int]) -> Sequence[IContent | None]:
+        """See IMailbox: each is rendered when it is read."""
+        exact = evolve(self._shown, approximate=False) if self._shown.approximate else self._shown
+        sizes = await FormattedMailbox(self._inner, exact).sizes(uids)
+        return [
+            None if content is None else RenderedContent(content, exact, (self._inner.mailbox_id, uid), size)
+            for uid, size, content in zip(uids, sizes, await self._inner.contents(uids))
+        ]
+
+    async def search(self, query: Query) -> Any:
+        """See IMailbox: flags, UIDs and MODSEQ are the mailbox's."""
+        return await self._inner.search(query)
+
+
+@implementer(IAccount)
+class FormattedAccount:
+    """An account whose mailboxes are in a format."""
+
+    def __init__(self, inner: IAccount, shown: Format) -> None:
+        self._inner, self._shown = inner, shown
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def open(self, name: str) -> IMailbox:
+        """See IAccount."""
+        return FormattedMailbox(await self._inner.open(name), self._shown)
+
+    async def status(self, name: str) -> v.MailboxState:
+        """See IAccount; `octets` are those stored."""
+        return _dated(await self._inner.status(name), self._shown)
+
+
+@implementer(IMessageStore)
+class FormattedStore:
+    """A store whose mailboxes are in a format."""
+
+    def __init__(self, inner: IMessageStore, shown: Format) -> None:
+        self._inner, self._shown = inner, shown
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def account(self, account_id: int) -> IAccount:
+        """See IMessageStore."""
+        return FormattedAccount(await self._inner.account(account_id), self._shown)
+
+
+def _dated(told: Any, shown: Format) -> Any:
+    """With the UIDVALIDITY of the format."""
+    return evolve(told, uidvalidity=max(told.uidvalidity, shown.since)) if told.uidvalidity < shown.since else told
