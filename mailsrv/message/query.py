@@ -17,7 +17,7 @@ from ..values import FIRST_KEYWORD_BIT, SYSTEM_FLAGS
 from .dates import day_number
 from .head import SEARCHED, Head, needle_of, numbers_of
 from .header import decode, values
-from .text import folded, header_text, is_in_body
+from .text import Place, folded, header_text, is_in_body
 
 #: A date's relation in `query.Internal` and `query.Sent`.
 _RELATIONS: dict[str, Callable[[int, int], bool]] = {"<": lt, "=": eq, ">=": ge}
@@ -30,8 +30,8 @@ class Candidate:
 
     `flags` is the mask of `values.Columns`, `keywords` comes from `keyword_masks`, one for the whole mailbox.
     `sent` is (epoch, zone) of the Date field, None too when there is no such date: set `dated` when that is known.
-    `head` has the usual fields, `header` is the header block, `content` the whole message.  `place` is for whoever
-    made it.
+    `head` has the usual fields, `header` is the header block, `content` the whole message, `places` those of its
+    parts (`Summary.places`) where they are known.  `place` is for whoever made it.
     """
 
     uid: int
@@ -49,6 +49,7 @@ class Candidate:
     head: Head | None = None
     header: bytes | None = None
     content: bytes | None = None
+    places: Sequence[Place] | None = None
     place: int = 0
 
 
@@ -243,7 +244,7 @@ def _body(node: q.BodyContains) -> Matcher:
     needle = folded(node.text)
 
     def body(candidate: Candidate) -> bool | None:
-        return None if candidate.content is None else is_in_body(needle, candidate.content)
+        return None if candidate.content is None else is_in_body(needle, candidate.content, candidate.places)
 
     return body
 
@@ -255,7 +256,7 @@ def _text(node: q.TextContains) -> Matcher:
         block = candidate.header if candidate.header is not None else candidate.content
         if block is not None and needle in header_text(block):
             return True
-        return None if candidate.content is None else is_in_body(needle, candidate.content)
+        return None if candidate.content is None else is_in_body(needle, candidate.content, candidate.places)
 
     return text
 

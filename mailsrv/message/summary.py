@@ -125,6 +125,17 @@ class Summary:
         start, body, end, first, count, kind = self._row(first)
         return _cut(text, start, body, end, start)
 
+    def places(self) -> list[tuple[int, int, int, int]]:
+        """The leaves and messages as `text.is_in_body` takes them."""
+        found = []
+        for start, body, end, first, count, kind in _PART.iter_unpack(self.record[self._structure :]):
+            if kind == MESSAGE:
+                row = self._row(first)
+                found.append((kind, start, row[0], row[1]))
+            elif not count:
+                found.append((kind, start, body, end))
+        return found
+
     def _row(self, number: int) -> tuple[int, int, int, int, int, int]:
         return _PART.unpack_from(self.record, self._structure + number * _PART.size)
 

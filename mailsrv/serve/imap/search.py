@@ -31,6 +31,7 @@ BLOCK, FLAGS_BLOCK = 500, 5000
 PROGRESS = 10.0
 #: What is read of a message first when only its header is asked for.
 _HEADER_OCTETS = 16 * 1024
+_SUMMARY = frozenset({"summary"})
 
 
 async def search(session: ImapSession, request: r.Search) -> bytes:
@@ -260,10 +261,20 @@ class Scan:
             if known is not None and known.head is not None:
                 candidate.head = Head(known.head)
 
+    async def _places(self, candidates: Sequence[Candidate]) -> None:
+        """Where the parts are, of those whose summaries were made already: to make them costs more than to look."""
+        facts = await self.selection.mailbox.facts([candidate.uid for candidate in candidates], _SUMMARY)
+        for candidate, known in zip(candidates, facts):
+            if known is not None and Summary.current(known.summary):
+                candidate.places = Summary(known.summary or b"").places()
+        await self.session.connection.breathe()
+
     async def _read(
         self, candidates: Sequence[Candidate], match: Matcher, whole: bool, progress: Progress
     ) -> None:
         """One message after the other: its header, and when that is not enough, all of it."""
+        if whole:
+            await self._places(candidates)
         contents = await self.selection.mailbox.contents([candidate.uid for candidate in candidates])
         services = self.session.services
         try:
