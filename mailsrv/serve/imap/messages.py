@@ -84,7 +84,9 @@ class Storing:
         """Change a block of messages and tell of it."""
         view = self.selection.view
         uids = [uid for part in ranges for uid in view.uids(part)]
-        before = [mask for part in ranges for mask in view.flags(part)] if self.silent else []
+        # What the client knows is not what is there, when something has changed since it was told the news.
+        in_step = self.silent and not view.behind(expunge=False)
+        before = [mask for part in ranges for mask in view.flags(part)] if in_step else []
         updated = await self.selection.mailbox.update(view.uid_set(ranges), self.change, self.since)
         self.lost += len(uids) - len(updated.uids)
         self.conflicts += updated.conflicts
