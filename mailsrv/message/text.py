@@ -74,8 +74,8 @@ _LABELS = tuple(
 )
 
 
-#: A leaf or a message of a body: its kind; where its header starts, its body starts and its body ends.  Of a message the
-#: latter are the start and the end of the header inside.
+#: A leaf or a message of a body: its kind; where its header starts, its body starts and its body ends.  Of a message
+#: the latter are the start and the end of the header inside.
 Place = tuple[int, int, int, int]
 
 

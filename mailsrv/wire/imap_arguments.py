@@ -11,14 +11,14 @@ from binascii import a2b_base64
 from collections.abc import Callable
 from typing import Any
 
-from . import imap_condstore, imap_names, imap_numset
+from . import imap_condstore, imap_names, imap_numset, imap_query
 from .imap_fetch_items import fetch_items
 from .imap_lexer import BadSyntax, Lexer
 from .imap_query import search as search
 
 Fields = tuple[Any, ...]
-_OPEN, _CLOSE, _DIGITS = 40, 41, frozenset(b"0123456789*")
-_ARGUMENT = re.compile(rb"[0-9:,*$]+").match
+_OPEN, _CLOSE, _MINUS, _DIGITS = 40, 41, 45, frozenset(b"0123456789*")
+_ARGUMENT = re.compile(rb"[0-9:,*$-]+").match
 #: One parameter's argument in parentheses: no strings, no nesting but one level (RFC 7162 QRESYNC).
 _GROUP = re.compile(rb"\((?:[0-9:,*$ ]++|\([0-9:,*$ ]*+\))*+\)").match
 #: RFC 2971 section 3.3: at most 30 pairs, 30 octets of field, 1024 of value.
@@ -92,7 +92,9 @@ def authenticate(lexer: Lexer) -> Fields:
 #: Name -> what reads its raw argument; what is not here stays raw.
 _Readers = dict[str, Callable[[bytes], Any]]
 _SELECT_READERS: _Readers = {"CONDSTORE": imap_condstore.no_argument, "QRESYNC": imap_condstore.qresync}
-_FETCH_READERS: _Readers = {"CHANGEDSINCE": imap_condstore.modseq, "VANISHED": imap_condstore.no_argument}
+_FETCH_READERS: _Readers = {
+    "CHANGEDSINCE": imap_condstore.modseq, "VANISHED": imap_condstore.no_argument, "PARTIAL": imap_query.partial,
+}  # fmt: skip
 _STORE_READERS: _Readers = {"UNCHANGEDSINCE": imap_condstore.modseq}
 
 
@@ -103,7 +105,7 @@ def _parameters(lexer: Lexer, readers: _Readers) -> dict[str, Any]:
     while True:
         name, argument = lexer.word(), b""
         following = lexer.text[lexer.at + 1 : lexer.at + 2]
-        if lexer.peek() == 32 and following and following[0] in (_OPEN, *_DIGITS):
+        if lexer.peek() == 32 and following and following[0] in (_OPEN, _MINUS, *_DIGITS):
             found = _GROUP(lexer.text, lexer.at + 1) or _ARGUMENT(lexer.text, lexer.at + 1)
             if found is None:
                 raise BadSyntax("Not a parameter")

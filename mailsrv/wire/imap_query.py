@@ -259,12 +259,20 @@ def places(octets: bytes, at: int = 0) -> tuple[tuple[int, int], int]:
     return ((-low, -high) if found[1] else (low, high)), found.end()
 
 
+def partial(octets: bytes) -> tuple[int, int]:
+    """The argument of FETCH's PARTIAL (RFC 9394 section 3.3).  Raises BadSyntax."""
+    found, end = places(octets)
+    if end != len(octets):
+        raise BadSyntax("PARTIAL needs a range")
+    return found
+
+
 def returns(lexer: Lexer) -> Returns:
     """``RETURN (options)`` and a space, when they come next; no option means ALL.  Raises BadSyntax."""
     if not _keyword_follows(lexer, b"RETURN"):
         return None, None
     options: set[str] = set()
-    partial = None
+    some = None
     lexer.open()
     more = not lexer.accept(_CLOSE)
     while more:
@@ -272,16 +280,16 @@ def returns(lexer: Lexer) -> Returns:
         if option not in _RETURNS:
             raise BadSyntax("Unknown search return option")
         if option == "PARTIAL":
-            if partial is not None:
+            if some is not None:
                 raise BadSyntax("PARTIAL twice")
             lexer.space()
-            partial, lexer.at = places(lexer.text, lexer.at)
+            some, lexer.at = places(lexer.text, lexer.at)
         options.add(option)
         more = lexer.more()
     if options >= {"PARTIAL", "ALL"}:
         raise BadSyntax("PARTIAL and ALL exclude each other")
     lexer.space()
-    return frozenset(options or {"ALL"}), partial
+    return frozenset(options or {"ALL"}), some
 
 
 def charset(lexer: Lexer, saving: bool) -> None:
@@ -304,7 +312,7 @@ def keys(lexer: Lexer) -> Query:
 def search(lexer: Lexer) -> tuple[Query, frozenset[str] | None, tuple[int, int] | None]:
     """All that follows SEARCH: the query, `Returns`.  Raises BadSyntax, UnknownCharset."""
     lexer.space()
-    options, partial = returns(lexer)
+    options, some = returns(lexer)
     if _keyword_follows(lexer, b"CHARSET"):
         charset(lexer, options is not None and "SAVE" in options)
-    return keys(lexer), options, partial
+    return keys(lexer), options, some

@@ -167,6 +167,10 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-search-progress", r"C: a SEARCH BODY", r"S: \* OK \[INPROGRESS \(.a. \d+ 3\)\] .*\n(?:.*\n)*?S: a OK"),
         ("imap-search-progress", r"C: b SEARCH BODY\n", r"S: b BAD"),
     ),
+    b"PARTIAL": (
+        ("imap-partial", r"C: a UID SEARCH RETURN \(PARTIAL -1:-2\)", r"S: \* ESEARCH .* PARTIAL \(-1:-2 4:5\)\nS: a OK"),
+        ("imap-partial", r"C: j FETCH 1:\* \(UID\) \(PARTIAL", r"S: j BAD"),
+    ),
     b"UNAUTHENTICATE": (
         ("imap-unauthenticate", r"C: e UNAUTHENTICATE", r"S: e OK \[CAPABILITY"),
         ("imap-unauthenticate", r"C: m UNAUTHENTICATE now", r"S: m BAD"),

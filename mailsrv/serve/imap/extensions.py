@@ -96,6 +96,7 @@ _ROWS = (
     Extension(b"THREAD=ORDEREDSUBJECT", "RFC 5256"),
     Extension(b"THREAD=REFERENCES", "RFC 5256"),
     Extension(b"INPROGRESS", "RFC 9585"),
+    Extension(b"PARTIAL", "RFC 9394"),
     Extension(b"UNAUTHENTICATE", "RFC 8437", _after_login),
     Extension(b"STARTTLS", "RFC 3501 section 6.2.1", _tls_possible),
     Extension(b"LOGINDISABLED", "RFC 3501 section 6.2.3", _login_disabled),

@@ -21,7 +21,7 @@ from ...numbers import UidSet
 from ...values import SEEN, FlagChange, MessageFacts, Updated
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import condstore, qresync, tell
+from . import condstore, qresync, results, tell
 from .answer import Bad, No
 from .modes import CONDSTORE, QRESYNC, UIDONLY
 from .sections import Sections
@@ -165,6 +165,9 @@ async def fetch(session: ImapSession, request: r.Fetch) -> bytes:
         if "VANISHED" in request.modifiers:
             await qresync.vanished(session, selection.view, since, request.numbers)
         ranges = condstore.changed_since(selection.view, ranges, since)
+    if "PARTIAL" in request.modifiers:
+        # RFC 9394 section 3.3: of what the rest leaves.
+        ranges = results.part_of_ranges(ranges, request.modifiers["PARTIAL"])
     plan = _plan(_Same(request.items, _manner(session, by_uid, since is not None)))
     if plan.wanted or plan.sections is not None:
         gone = 0
@@ -182,8 +185,10 @@ def _since(session: ImapSession, request: r.Fetch, by_uid: bool) -> int | None:
     """CHANGEDSINCE, or None (RFC 7162 section 3.1.4); what speaks of MODSEQ switches CONDSTORE on.  Raises Bad."""
     modifiers = request.modifiers
     since: int | None = modifiers.get("CHANGEDSINCE")
-    if not modifiers.keys() <= {"CHANGEDSINCE", "VANISHED"}:
+    if not modifiers.keys() <= {"CHANGEDSINCE", "VANISHED", "PARTIAL"}:
         raise Bad("Unknown FETCH modifier")
+    if "PARTIAL" in modifiers and not by_uid:
+        raise Bad("PARTIAL is for UID FETCH")
     if "VANISHED" in modifiers and not (by_uid and since is not None and QRESYNC in session.enabled):
         raise Bad("VANISHED is for UID FETCH with CHANGEDSINCE, after ENABLE QRESYNC")
     if since is not None or any(item.name == "MODSEQ" for item in request.items):

@@ -102,12 +102,29 @@ async def _turn(session: ImapSession) -> None:
     await session.connection.breathe()
 
 
-def part(found: Sequence[int], places: tuple[int, int]) -> Sequence[int]:
-    """Those at the places of PARTIAL (RFC 9394 section 3.1): from 1, or from -1 as the last one."""
+def _cut(count: int, places: tuple[int, int]) -> tuple[int, int]:
+    """The places of PARTIAL (RFC 9394 section 3.1), from 1 or from -1 as the last, as a slice of so many."""
     first, last = places
-    if first > 0:
-        return found[first - 1 : last]
-    return found[max(len(found) + last, 0) : max(len(found) + first + 1, 0)]
+    return (first - 1, last) if first > 0 else (max(count + last, 0), max(count + first + 1, 0))
+
+
+def part(found: Sequence[int], places: tuple[int, int]) -> Sequence[int]:
+    """Those at the places of PARTIAL."""
+    start, stop = _cut(len(found), places)
+    return found[start:stop]
+
+
+def part_of_ranges(ranges: Iterable[range], places: tuple[int, int]) -> list[range]:
+    """Of ascending ranges those at the places of PARTIAL."""
+    ranges = list(ranges)
+    start, stop = _cut(sum(map(len, ranges)), places)
+    found = []
+    for some in ranges:
+        inside = some[max(start, 0) : max(stop, 0)]
+        if inside:
+            found.append(inside)
+        start, stop = start - len(some), stop - len(some)
+    return found
 
 
 def _numbers(view: View, places: Sequence[int], by_uid: bool) -> Sequence[int]:

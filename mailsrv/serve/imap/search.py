@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,13 @@ async def find(session: ImapSession, request: r.Search | r.Thread) -> list[int]:
     found = await selection.mailbox.search(query) if needs(query) else None
     if found is not None:
         return [at for part in view.ranges(found) for at in part]
-    return await Scan(session, selection, query, request.tag).run()
+    places = await Scan(session, selection, query, request.tag).run()
+    if not view.holding:
+        return places
+    # What was expunged is not found, though it has its number still.
+    live = view.mailbox.columns().uids
+    uids = view.uids(range(view.length))
+    return [at for at in places if (there := bisect_left(live, uids[at])) < len(live) and live[there] == uids[at]]
 
 
 def resolved(query: q.Query, view: View, now: int) -> q.Query:
