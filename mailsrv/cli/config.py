@@ -14,7 +14,7 @@ from ..host.config.profiles import toml
 from ..host.config.show import flatten
 from ..net.tls import Certificate
 from ..parts import did_you_mean, dotted
-from .common import DONE, NO, emit, find_config, noun, options_of, verb
+from .common import DONE, NO, emit, find_config, noun, options_of, perform, verb
 
 
 def add_parsers(nouns: Any) -> None:
@@ -23,6 +23,7 @@ def add_parsers(nouns: Any) -> None:
     parser.add_argument("file", nargs="?", metavar="FILE")
     verbs = noun(nouns, "config", "the effective configuration")
     verb(verbs, "show", _show, "every key with its value; those of the file are marked")
+    verb(verbs, "apply", _apply, "read the file again in the running site; message formats change for new log-ins")
     verb(verbs, "get", _get, "one value").add_argument("key", metavar="KEY", help="for example smtp.default.max_hops")
 
 
@@ -79,6 +80,14 @@ def _show(args: argparse.Namespace) -> int:
         f"{dotted(one.path)} = {toml(one.value)}" + ("" if one.given else "  # default") for one in shown
     ]
     return emit(args, data, lines)
+
+
+def _apply(args: argparse.Namespace) -> int:
+    """What changed, and when it takes effect."""
+    done = perform(options_of(args), [("config.apply", {})])[0]
+    lines = [f"in effect for new log-ins: {key}" for key in done["applied"]]
+    lines += [f"at the next start: {key}" for key in done["restart"]]
+    return emit(args, done, lines or ["the file says what is in effect"])
 
 
 def _get(args: argparse.Namespace) -> int:

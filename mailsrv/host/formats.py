@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,12 @@ class Formats:
         """The store as sessions of a server see it."""
         found = self._formats[server]
         return store if found is None else FormattedStore(store, found)
+
+    def equip(self, servers: Mapping[str, Any], store: IMessageStore) -> None:
+        """Give running servers their formats: they hold for new log-ins (S-164); who is logged in goes on as he was."""
+        for name in self._formats:
+            if name in servers:
+                servers[name].services.store = self.store_of(name, store)
 
     def _format(self, name: str, server: Any) -> Format | None:
         if not isinstance(server, ImapOptions | Pop3Options):

@@ -15,7 +15,7 @@ from struct import Struct
 from typing import Any
 
 from attrs import evolve, field, frozen
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer, providedBy
 
 from .. import values as v
 from ..errors import StoreUnavailable
@@ -133,6 +133,7 @@ class FormattedMailbox:
 
     def __init__(self, inner: IMailbox, shown: Format) -> None:
         self._inner, self._shown = inner, shown
+        directlyProvides(self, providedBy(inner))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -231,6 +232,7 @@ class FormattedAccount:
 
     def __init__(self, inner: IAccount, shown: Format) -> None:
         self._inner, self._shown = inner, shown
+        directlyProvides(self, providedBy(inner))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -250,6 +252,8 @@ class FormattedStore:
 
     def __init__(self, inner: IMessageStore, shown: Format) -> None:
         self._inner, self._shown = inner, shown
+        # Its add-ons too.
+        directlyProvides(self, providedBy(inner))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

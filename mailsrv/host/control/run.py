@@ -21,6 +21,7 @@ from . import (
     auth,
     badmail,
     ban,
+    config,
     dns,
     domain,
     part,
@@ -37,7 +38,8 @@ log = Logger()
 
 #: Importing them filled the table.
 NOUNS = (
-    access, alias, app_password, auth, badmail, ban, dns, domain, part, queue, server, session, status, store, user,
+    access, alias, app_password, auth, badmail, ban, config, dns, domain, part, queue, server, session, status, store,
+    user,
 )  # fmt: skip
 
 
