@@ -34,5 +34,6 @@ class IGrants(Interface):
         """Replace the rights of one identifier, "": none are left; durable.  Raises NoSuchMailbox, Refused,
         LimitReached."""
 
-    async def granted(identifiers: Collection[str]) -> Sequence[v.Shared]:
-        """The mailboxes of all accounts that have a grant for one of these identifiers, by account and name."""
+    async def granted(identifiers: Collection[str], without: int = 0) -> Sequence[v.Shared]:
+        """The mailboxes of all accounts but `without` that have a grant for one of these identifiers, by account and
+        name."""

@@ -38,7 +38,15 @@ from ..transfer.router import LocalRouter
 from ..values import DomainFacts
 from .access import Access, speakers_of
 from .arrivals import Ceiling
-from .config.derive import domain_facts, limits_of, policies_of, pop3_settings, site_limits, submission_of
+from .config.derive import (
+    domain_facts,
+    imap_settings,
+    limits_of,
+    policies_of,
+    pop3_settings,
+    site_limits,
+    submission_of,
+)
 from .config.edit import write_atomically
 from .config.options import PolicyChoice, Pop3Options, ServerOptions, SiteOptions, SmtpOptions
 from .control.wire import ControlFactory
@@ -294,7 +302,7 @@ class Site(MultiService):
             elif isinstance(server, Pop3Options):
                 services = Pop3Services(**common, **pop3_settings(server))
             else:
-                services = Services(**common)
+                services = Services(**common, **imap_settings(server))
             self.servers[name].equip(services)
 
     def _common(self, server: ServerOptions) -> dict[str, Any]:

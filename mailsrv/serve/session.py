@@ -73,6 +73,9 @@ class Services:
     allowances: Allowances | None = None
     #: Who may connect; None: everybody (S-034).
     access: IAccessFilter | None = None
+    #: IMAP4: the address of the account whose mailboxes are the public folders; whether LIST tells of them (S-146).
+    public_account: str = ""
+    public_folders: bool = True
     #: POP3: AUTH NTLM is answered with +OK.
     ntlm_ok: bool = False
     #: Minutes east of UTC of the server's own dates.

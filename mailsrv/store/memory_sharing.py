@@ -61,12 +61,15 @@ class MemorySharing:
         else:
             self._grants.pop((identifier, mailbox_id), None)
 
-    async def granted(self, identifiers: Collection[str]) -> Sequence[Shared]:
+    async def granted(self, identifiers: Collection[str], without: int = 0) -> Sequence[Shared]:
         """The mailboxes with a grant for one of these."""
         found = {mailbox for who, mailbox in self._grants if who in identifiers}
-        boxes = [self._mailboxes[mailbox] for mailbox in found]
+        boxes = [box for mailbox in found if (box := self._mailboxes[mailbox]).account_id != without]
+        grants: dict[int, dict[str, str]] = {}
+        for (who, mailbox), rights in sorted(self._grants.items()):
+            grants.setdefault(mailbox, {})[who] = rights
         return [
-            Shared(box.account_id, box.name, box.mailbox_id, dict(await self.grants(box.mailbox_id)))
+            Shared(box.account_id, box.name, box.mailbox_id, grants[box.mailbox_id])
             for box in sorted(boxes, key=lambda box: (box.account_id, box.name))
         ]
 

@@ -133,6 +133,8 @@ class GrantsContract(StoreCase):
             (a, "Work", {"#9": "lrs", "-anyone": "s"}), (b, "Shared", {"anyone": "lr"}),
         ]  # fmt: skip
         assert self._granted("#11") == self._granted() == []
+        others: Any = self.run(self.store.granted(["anyone", "#9"], without=a))
+        assert [one.name for one in others] == ["Shared"]
         self.run(alice.rename("Work", "Office"))
         assert self._granted("#9") == [(a, "Office", {"#9": "lrs", "-anyone": "s"})]
 

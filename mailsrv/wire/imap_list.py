@@ -22,7 +22,7 @@ _STATUS = frozenset(
     }
 )  # fmt: skip
 _SELECT_OPTIONS = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
-_RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS", "METADATA"})
+_RETURN_OPTIONS = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "STATUS", "METADATA", "MYRIGHTS"})
 _USE = re.compile(rb"\\[A-Za-z]{1,32}").match
 #: Patterns of one LIST, attributes of one CREATE.
 _MAX_WORDS = 100

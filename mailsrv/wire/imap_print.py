@@ -155,10 +155,28 @@ def metadata(name: str, values: Iterable[tuple[str, bytes | None]], utf8: bool =
     return b"* METADATA %b (%b)\r\n" % (imap_names.wire(name, utf8), listed)
 
 
-def namespace(personal: str = "", separator: str = "/") -> bytes:
-    """``* NAMESPACE`` with one personal prefix and nothing else (RFC 2342)."""
-    prefix = string(imap_names.encode(personal))
-    return b"* NAMESPACE ((%b %b)) NIL NIL\r\n" % (prefix, string(separator.encode("ascii")))
+def acl(name: str, listed: Iterable[tuple[str, str]], utf8: bool = False) -> bytes:
+    """``* ACL`` with pairs of identifier and rights (RFC 4314 section 3.6)."""
+    pairs = [b" %b %b" % (astring(who.encode("utf-8")), astring(rights.encode("ascii"))) for who, rights in listed]
+    return b"* ACL %b%b\r\n" % (imap_names.wire(name, utf8), b"".join(pairs))
+
+
+def list_rights(name: str, identifier: str, rights: Iterable[str], utf8: bool = False) -> bytes:
+    """``* LISTRIGHTS``: those that are always there, then each that can be granted (RFC 4314 section 3.7)."""
+    told = b" ".join([astring(right.encode("ascii")) for right in rights])
+    return b"* LISTRIGHTS %b %b %b\r\n" % (imap_names.wire(name, utf8), astring(identifier.encode("utf-8")), told)
+
+
+def my_rights(name: str, rights: str, utf8: bool = False) -> bytes:
+    """``* MYRIGHTS`` (RFC 4314 section 3.8)."""
+    return b"* MYRIGHTS %b %b\r\n" % (imap_names.wire(name, utf8), astring(rights.encode("ascii")))
+
+
+def namespace(others: str = "", public: str = "") -> bytes:
+    """``* NAMESPACE``: the personal namespace has no prefix; those of other users and of public folders, where there
+    are any (RFC 2342)."""
+    more = [b'((%b "/"))' % string(imap_names.encode(name + "/")) if name else b"NIL" for name in (others, public)]
+    return b'* NAMESPACE (("" "/")) %b %b\r\n' % (more[0], more[1])
 
 
 def id_line(parameters: Mapping[str, str | None]) -> bytes:

@@ -94,7 +94,7 @@ class AuthResponse:
 
 @define
 class Named(Request):
-    """A command with one mailbox: DELETE SUBSCRIBE UNSUBSCRIBE GETQUOTAROOT."""
+    """A command with one mailbox: DELETE SUBSCRIBE UNSUBSCRIBE GETQUOTAROOT GETACL MYRIGHTS."""
 
     mailbox: str
 
@@ -144,8 +144,8 @@ class List(Request):
     """LIST (RFC 3501, RFC 5258 forms with options) and LSUB.  Patterns are text with `%` and `*`.
 
     `select` holds of SUBSCRIBED REMOTE RECURSIVEMATCH SPECIAL-USE, `returns` of SUBSCRIBED CHILDREN SPECIAL-USE
-    STATUS, whose items are `status` (RFC 5819), and METADATA, whose entries are `metadata` (RFC 9590).  `extended`:
-    the client used one of the RFC 5258 forms.
+    STATUS, whose items are `status` (RFC 5819), and METADATA, whose entries are `metadata` (RFC 9590), and
+    MYRIGHTS (RFC 8440).  `extended`: the client used one of the RFC 5258 forms.
     """
 
     reference: str
@@ -191,6 +191,24 @@ class SetMetadata(Request):
 
     mailbox: str
     values: dict[str, bytes | None] = field(repr=False)
+
+
+@define
+class Acl(Request):
+    """DELETEACL and LISTRIGHTS (RFC 4314)."""
+
+    mailbox: str
+    identifier: str
+
+
+@define
+class SetAcl(Request):
+    """SETACL; `sign` is "+", "-" or "" (RFC 4314 section 3.1); rights may be letters that mean nothing."""
+
+    mailbox: str
+    identifier: str
+    sign: str
+    rights: str
 
 
 @define

@@ -54,6 +54,8 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "login_without_tls": (True, "", None),
     "ntlm_v1": (True, "", None),
     "fast_retrieval": (True, "", None),
+    "public_account": ("public@example.org", "", None),
+    "public_folders": (False, "", None),
     "ntlm_ok": (True, "", None),
     "apop": (True, "", None),
     "maildrop_lock": (False, "", None),

@@ -40,7 +40,7 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-idle", r"C: c IDLE\nS: \+ idling\nC: NOOP", r"S: c BAD"),
     ),
     b"NAMESPACE": (
-        ("imap-greeting", r"C: j NAMESPACE", r"S: \* NAMESPACE \(\(.. ./.\)\) NIL NIL"),
+        ("imap-greeting", r"C: j NAMESPACE", r"S: \* NAMESPACE \(\(.. ./.\)\) \(\(.Other Users/. ./.\)\) NIL"),
         ("imap-wrong-state", r"C: a7 NAMESPACE", r"S: a7 BAD"),
     ),
     b"CHILDREN": (
@@ -102,6 +102,18 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
     b"SAVEDATE": (
         ("imap-object-ids", r"C: m SEARCH SAVEDON", r"S: \* SEARCH 1"),
         ("imap-object-ids", r"C: m3 SEARCH SAVEDSINCE", r"S: m3 BAD"),
+    ),
+    b"ACL": (
+        ("imap-acl", r"C: b SETACL Work you lr", r"S: b OK"),
+        ("imap-acl", r"C2: b6 SETACL", r"S2: b6 NO \[NOPERM\]"),
+    ),
+    b"RIGHTS=": (
+        ("imap-acl", r"C2: f CREATE", r"S2: f OK"),
+        ("imap-acl", r"C2: c2 STORE", r"S2: c2 NO \[NOPERM\]"),
+    ),
+    b"LIST-MYRIGHTS": (
+        ("imap-acl", r"C2: a3 LIST", r"S2: \* MYRIGHTS .*/Work. lrs"),
+        ("imap-acl", r"C2: a4 LIST", r"S2: a4 BAD"),
     ),
     b"UNSELECT": (
         ("imap-select", r"C: e UNSELECT", r"S: e OK"),

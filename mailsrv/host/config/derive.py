@@ -13,7 +13,7 @@ from ...limits import Limits
 from ...serve.allowances import SiteLimits
 from ...transfer.submission import Submission
 from ...values import DomainFacts
-from .options import PolicyChoice, Pop3Options, ServerOptions, SiteOptions, SmtpOptions
+from .options import ImapOptions, PolicyChoice, Pop3Options, ServerOptions, SiteOptions, SmtpOptions
 
 
 def limits_of(server: ServerOptions, site: SiteOptions) -> Limits:
@@ -70,6 +70,13 @@ def pop3_settings(server: Pop3Options) -> dict[str, Any]:
         "login_delay": ceil(server.login_delay or 0),
         "uidl": server.uidl_format,
     }
+
+
+def imap_settings(server: ServerOptions) -> dict[str, Any]:
+    """What `Services` has besides for IMAP4."""
+    if not isinstance(server, ImapOptions):
+        return {}
+    return {"public_account": server.public_account, "public_folders": server.public_folders}
 
 
 def domain_facts(site: SiteOptions) -> tuple[DomainFacts, ...]:

@@ -264,6 +264,10 @@ class ImapOptions(ServerOptions):
         'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); or unix:PATH',
     )
     authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
+    public_account: str = option(
+        TEXT, "", "address of the account whose mailboxes are the public folders (S-142); it grants rights on them"
+    )
+    public_folders: bool = option(FLAG, True, "a list of all folders has the public ones too (S-146, S-147)")
     fast_retrieval: bool = option(
         FLAG, False, "with a format: sizes are those stored, so that nothing has to be rendered for them (S-148)"
     )

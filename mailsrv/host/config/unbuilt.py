@@ -12,6 +12,6 @@ KEYS: dict[str, frozenset[str]] = {
     "site": frozenset({"workers", "run_as"}),
     "limits": frozenset({"sessions_per_user"}),
     "smtp": _SERVER,
-    "imap": _SERVER | {"public_folders"},
+    "imap": _SERVER,
     "pop3": _SERVER,
 }

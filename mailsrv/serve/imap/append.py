@@ -25,11 +25,11 @@ async def append(session: ImapSession, request: r.Append) -> bytes:
     """APPEND.  What can be refused before the messages come is refused before, so that they need not be sent."""
     assert session.account is not None
     try:
-        mailbox = await session.account.open(request.mailbox)
+        mailbox = await session.account.open(request.mailbox, "i")
     except MailError as error:
         session.engine.refuse_append()
         raise of_target(error) if isinstance(error, NoSuchMailbox) else error from None
-    intake = Intake(session, mailbox)
+    intake = Intake(session, mailbox, await session.account.owner(request.mailbox))
     try:
         return await intake.run()
     finally:
@@ -79,10 +79,10 @@ def _at_once(reading: Coroutine[Any, Any, bytes]) -> bytes:
 class Intake:
     """The messages of one APPEND on their way in, all in one spool: however many, one file at most."""
 
-    __slots__ = ("_announced", "_content", "_mailbox", "_session", "_spool")
+    __slots__ = ("_announced", "_content", "_mailbox", "_owner", "_session", "_spool")
 
-    def __init__(self, session: ImapSession, mailbox: IMailbox) -> None:
-        self._session, self._mailbox = session, mailbox
+    def __init__(self, session: ImapSession, mailbox: IMailbox, owner: int) -> None:
+        self._session, self._mailbox, self._owner = session, mailbox, owner
         self._announced: list[r.AppendMessage] = []
         self._spool = session.services.spool()
         self._content: IContent | None = None
@@ -117,9 +117,9 @@ class Intake:
             raise TooBig()
         if not announced.size:
             raise No("CANNOT", "A message cannot be empty")
-        if session.services.allowances is not None and session.account is not None:
+        if session.services.allowances is not None:
             octets, messages = spool.size + announced.size, len(self._announced) + 1
-            await session.services.allowances.keep(session.account.account_id, octets, messages)
+            await session.services.allowances.keep(self._owner, octets, messages)
         session.engine.accept_literal()
         end = spool.size + announced.size
         while spool.size < end:

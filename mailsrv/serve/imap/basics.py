@@ -8,6 +8,7 @@ from ... import __version__
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
 from .extensions import capabilities, switch_on
+from .spaces import OTHERS, PUBLIC
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -51,6 +52,9 @@ async def unauthenticate(session: ImapSession, request: r.Simple) -> bytes:
 
 
 async def namespace(session: ImapSession, request: r.Simple) -> bytes:
-    """NAMESPACE (RFC 2342): one personal namespace without a prefix."""
-    session.put(p.namespace())
+    """NAMESPACE (RFC 2342): the personal one has no prefix; others where mailboxes can be shared."""
+    account = session.account
+    assert account is not None
+    public = await account.public_id()
+    session.put(p.namespace(OTHERS if account.grants is not None else "", PUBLIC if public else ""))
     return b"OK NAMESPACE completed"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from . import condstore, metadata, modes, quota
+from . import acl, condstore, metadata, modes, quota
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -80,6 +80,9 @@ _ROWS = (
     Extension(b"LIST-METADATA", "RFC 9590", metadata.kept),
     Extension(b"OBJECTID", "RFC 8474"),
     Extension(b"SAVEDATE", "RFC 8514"),
+    Extension(b"ACL", "RFC 4314", acl.kept),
+    Extension(b"RIGHTS=", "RFC 4314 section 2.2", acl.kept, shown=lambda session: b"RIGHTS=kxte"),
+    Extension(b"LIST-MYRIGHTS", "RFC 8440", acl.kept),
     Extension(b"UNSELECT", "RFC 3691"),
     Extension(b"UIDPLUS", "RFC 4315"),
     Extension(b"MOVE", "RFC 6851"),

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ...errors import MailError, NoSuchMailbox
+from ...errors import AccessDenied, MailError, NoSuchMailbox
 from ...values import MailboxInfo
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import metadata, status
+from . import acl, metadata, status
 from .modes import REV2
 from .patterns import SEPARATOR, Pattern
+from .spaces import PUBLIC
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -115,8 +116,13 @@ async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
         return b"OK LIST completed"
     assert session.account is not None
     plain = not request.extended and REV2 not in session.enabled
-    listing = Listing(await session.account.mailboxes(), plain)
     patterns = [Pattern(request.reference + pattern) for pattern in request.patterns if pattern]
+    # S-146: a pattern that names the public folders has them, in whatever way the server is set.
+    public = session.services.public_folders or any(pattern.begins(PUBLIC) for pattern in patterns)
+    infos = await session.account.mailboxes(public)
+    if not public and "SUBSCRIBED" not in request.select:
+        infos = [info for info in infos if not info.name.startswith(PUBLIC + SEPARATOR)]
+    listing = Listing(infos, plain)
     # RFC 5258 section 3.4: selecting by subscription gives the attribute as well.
     subscribed = "SUBSCRIBED" in request.returns | request.select
     if request.metadata:
@@ -128,6 +134,8 @@ async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
             session.put(p.list_line(line.name, line.attributes, utf8=session.engine.utf8, children=line.children))
             if line.exists and "STATUS" in request.returns:
                 await _status(session, line.name, request.status)
+            if line.exists and "MYRIGHTS" in request.returns:
+                await _rights(session, line.name)
             if line.exists and "METADATA" in request.returns:
                 await _metadata(session, line.name, request.metadata)
         if not count % BLOCK:
@@ -137,9 +145,18 @@ async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
 
 
 async def _status(session: ImapSession, name: str, items: Sequence[str]) -> None:
-    """STATUS of one listed name (RFC 5819); nothing of one that was deleted meanwhile."""
+    """STATUS of one listed name (RFC 5819); nothing of one that was deleted meanwhile, or may not
+    be read (RFC 4314 section 4)."""
     try:
         await status.tell(session, name, items)
+    except (NoSuchMailbox, AccessDenied):
+        return
+
+
+async def _rights(session: ImapSession, name: str) -> None:
+    """MYRIGHTS of one listed name (RFC 8440)."""
+    try:
+        await acl.tell(session, name)
     except NoSuchMailbox:
         return
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...interfaces import IAccount
 from ...store.names import INBOX
 from ...wire import imap_requests as r
-from . import quota
+from . import quota, status
 from .answer import No
 from .patterns import SEPARATOR
-from .status import mailbox_id
 
 if TYPE_CHECKING:
     from .session import ImapSession
+    from .spaces import Mailboxes
 
 #: RFC 6154 attributes that a mailbox may be made with, in their usual spelling; no views of other mailboxes.
 _USES = {use.lower(): use for use in (b"\\Archive", b"\\Drafts", b"\\Junk", b"\\Sent", b"\\Trash")}
 
 
-def _account(session: ImapSession) -> IAccount:
+def _account(session: ImapSession) -> Mailboxes:
     assert session.account is not None
     return session.account
 
@@ -36,15 +35,15 @@ async def create(session: ImapSession, request: r.Create) -> bytes:
         name = name[:-1]
     await quota.room_for_mailbox(session, name)
     info = await _account(session).create(name, use)
-    return b"OK [MAILBOXID %b] CREATE completed" % mailbox_id(info.mailbox_id).encode("ascii")
+    return b"OK [MAILBOXID %b] CREATE completed" % status.mailbox_id(info.mailbox_id).encode("ascii")
 
 
 async def delete(session: ImapSession, request: r.Named) -> bytes:
     """DELETE; the subscription goes too, or clients show a ghost."""
     account = _account(session)
-    state = await account.status(request.mailbox)
+    mailbox_id = await account.identify(request.mailbox, "x")
     await account.delete(request.mailbox)
-    if session.selection is not None and session.selection.mailbox.mailbox_id == state.mailbox_id:
+    if session.selection is not None and session.selection.mailbox.mailbox_id == mailbox_id:
         session.deselect()
     await account.subscribe(request.mailbox, False)
     return b"OK DELETE completed"

@@ -183,14 +183,16 @@ async def _copy(session: ImapSession, selection: Selection, request: r.Copy, mov
     ranges = view.positions(request.numbers, by_uid)
     assert session.account is not None
     try:
-        target = await session.account.status(request.mailbox)
+        target = await session.account.identify(request.mailbox, "i")
         if not ranges:
             return None
         if not by_uid and lost(view, ranges):
             raise No("EXPUNGEISSUED", _ISSUED)
-        if not move:
-            await quota.room_for_copies(session, [uid for part in ranges for uid in view.uids(part)])
-        return await selection.mailbox.copy(view.uid_set(ranges), target.mailbox_id, move)
+        uids = [uid for part in ranges for uid in view.uids(part)]
+        await quota.room_for_copies(session, request.mailbox, uids, move)
+        copied = await selection.mailbox.copy(view.uid_set(ranges), target, move)
+        await session.account.settle_copy(request.mailbox, copied)
+        return copied
     except NoSuchMailbox as error:
         raise of_target(error) from error
 

@@ -74,8 +74,9 @@ async def _known(session: ImapSession, mailbox: str, use: bool) -> dict[str, byt
             known.setdefault(_ADMIN, b"mailto:postmaster@" + session.services.login_domain.encode("ascii"))
         return known
     state = await account.status(mailbox)
+    own = not account.foreign(mailbox)
     known = dict(await store.annotations(state.mailbox_id, account.account_id))
-    for info in await account.mailboxes() if use else ():
+    for info in await account.mailboxes() if use and own else ():
         if info.mailbox_id == state.mailbox_id and info.special_use is not None:
             known[_USE] = info.special_use
     return known
@@ -93,7 +94,9 @@ async def change(session: ImapSession, request: r.SetMetadata) -> bytes:
     assert account is not None
     number = rules.SERVER
     if request.mailbox:
-        number = (await account.status(request.mailbox)).mailbox_id
+        # RFC 5464 section 1: what everybody sees takes the right "w".
+        public = any(entry.startswith(rules.SHARED) for entry in request.values)
+        number = await account.identify(request.mailbox, "rw" if public else "r")
     elif any(entry.startswith(rules.SHARED) for entry in request.values):
         raise No("NOPERM", "Annotations of the server for all are set by the administrators")
     if _USE in request.values:

@@ -35,6 +35,10 @@ class Pattern:
         self._end = 1 << len(text)
         self._upper = Pattern(text.upper()) if text != text.upper() and text.upper()[:1] in "I*%" else None
 
+    def begins(self, name: str) -> bool:
+        """Whether what it matches begins with that name, by its letters and not by a wildcard."""
+        return self._text.startswith(name)
+
     def matches(self, name: str) -> bool:
         """Whether the whole name matches.  INBOX is compared without case."""
         if self._text == "*":

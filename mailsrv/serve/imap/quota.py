@@ -13,7 +13,9 @@ from ...store.names import missing_parents
 from ...values import DELETED, MailboxState
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
+from . import rights
 from .answer import No
+from .restricted import rights_on
 
 if TYPE_CHECKING:
     from ..allowances import Allowances
@@ -45,8 +47,13 @@ async def get(session: ImapSession, request: r.Quota) -> bytes:
 
 async def roots(session: ImapSession, request: r.Named) -> bytes:
     """GETQUOTAROOT; the mailbox need not be there (section 4.1.2)."""
-    session.put(p.quota_root(request.mailbox, [OWN], session.engine.utf8))
-    await _tell(session)
+    assert session.account is not None
+    if session.account.foreign(request.mailbox):
+        # What others have used is theirs to know.
+        session.put(p.quota_root(request.mailbox, [], session.engine.utf8))
+    else:
+        session.put(p.quota_root(request.mailbox, [OWN], session.engine.utf8))
+        await _tell(session)
     return b"OK GETQUOTAROOT completed"
 
 
@@ -73,26 +80,31 @@ async def _tell(session: ImapSession) -> None:
 
 async def _mailboxes(session: ImapSession) -> set[str]:
     assert session.account is not None
-    return {info.name for info in await session.account.mailboxes() if info.exists}
+    return await session.account.own_names()
 
 
 async def room_for_mailbox(session: ImapSession, name: str, more: int = 1) -> None:
     """`more` mailboxes are to be made, and the levels above `name` that are not there.  Raises QuotaExceeded."""
     allowances = session.services.allowances
-    if allowances is None or allowances.mailboxes is None:
+    assert session.account is not None
+    if allowances is None or allowances.mailboxes is None or session.account.foreign(name):
         return
     names = await _mailboxes(session)
     if len(names) + len(missing_parents(names, name)) + more > allowances.mailboxes:
         raise QuotaExceeded("There are too many mailboxes")
 
 
-async def room_for_copies(session: ImapSession, uids: Sequence[int]) -> None:
-    """So many messages of the selected mailbox are to be copied.  Raises QuotaExceeded."""
+async def room_for_copies(session: ImapSession, name: str, uids: Sequence[int], move: bool) -> None:
+    """Messages of the selected mailbox are to go into the mailbox `name`.  Raises QuotaExceeded, NoSuchMailbox."""
     allowances, selection, account = _allowances(session), session.selection, session.account
     assert selection is not None and account is not None
-    if allowances is not None and await allowances.limited(account.account_id):
+    # Whose mailbox is selected is not known here; the owner of the target may have the messages already.
+    if allowances is None or (move and not account.foreign(name) and rights_on(selection.mailbox) == rights.ALL):
+        return
+    owner = await account.owner(name)
+    if await allowances.limited(owner):
         found = await selection.mailbox.sizes(uids)
-        await allowances.keep(account.account_id, sum(size for size in found if size > 0), len(uids))
+        await allowances.keep(owner, sum(size for size in found if size > 0), len(uids))
 
 
 async def deleted_octets(session: ImapSession, name: str, state: MailboxState) -> int:

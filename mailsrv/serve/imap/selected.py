@@ -8,9 +8,10 @@ from ...interfaces import IMailbox
 from ...values import DELETED, SEEN
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import condstore, qresync, tell
+from . import condstore, qresync, rights, tell
 from .answer import Bad, No
 from .modes import CONDSTORE, QRESYNC, REV2, UIDONLY
+from .restricted import rights_on
 from .status import mailbox_id
 from .view import View
 
@@ -46,9 +47,10 @@ async def select(session: ImapSession, request: r.Select) -> bytes:
         # RFC 7162 section 3.2.11: what follows is of the other mailbox.
         session.say(b"* OK [CLOSED] The mailbox selected before is left")
         session.deselect()
-    read_only = request.name == "EXAMINE"
     assert session.account is not None
     mailbox = await session.account.open(request.mailbox)
+    # RFC 4314 section 5.2: who can change nothing has it read-only.
+    read_only = request.name == "EXAMINE" or not rights.WRITING & set(rights_on(mailbox))
     complete = False
     try:
         # RFC 9051 has no \\Recent: it is left to those who ask for it.
@@ -68,7 +70,7 @@ async def select(session: ImapSession, request: r.Select) -> bytes:
     _describe(session, selection, state.unseen > 0, uidnext, request.mailbox)
     if copy is not None:
         await qresync.resynchronise(session, selection, copy, uidnext)
-    return b"OK [READ-ONLY] EXAMINE completed" if read_only else b"OK [READ-WRITE] SELECT completed"
+    return b"OK [READ-%b] %b completed" % (b"ONLY" if read_only else b"WRITE", request.name.encode("ascii"))
 
 
 def _parameters(session: ImapSession, parameters: dict[str, Any]) -> r.Qresync | None:
@@ -108,7 +110,8 @@ async def close(session: ImapSession, request: r.Simple) -> bytes:
     """CLOSE: what is deleted goes without a word (section 6.4.2)."""
     selection = session.selection
     assert selection is not None
-    if not selection.read_only:
+    # RFC 4314 section 4: without the right "e" it is no failure.
+    if not selection.read_only and "e" in rights_on(selection.mailbox):
         marked = marked_deleted(selection.view)
         if marked:
             await selection.mailbox.expunge(selection.view.uid_set(marked))

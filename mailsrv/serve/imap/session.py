@@ -21,6 +21,7 @@ from ...wire.imap_commands import AUTHENTICATED, NOT_AUTHENTICATED, SELECTED
 from ...wire.imap_server import ImapServerEngine
 from ..session import Services, Session
 from . import (
+    acl,
     append,
     basics,
     condstore,
@@ -43,6 +44,7 @@ from .answer import Bad, No, refusal
 from .extensions import capabilities
 from .modes import UIDONLY
 from .selected import Selection
+from .spaces import Mailboxes
 
 #: Octets said after which a command waits for a slow peer.
 OUTPUT = 64 * 1024
@@ -90,6 +92,11 @@ ROWS: dict[str, Row] = {
     "SETQUOTA": Row(quota.change),
     "GETMETADATA": Row(metadata.get),
     "SETMETADATA": Row(metadata.change),
+    "GETACL": Row(acl.get),
+    "SETACL": Row(acl.change),
+    "DELETEACL": Row(acl.delete),
+    "LISTRIGHTS": Row(acl.possible),
+    "MYRIGHTS": Row(acl.mine),
     "SELECT": Row(selected.select, NOTHING),
     "EXAMINE": Row(selected.select, NOTHING),
     "CLOSE": Row(selected.close, NOTHING),
@@ -126,7 +133,7 @@ class ImapSession(Session):
     def __init__(self, connection: Connection, services: Services, number: int) -> None:
         super().__init__(connection, services, number)
         self.engine = ImapServerEngine(services.limits)
-        self.account: IAccount | None = None
+        self.account: Mailboxes | None = None
         self.selection: Selection | None = None
         self.idling: idle.Idle | None = None
         self.tag: bytes | None = None
@@ -241,7 +248,7 @@ class ImapSession(Session):
 
     def enter(self, account: IAccount) -> None:
         """Logged in."""
-        self.account = account
+        self.account = Mailboxes(account, self.services.store, self.services.public_account)
         self.engine.state = AUTHENTICATED
 
     def leave(self) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from ...errors import MailError, NoSuchMailbox
 from ...numbers import UidSet
 from ...store.keywords import MAX_KEYWORDS
-from ...values import SYSTEM_FLAGS
 from ...wire import imap_print as p
+from . import rights
 from .modes import CONDSTORE, QRESYNC, REV2, UIDONLY
+from .restricted import rights_on
 from .view import Changed, News, count_recent
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ def announce(session: ImapSession, selection: Selection) -> None:
     else:
         # The star promises that there can be new ones.
         room = len(keywords) < MAX_KEYWORDS
-        kept = b" ".join([*SYSTEM_FLAGS, *keywords, *([b"\\*"] if room else [])])
+        allowed = rights_on(selection.mailbox)
+        flags = rights.system_flags(allowed)
+        if "w" in allowed:
+            flags += [*keywords, *([b"\\*"] if room else [])]
+        kept = b" ".join(flags)
         which = b"new" if room else b"these"
         session.say(b"* OK [PERMANENTFLAGS (%b)] Flags and %b keywords are kept" % (kept, which))
 

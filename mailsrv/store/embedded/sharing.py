@@ -23,6 +23,7 @@ _GRANTS = "SELECT identifier, rights FROM permit WHERE mailbox=? ORDER BY identi
 _GRANTED = """SELECT mailbox.account, mailbox.name, mailbox.id, permit.identifier, permit.rights FROM permit
     JOIN mailbox ON mailbox.id=permit.mailbox
     WHERE permit.mailbox IN (SELECT mailbox FROM permit WHERE identifier IN (SELECT value FROM json_each(?)))
+        AND mailbox.account!=?
     ORDER BY mailbox.account, mailbox.name, permit.identifier"""
 
 
@@ -116,10 +117,11 @@ class EmbeddedSharing:
         """Replace what an identifier may do.  Raises NoSuchMailbox, Refused, LimitReached."""
         await self.submit(Grant(mailbox_id, identifier, rights))
 
-    async def granted(self, identifiers: Collection[str]) -> Sequence[Shared]:
+    async def granted(self, identifiers: Collection[str], without: int = 0) -> Sequence[Shared]:
         """The mailboxes with a grant for one of these."""
         found: dict[int, Shared] = {}
-        for account, name, mailbox, identifier, rights in self.index.rows(_GRANTED, (json.dumps(list(identifiers)),)):
+        asked = (json.dumps(list(identifiers)), without)
+        for account, name, mailbox, identifier, rights in self.index.rows(_GRANTED, asked):
             if mailbox not in found:
                 found[mailbox] = Shared(account, name, mailbox, {})
             found[mailbox].grants[identifier] = rights
