@@ -94,6 +94,8 @@ def resolved(query: q.Query, view: View, now: int) -> q.Query:
         return q.Or(resolved(query.left, view, now), resolved(query.right, view, now))
     if isinstance(query, q.Not):
         return q.Not(resolved(query.child, view, now))
+    if isinstance(query, (q.Numbers, q.UidNumbers)) and query.numbers.saved:
+        return q.Uids(view.saved)
     if isinstance(query, q.Numbers):
         return q.Uids(view.uid_set(view.positions(query.numbers, by_uid=False, strict=False)))
     if isinstance(query, q.UidNumbers):

@@ -9,7 +9,7 @@ from attrs import define, field
 
 from ...message.addresses import parse_addresses
 from ...message.head import SEARCHED, Head, numbers_of
-from ...message.header import decode, values
+from ...message.header import decode, unfolded_lines, values
 from ...message.subject import base_subject
 from ...message.summary import Summary
 from ...message.text import folded
@@ -22,8 +22,8 @@ from .summaries import KINDS, complete, read_header
 if TYPE_CHECKING:
     from .session import ImapSession
 
-#: Messages asked about with one call to the store.
-BLOCK = 500
+#: Messages asked about with one call to the store, and those worked on without a look at the clock.
+BLOCK, FEW = 250, 50
 #: More than these are put in order away from the reactor.
 LARGE = 5000
 #: Characters of an address that count.
@@ -53,13 +53,21 @@ class Row:
 
     def value(self, name: bytes) -> bytes:
         """The unfolded value of the first field of a name (one of `COMMON`)."""
-        block = self.header
-        if self.head is not None:
-            numbers = numbers_of((name,))
-            assert numbers is not None
-            block = self.head.select(numbers)
-        found = values(block, name) if block else ()
-        return found[0] if found else b""
+        return self.first((name,)).get(name, b"")
+
+    def first(self, names: tuple[bytes, ...]) -> dict[bytes, bytes]:
+        """The unfolded values of the first fields of these names (lower case, of `COMMON`)."""
+        if self.head is None:
+            found = {name: values(self.header or b"", name) for name in names}
+            return {name: value[0] for name, value in found.items() if value}
+        numbers = numbers_of(names)
+        assert numbers is not None
+        first: dict[bytes, bytes] = {}
+        for line in unfolded_lines(self.head.select(numbers)):
+            name, colon, value = line.partition(b":")
+            if colon:
+                first.setdefault(name.rstrip(b" \t").lower(), value.strip())
+        return first
 
 
 async def rows(
@@ -82,10 +90,12 @@ async def rows(
         found = [None if known is None else Row(known) for known in facts]
         if "head" in wanted:
             await _heads(session, selection, found)
-        for place, row in zip(some, found):
+        await breathe()
+        for number, (place, row) in enumerate(zip(some, found), 1):
             if row is not None:
                 take(place, row)
-        await breathe()
+            if not number % FEW:
+                await breathe()
 
 
 async def _heads(session: ImapSession, selection: Selection, found: Sequence[Row | None]) -> None:

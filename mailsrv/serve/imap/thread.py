@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...message.subject import base_subject
@@ -14,6 +15,7 @@ from .sort import LARGE, Row, rows
 if TYPE_CHECKING:
     from .session import ImapSession
 
+_LINKS = (b"message-id", b"references", b"in-reply-to")
 #: Threads said in one piece.
 PIECE = 1000
 _WANTED = frozenset({"head", "summary", "dates"})
@@ -28,9 +30,9 @@ def _message(row: Row, linked: bool) -> Message:
     subject, reply = base_subject(row.text(0))
     message = Message(subject, reply, row.sent())
     if linked:
-        own = message_ids(row.value(b"message-id"))
-        message.message_id = own[0] if own else b""
-        message.references = message_ids(row.value(b"references")) or message_ids(row.value(b"in-reply-to"))[:1]
+        found = {name: tuple(message_ids(value)) for name, value in row.first(_LINKS).items()}
+        message.message_id = next(iter(found.get(b"message-id", ())), b"")
+        message.references = found.get(b"references") or found.get(b"in-reply-to", ())[:1]
     return message
 
 
@@ -48,19 +50,27 @@ async def thread(session: ImapSession, request: r.Thread) -> bytes:
         messages.append(_message(row, linked))
 
     await rows(session, selection, found, _WANTED, take)
-    algorithm = _ALGORITHMS[request.algorithm]
-    roots = algorithm(messages) if len(messages) <= LARGE else await session.services.aside(algorithm, messages)
     if request.name.startswith("UID "):
         uids = selection.view.uids(range(selection.view.length))
         names = [uids[place] for place in places]
     else:
         names = [place + 1 for place in places]
-    session.put(b"* THREAD " if roots else b"* THREAD")
+    work = partial(_answer, _ALGORITHMS[request.algorithm], messages, names)
+    pieces: list[bytes] = work() if len(messages) <= LARGE else await session.services.aside(work)
+    session.put(b"* THREAD " if pieces else b"* THREAD")
     session.streaming = True
-    for at in range(0, len(roots), PIECE):
-        session.put("".join(written(roots[at : at + PIECE], names)).encode("ascii"))
+    for piece in pieces:
+        session.put(piece)
         await session.pace()
         await session.connection.breathe()
     session.put(b"\r\n")
     session.streaming = False
     return b"OK THREAD completed"
+
+
+def _answer(
+    algorithm: Callable[[Sequence[Message]], list[Node]], messages: Sequence[Message], names: Sequence[int]
+) -> list[bytes]:
+    """The threads as they are said, in pieces."""
+    roots = algorithm(messages)
+    return ["".join(written(roots[at : at + PIECE], names)).encode("ascii") for at in range(0, len(roots), PIECE)]
