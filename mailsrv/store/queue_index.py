@@ -104,8 +104,10 @@ class _Lanes:
                     self.put(slot)
                 continue
             self._drop_head(lane[0][0], destination)
-            lane += [(slot.due, slot.id) for slot in some]
-            lane.sort()
+            entries = sorted((slot.due, slot.id) for slot in some)
+            # Only what lies behind the first of them is looked at: a lane may be very long.
+            at = bisect_left(lane, entries[0])
+            lane[at:] = sorted(lane[at:] + entries)
             self._new_head(lane, destination)
 
     def drop_many(self, slots: Iterable[Slot]) -> None:
@@ -118,7 +120,9 @@ class _Lanes:
                 continue
             lane, gone = self._lanes[destination], {slot.id for slot in some}
             self._drop_head(lane[0][0], destination)
-            lane[:] = [entry for entry in lane if entry[1] not in gone]
+            entries = [(slot.due, slot.id) for slot in some]
+            first, last = bisect_left(lane, min(entries)), bisect_right(lane, max(entries))
+            lane[first:last] = [entry for entry in lane[first:last] if entry[1] not in gone]
             self._new_head(lane, destination)
 
     def drop(self, slot: Slot) -> None:
