@@ -142,19 +142,24 @@ class Mailboxes:
         if not more:
             return infos
         for info in more:
-            known = found.get(info.name)
-            found[info.name] = evolve(info, subscribed=True) if known is not None and known.subscribed else info
+            found[info.name] = evolve(info, subscribed=True) if info.name in found else info
         return [found[name] for name in sorted(found)]
 
     async def _shared(self, shared: Sequence[Any], public_id: int) -> list[MailboxInfo]:
         prefixes: dict[int, str] = {self.account_id: "", public_id: PUBLIC + SEPARATOR}
+        # Thousands of public folders have the same few grants.
+        listed: dict[tuple[tuple[str, str], ...], bool] = {}
         out = []
         for one in shared:
             prefix = prefixes.get(one.account_id)
             if prefix is None:
                 facts = await self._store.directory.account(one.account_id)
                 prefix = prefixes[one.account_id] = f"{OTHERS}/{facts.address}/" if facts is not None else ""
-            if prefix and "l" in rights.effective(one.grants, self.account_id):
+            key = tuple(one.grants.items())
+            seen = listed.get(key)
+            if seen is None:
+                seen = listed[key] = "l" in rights.effective(one.grants, self.account_id)
+            if prefix and seen:
                 out.append(MailboxInfo(prefix + one.name, one.mailbox_id))
         return out
 
