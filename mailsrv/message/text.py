@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
@@ -15,6 +16,33 @@ from .structure import MESSAGE, Part, parse
 def folded(text: str) -> str:
     """Text in the form in which search compares (without case, i;unicode-casemap's intent)."""
     return text.casefold()
+
+
+#: An encoded word (RFC 2047 section 2), as `header.decode` reads it, of usual length; what is looked at for them.
+_WORD = re.compile(rb"=\?[^?\s\x00-\x1f]{1,80}\?[bBqQ]\?[^?\r\n]{0,150}+\?=")
+_MAX_LINE = 2000
+#: Names come again and again.
+_word = lru_cache(maxsize=1024)(lambda word: folded(decode(word)))
+
+
+def _line(line: bytes) -> str:
+    """``folded(decode(line))`` of a line in ASCII."""
+    if len(line) > _MAX_LINE:
+        return folded(decode(line))
+    pieces: list[str] = []
+    end = 0
+    for word in _WORD.finditer(line):
+        between = line[end : word.start()]
+        if b"=?" in between or (end and not between.strip()):
+            # Neighbours belong together.
+            return folded(decode(line))
+        pieces += between.lower().decode("ascii"), _word(word[0])
+        end = word.end()
+    rest = line[end:]
+    if b"=?" in rest:
+        return folded(decode(line))
+    pieces.append(rest.lower().decode("ascii"))
+    return "".join(pieces)
 
 
 def header_text(block: bytes) -> str:
@@ -30,7 +58,7 @@ def header_text(block: bytes) -> str:
     while word >= 0:
         start, end = octets.rfind(b"\n", at, word) + 1 or at, octets.find(b"\n", word)
         end = end if end >= 0 else len(octets)
-        pieces += octets[at:start].lower().decode("ascii"), folded(decode(octets[start:end]))
+        pieces += octets[at:start].lower().decode("ascii"), _line(octets[start:end])
         at, word = end, octets.find(b"=?", end)
     pieces.append(octets[at:].lower().decode("ascii"))
     return "".join(pieces)
