@@ -198,3 +198,12 @@ def test_every_key_of_an_smtp_server_is_on_the_page_of_one_group() -> None:
 def test_configurations_for_operators_are_taken_as_they_are_shown(text: str) -> None:
     start = "" if "[site]" in text else '[site]\ndomains = ["example.org"]\n'
     assert not [str(warning) for warning in loads(start + text).warnings if "office" not in str(warning)]
+
+
+# ---------------------------------------------------------------- docs/deployments.md
+
+
+@pytest.mark.parametrize("text", blocks("deployments.md", "toml"))
+def test_each_machine_has_the_whole_file_that_is_shown(text: str) -> None:
+    options = loads(text)
+    assert options.warnings == () and "example.org" in options.domains

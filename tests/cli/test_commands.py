@@ -158,6 +158,36 @@ def test_config_show_and_get(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == 'mailsrv: no key "smtp.in.max_hop" (did you mean "smtp.in.max_hops"?)\n'
 
 
+#: Keys of an SMTP server by the group that an administrator of Exchange looks for: as they are, and another value.
+DELIVERY = {
+    "retry intervals": {"delivery.retry": (["5m", "15m", "30m", "1h"], ["1m", "2m", "3m", "4m"])},
+    "delay notification": {"delivery.delay_notification": ("4h", {"local": "12h", "outbound": "6h"})},
+    "expiration": {"delivery.expiration": ("5d", {"local": "2d", "outbound": "3d"})},
+    "hop count": {"max_hops": (30, 15)},
+    "domain names": {
+        "delivery.masquerade_domain": ("", "branch.example"), "hostname": ("mail.example.org", "mx2.example.org"),
+    },
+    "reverse and external DNS": {"reverse_lookup": (False, True), "delivery.dns_servers": ([], ["192.0.2.53"])},
+}  # fmt: skip
+
+
+def test_s_079_each_smtp_server_shows_its_six_groups_of_delivery_options(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ['smtp.other.listen = ["*:2525"]']
+    for keys in DELIVERY.values():
+        for key, (_, value) in keys.items():
+            text = ", ".join(f'{k} = "{v}"' for k, v in value.items()) if isinstance(value, dict) else ""
+            lines.append(f"smtp.other.{key} = " + (f"{{{text}}}" if text else json.dumps(value)))
+    # Dotted keys belong to the top of the file.
+    (folder / "mailsrv.toml").write_text("\n".join([*lines, CONFIG.replace("max_hops = 40", "")]))
+    shown = {one["key"]: (one["value"], one["given"]) for one in json.loads(out(capsys, "config", "show", "--json"))}
+    for group, keys in DELIVERY.items():
+        for key, (usual, other) in keys.items():
+            assert shown[f"smtp.in.{key}"] == (usual, False), group
+            assert shown[f"smtp.other.{key}"] == (other, True), group
+
+
 @pytest.mark.parametrize("arguments", [
     [], ["nonsense"], ["user"], ["user", "ad"], ["user", "list", "--nonsense"], ["alias", "add", "x@example.org"],
 ])

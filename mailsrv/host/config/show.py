@@ -27,7 +27,9 @@ class Shown:
 
 def flatten(options: SiteOptions) -> list[Shown]:
     """Every key with its effective value, in the order of the tables."""
-    return [Shown(path, value, path in options.given) for path, value in _walk(options)]
+    # A value may be a table: `expiration = { local = "2d", outbound = "5d" }`.
+    given = {path[:length] for path in options.given for length in range(1, len(path) + 1)}
+    return [Shown(path, value, path in given) for path, value in _walk(options)]
 
 
 def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
