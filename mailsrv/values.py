@@ -212,13 +212,15 @@ FIRST_KEYWORD_BIT = 5
 @frozen
 class NewMessage:
     """A message to be appended.  `internal_date` is UTC epoch seconds, `zone` minutes east of UTC; `unique_id` is what
-    POP3 is to show for it, 1 to 70 octets from ! to ~, b"" for what is usual here: of a message of another server."""
+    POP3 is to show for it, 1 to 70 octets from ! to ~, b"" for what is usual here: of a message of another server.
+    `international`: its header has UTF-8, as that of a message that came with SMTPUTF8."""
 
     content: IContent
     flags: frozenset[bytes] = frozenset()
     internal_date: int = 0
     zone: int = 0
     unique_id: bytes = b""
+    international: bool = False
 
 
 @frozen
@@ -353,8 +355,8 @@ class Changes:
 @frozen
 class Peculiar:
     """Messages that POP3 shows in another way: `unique_ids`, UID -> unique id (RFC 1939 section 7) of those that were
-    appended with one; `international`, UIDs of those that were delivered with SMTPUTF8 (RFC 6531), and of their
-    copies."""
+    appended with one; `international`, UIDs of those that were delivered with SMTPUTF8 (RFC 6531) or appended
+    as such, and of their copies."""
 
     unique_ids: Mapping[int, bytes] = field(factory=dict)
     international: Sequence[int] = ()

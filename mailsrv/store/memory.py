@@ -97,9 +97,9 @@ class MemoryStore(MemoryQueue, MemorySharing):
         """UTC epoch seconds."""
         return int(self._clock())
 
-    def take_in(self, content: IContent) -> Message:
+    def take_in(self, content: IContent, international: bool = False) -> Message:
         """Keep the octets of `content`, whose owner may close it afterwards."""
-        return Message(b"".join(content.chunks()), f"M{next(self._email_ids)}")
+        return Message(b"".join(content.chunks()), f"M{next(self._email_ids)}", international=international)
 
     def mailbox(self, mailbox_id: int) -> MailboxData | None:
         """The mailbox of this id, of whatever account."""

@@ -64,7 +64,7 @@ class MemoryMailbox:
         self._store.room.claim(sum(message.content.size for message in messages))
         entries = [
             Entry(
-                self._store.take_in(message.content), tuple(message.flags),
+                self._store.take_in(message.content, message.international), tuple(message.flags),
                 message.internal_date, message.zone, message.unique_id,
             )
             for message in messages

@@ -118,6 +118,14 @@ class AppendContract(StoreCase):
         assert len(set(ids)) == 5
         assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,255}", email_id) for email_id in ids)
 
+    def test_messages_appended_as_international_are_known(self) -> None:
+        """RFC 6855: as those that came with SMTPUTF8."""
+        box = self.mailbox()
+        plain, marked = self.run(box.append([message(0), evolve(message(1), international=True)])).uids
+        assert list(self.run(box.peculiar()).international) == [marked]
+        self.run(box.copy(UidSet.of([marked, plain]), box.mailbox_id))
+        assert len(self.run(box.peculiar()).international) == 2
+
     def test_unique_ids_stay_with_the_message(self) -> None:
         """RFC 1939 section 7: what POP3 is to show for a message that another server had before."""
         box = self.mailbox()

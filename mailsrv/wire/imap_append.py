@@ -17,12 +17,14 @@ from .imap_lexer import LITERAL, MAX_63, BadSyntax, Lexer
 from .imap_requests import Append, AppendEnd, AppendMessage, AppendOctets, Continue
 
 _OPEN, _QUOTE, _TILDE = b'("~'
+_UTF8 = b"UTF8 ("
 # What comes next.
 _ANNOUNCE, _DECISION, _CONTINUE, _OCTETS, _LINE, _DONE = range(6)
 
 
 def _message(lexer: Lexer, literal: Literal) -> AppendMessage:
-    """SP [flags SP] [date-time SP] literal; the lexer must end there."""
+    """SP [flags SP] [date-time SP] literal, literal8 or the beginning of UTF8 (RFC 6855 section 4); the lexer must
+    end there."""
     lexer.space()
     flags: tuple[bytes, ...] = ()
     date: int | None = None
@@ -33,13 +35,16 @@ def _message(lexer: Lexer, literal: Literal) -> AppendMessage:
     if lexer.peek() == _QUOTE:
         date, zone = lexer.date_time()
         lexer.space()
-    lexer.accept(_TILDE)
-    if not lexer.accept(LITERAL):
+    utf8 = lexer.text[lexer.at : lexer.at + len(_UTF8)].upper() == _UTF8
+    if utf8:
+        lexer.at += len(_UTF8)
+    binary = lexer.accept(_TILDE)
+    if not lexer.accept(LITERAL) or utf8 > binary:
         raise BadSyntax("Message literal expected")
     lexer.end()
     if literal.size > MAX_63:
         raise BadSyntax("Literal too large")
-    return AppendMessage(flags, date, zone, literal.size, literal.synchronising)
+    return AppendMessage(flags, date, zone, literal.size, literal.synchronising, binary, utf8)
 
 
 class AppendReader:
@@ -102,6 +107,8 @@ class AppendReader:
             line = self._buffer.line(self._line_limit)
             if line is None:
                 return NEED_DATA
+            if self._message.utf8:
+                line = self._closed(line)
             if not line:
                 self._next = _DONE
                 return AppendEnd(self.tag)
@@ -113,6 +120,12 @@ class AppendReader:
             self._next = _OCTETS
             return Continue()
         return PAUSED
+
+    def _closed(self, line: bytes) -> bytes:
+        """What is behind the parenthesis that ends UTF8."""
+        if not line.startswith(b")"):
+            raise BadLine(self.tag, "Closing parenthesis expected", literal_at_end(line))
+        return line[1:]
 
     def _following(self, line: bytes) -> None:
         """A line behind a message's octets that announces another message."""

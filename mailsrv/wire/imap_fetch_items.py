@@ -92,18 +92,39 @@ def _section(lexer: Lexer) -> tuple[Section, bytes]:
 def _body(lexer: Lexer, peek: bool) -> FetchItem:
     """``BODY[`` was read."""
     section, label = _section(lexer)
+    partial, label = _range(lexer, b"BODY[%b]" % label)
+    return FetchItem("SECTION", section, peek, partial, label)
+
+
+def _range(lexer: Lexer, label: bytes) -> tuple[tuple[int, int] | None, bytes]:
+    """"]" and perhaps a partial range; with the label as the response has it."""
     if not lexer.accept(_END):
         raise BadSyntax("Closing bracket expected")
-    label = b"BODY[%b]" % label
     if not lexer.accept(_LESS):
-        return FetchItem("SECTION", section, peek, None, label)
+        return None, label
     offset = lexer.number(MAX_63)
     if not lexer.accept(_DOT):
         raise BadSyntax("Not a partial range")
     count = lexer.number(MAX_63, 1)
     if not lexer.accept(_GREATER):
         raise BadSyntax("Not a partial range")
-    return FetchItem("SECTION", section, peek, (offset, count), b"%b<%d>" % (label, offset))
+    return (offset, count), b"%b<%d>" % (label, offset)
+
+
+_BINARY = {b"BINARY": False, b"BINARY.PEEK": True, b"BINARY.SIZE": True}
+
+
+def _binary(lexer: Lexer, name: bytes) -> FetchItem:
+    """``BINARY[`` and the like was read (RFC 3516 section 7): part numbers only; of a size no range."""
+    section, label = _section(lexer)
+    if section.text:
+        raise BadSyntax("Not a body section")
+    if name == b"BINARY.SIZE":
+        if not lexer.accept(_END):
+            raise BadSyntax("Closing bracket expected")
+        return FetchItem("BINARY.SIZE", section, True, None, b"BINARY.SIZE[%b]" % label)
+    partial, label = _range(lexer, b"BINARY[%b]" % label)
+    return FetchItem("BINARY", section, _BINARY[name], partial, label)
 
 
 def _item(lexer: Lexer) -> FetchItem:
@@ -115,6 +136,8 @@ def _item(lexer: Lexer) -> FetchItem:
     if lexer.accept(_BEGIN):
         if name == b"BODY" or name == b"BODY.PEEK":
             return _body(lexer, name == b"BODY.PEEK")
+        if name in _BINARY:
+            return _binary(lexer, name)
         raise BadSyntax("Unknown data item")
     item = _BODY if name == b"BODY" else _PLAIN.get(name)
     if item is None:

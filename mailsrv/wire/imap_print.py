@@ -332,6 +332,11 @@ def section_head(label: bytes, size: int) -> bytes:
     return b"%b {%d}\r\n" % (label, size)
 
 
+def literal8_head(label: bytes, size: int) -> bytes:
+    """As `section_head`, of octets that may be any (RFC 3516 section 7)."""
+    return b"%b ~{%d}\r\n" % (label, size)
+
+
 def internal_date(epoch: int, zone: int) -> bytes:
     """``"17-Jul-1996 02:44:25 -0700"`` from UTC epoch seconds and minutes east of UTC, quoted."""
     days, seconds = divmod(epoch + zone * 60, _DAY_SECONDS)

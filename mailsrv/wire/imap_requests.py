@@ -264,10 +264,11 @@ class Section:
 
 @define
 class FetchItem:
-    """One data item.  `name` is FLAGS UID MODSEQ INTERNALDATE ENVELOPE BODY BODYSTRUCTURE RFC822.SIZE, or SECTION.
+    """One data item.  `name` is FLAGS UID MODSEQ INTERNALDATE ENVELOPE BODY BODYSTRUCTURE RFC822.SIZE, or SECTION, or
+    BINARY or BINARY.SIZE (RFC 3516).
 
-    For SECTION: `section`, `peek`, `partial` (offset, count) and `label`, the octets that name the item in the
-    response (``BODY[HEADER]<0>``, ``RFC822.TEXT``).
+    For SECTION and these: `section`, `peek`, `partial` (offset, count) and `label`, the octets that name the item in
+    the response (``BODY[HEADER]<0>``, ``RFC822.TEXT``).
     """
 
     name: str
@@ -331,13 +332,16 @@ class Append(Request):
 
 @define
 class AppendMessage:
-    """One message is announced: `size` octets will follow; `synchronising`: the client waits for "+"."""
+    """One message is announced: `size` octets will follow; `synchronising`: the client waits for "+"; `binary`: they
+    may be any (literal8, RFC 3516); `utf8`: its header may have UTF-8 (RFC 6855 section 4)."""
 
     flags: tuple[bytes, ...]
     internal_date: int | None
     zone: int
     size: int
     synchronising: bool
+    binary: bool = False
+    utf8: bool = False
 
 
 @define

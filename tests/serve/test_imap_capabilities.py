@@ -15,6 +15,10 @@ CONVERSATIONS = Path(__file__).parent.parent / "conversations"
 
 #: Capability -> (file, what the client says, the answer) of a success and of a refusal.
 PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
+    b"IMAP4rev2": (
+        ("imap-rev2", r"C: e SEARCH ALL", r"S: \* ESEARCH \(TAG .e.\) ALL 1\nS: e OK"),
+        ("imap-rev2", r"C: c SELECT .\\xff", r"S: c BAD"),
+    ),
     b"IMAP4rev1": (
         ("imap-fetch", r"C: f FETCH 1 ALL", r"S: f OK"),
         ("imap-fetch", r"C: y FETCH 1 NONSENSE", r"S: y BAD"),
@@ -131,6 +135,14 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-append", r"C: e APPEND Drafts \{3\+\}", r"S: e OK \[APPENDUID \{n\} 4:6\]"),
         ("imap-append", r"C: f3 APPEND Drafts", r"S: f3 BAD Too many messages"),
     ),
+    b"BINARY": (
+        ("imap-binary", r"C: a FETCH 1 \(BINARY.SIZE\[1\]", r"S: .*BINARY.SIZE\[1\] 6 BINARY\[1\] ~\{6\}"),
+        ("imap-binary", r"C: e FETCH 1:2 BINARY", r"S: e NO \[UNKNOWN-CTE\]"),
+    ),
+    b"UTF8=ACCEPT": (
+        ("imap-utf8", r"C: g APPEND .* UTF8 \(~\{27\}", r"S: g OK \[APPENDUID"),
+        ("imap-utf8", r"C: c APPEND INBOX UTF8 \(~\{5\+\}", r"S: c NO \[CANNOT\]"),
+    ),
     b"CONDSTORE": (
         ("imap-condstore", r"C: e STORE 1:3 \(UNCHANGEDSINCE 4\)", r"S: \* 3 .*MODSEQ \(7\)\)\nS: e OK \[MODIFIED 1\]"),
         ("imap-condstore", r"C: o FETCH 1 MODSEQ \(CHANGEDSINCE\)", r"S: o BAD"),
@@ -177,7 +189,7 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
     ),
     b"INPROGRESS": (
         ("imap-search-progress", r"C: a SEARCH BODY", r"S: \* OK \[INPROGRESS \(.a. \d+ 3\)\] .*\n(?:.*\n)*?S: a OK"),
-        ("imap-search-progress", r"C: b SEARCH BODY\n", r"S: b BAD"),
+        ("imap-search-progress", r"C: b SEARCH BODY", r"S: b BAD"),
     ),
     b"PARTIAL": (
         ("imap-partial", r"C: a UID SEARCH RETURN \(PARTIAL -1:-2\)", r"S: \* ESEARCH .* PARTIAL \(-1:-2 4:5\)\nS: a OK"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from . import acl, condstore, metadata, modes, quota
+from . import acl, condstore, metadata, modes, quota, utf8
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -87,6 +87,8 @@ _ROWS = (
     Extension(b"UIDPLUS", "RFC 4315"),
     Extension(b"MOVE", "RFC 6851"),
     Extension(b"MULTIAPPEND", "RFC 3502"),
+    Extension(b"BINARY", "RFC 3516"),
+    Extension(b"UTF8=ACCEPT", "RFC 6855"),
     Extension(b"CONDSTORE", "RFC 7162 section 3.1"),
     Extension(b"QRESYNC", "RFC 7162 section 3.2"),
     Extension(b"UIDONLY", "RFC 9586"),
@@ -142,6 +144,7 @@ SWITCHES = {
         Switch(modes.QRESYNC, b"QRESYNC", frozenset({modes.CONDSTORE}), condstore.begin),
         Switch(modes.UIDONLY, b"UIDONLY", on=_uid_only),
         Switch(modes.REV2, b"IMAP4rev2", on=_rev2),
+        Switch(modes.UTF8, b"UTF8=ACCEPT", on=utf8.on),
     )
 }
 

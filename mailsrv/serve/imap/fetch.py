@@ -21,7 +21,7 @@ from ...numbers import UidSet
 from ...values import SEEN, FlagChange, MessageFacts, Updated
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import condstore, qresync, results, tell
+from . import binary, condstore, qresync, results, tell
 from .answer import Bad, No
 from .modes import CONDSTORE, QRESYNC, UIDONLY
 from .sections import Sections
@@ -95,7 +95,7 @@ class Plan:
             asked.add("MODSEQ")
         self.manner = manner
         self.names = [name for name in _ITEMS if name in asked]
-        found = {item.label: item for item in items if item.name == "SECTION"}
+        found = {item.label: item for item in items if item.section is not None}
         self.sections = Sections(list(found.values())) if found else None
         self.wanted = frozenset(_ITEMS[name][1] for name in self.names) - {""}
         if self.sections is not None:
@@ -170,10 +170,14 @@ async def fetch(session: ImapSession, request: r.Fetch) -> bytes:
         ranges = results.part_of_ranges(ranges, request.modifiers["PARTIAL"])
     plan = _plan(_Same(request.items, _manner(session, by_uid, since is not None)))
     if plan.wanted or plan.sections is not None:
-        gone = 0
+        gone, unknown = 0, False
         for chunk in gathered(ranges, BLOCK):
-            gone += await Block(session, selection, plan, chunk).send()
+            block = Block(session, selection, plan, chunk)
+            gone += await block.send()
+            unknown = unknown or bool(block.unknown)
             await session.connection.breathe()
+        if unknown:
+            raise No("UNKNOWN-CTE", "Some of the parts have a transfer encoding that is not known here")
         if gone and not by_uid:
             raise No("EXPUNGEISSUED", "Some of the messages were expunged")
     else:
@@ -233,7 +237,7 @@ async def _columns_only(session: ImapSession, selection: Selection, ranges: Iter
 class Block:
     """Some messages of one FETCH."""
 
-    __slots__ = ("_plan", "_ranges", "_selection", "_session", "indexes", "masks", "modseqs", "seen", "uids")
+    __slots__ = ("_plan", "_ranges", "_selection", "_session", "indexes", "masks", "modseqs", "seen", "uids", "unknown")
 
     def __init__(self, session: ImapSession, selection: Selection, plan: Plan, ranges: Sequence[range]) -> None:
         self._session, self._selection, self._plan, self._ranges = session, selection, plan, ranges
@@ -244,6 +248,8 @@ class Block:
         self.modseqs: list[int] = []
         #: UIDs of those that were marked \Seen on the way.
         self.seen: frozenset[int] = frozenset()
+        #: UIDs of those that are not told of, because a part cannot be decoded (RFC 3516 section 4.3).
+        self.unknown: set[int] = set()
         self._look()
 
     def _look(self) -> None:
@@ -273,14 +279,7 @@ class Block:
                 if row is None or (content is None and sections is not None and not row.told):
                     gone += 1
                     continue
-                head = plan.head(row, row.uid in self.seen)
-                if sections is None:
-                    self._session.put(head + b")\r\n")
-                elif content is None:
-                    assert row.head is not None
-                    sections.send_heads(self._session, head, row.head)
-                else:
-                    await sections.send(self._session, head, row.summary, content)
+                await self._send_row(row, content)
                 await self._session.pace()
         finally:
             for content in contents:
@@ -288,10 +287,24 @@ class Block:
                     content.close()
         if updated is not None:
             # Told only now: had the block failed, the sync would have told.
-            said = [row for row in zip(self.uids, self.masks, self.modseqs) if row[0] in self.seen]
+            said = [row for row in zip(self.uids, self.masks, self.modseqs) if row[0] in self.seen - self.unknown]
             modseqs = [row[2] for row in said] if plan.manner & TELLS_MODSEQ else repeat(0)
             self._selection.view.told(updated, [row[0] for row in said], [row[1] for row in said], modseqs)
         return gone
+
+    async def _send_row(self, row: Row, content: IContent | None) -> None:
+        """The response of one message."""
+        sections, head = self._plan.sections, self._plan.head(row, row.uid in self.seen)
+        if sections is None:
+            self._session.put(head + b")\r\n")
+        elif content is None:
+            assert row.head is not None
+            sections.send_heads(self._session, head, row.head)
+        else:
+            try:
+                await sections.send(self._session, head, row.summary, content)
+            except binary.UnknownEncoding:
+                self.unknown.add(row.uid)
 
     async def _contents(self, facts: Sequence[MessageFacts | None]) -> Sequence[IContent | None]:
         """What must be read, in the order of the UIDs: nothing of a message whose record tells the fields asked for."""

@@ -14,6 +14,7 @@ from ...message.header import select_fields
 from ...message.summary import Summary
 from ...wire import imap_print as p
 from ...wire.imap_requests import FetchItem
+from . import binary
 from .summaries import read_header
 
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ class Sections:
     """The sections of one FETCH.  `marks`: \\Seen is set on the way; `wanted` of the store: "summary" for the offsets
     of parts, or "head" alone, which has all that is asked for."""
 
-    __slots__ = ("_items", "_numbers", "marks", "wanted")
+    __slots__ = ("_binary", "_items", "_numbers", "marks", "wanted")
 
     def __init__(self, items: Sequence[FetchItem]) -> None:
         self._items = items
+        self._binary = [item for item in items if item.name != "SECTION"]
         self.marks = any(not item.peek for item in items)
         self._numbers = [_in_head(item) for item in items]
         structured = any(item.section is not None and (item.section.part or item.section.text) for item in items)
@@ -76,12 +78,18 @@ class Sections:
         session.put(head + b")\r\n")
 
     async def send(self, session: ImapSession, head: bytes, summary: Summary | None, content: IContent) -> None:
-        """Write `head`, the sections and the end of the response."""
+        """Write `head`, the sections and the end of the response.  Raises binary.UnknownEncoding before the first."""
+        decoded = {}
+        if self._binary:
+            decoded = await binary.look(self._binary, summary, content, session.connection.breathe)
         parts = [head]
         space = b"" if head.endswith(b"(") else b" "
         for item in self._items:
             parts.append(space)
             space = b" "
+            if item.label in decoded:
+                parts = [await binary.send(session, b"".join(parts), decoded[item.label], content)]
+                continue
             if summary is None and item.section is not None and item.section.fields:
                 # A header too large for a record of its fields.
                 chosen = select_fields(await read_header(content), item.section.fields, False)

@@ -210,8 +210,10 @@ class Append(Operation):
             flags = [flag.decode("latin-1") for flag in kw.names_of(mask, keywords)]
             shown = [[box.account, box.id, box.uidnext + number, box.modseq + 1, flags]]
             header = records.append_header(message.internal_date, message.zone, transaction.now, shown,
-                                           message.unique_id)
+                                           message.unique_id, message.international)
             reference = transaction.add(records.CONTENT, header, message.content)
+            if message.international:
+                transaction.connection.execute(schema.ADD_INTERNATIONAL, reference)
             rows.append((mask, reference, message.content.size, message.internal_date, message.zone))
         new_keywords = keywords[len(boxes.keywords(box)) :]
         if new_keywords:

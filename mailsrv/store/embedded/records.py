@@ -101,11 +101,15 @@ def envelope_header(
     return to_json(header).encode()
 
 
-def append_header(date: int, zone: int, saved_at: int, placements: list[Any], unique_id: bytes = b"") -> bytes:
+def append_header(
+    date: int, zone: int, saved_at: int, placements: list[Any], unique_id: bytes = b"", international: bool = False
+) -> bytes:
     """The header of the CONTENT record of an appended message: it has no envelope."""
     header: dict[str, Any] = {"date": date, "zone": zone, "saved": saved_at, "put": placements}
     if unique_id:
         header["uidl"] = unique_id.decode("latin-1")
+    if international:
+        header["parameters"] = {"SMTPUTF8": ""}
     return to_json(header).encode()
 
 
