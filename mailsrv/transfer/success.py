@@ -13,6 +13,8 @@ from ..values import Address, Outcome, Owner, Queued, Recipient
 from ..wire.smtp_parameters import MAX_ORCPT
 from ..wire.smtp_syntax import print_address
 
+#: Octets of a label that the name system can have (RFC 1035 section 2.3.4).
+MAX_LABEL = 63
 #: Destinations in the queue of mail that is here already, as administrators see them.
 DELIVERED, EXPANDED = "(delivered here)", "(expanded here)"
 #: What their recipients' action is (RFC 3464 section 2.3.3).
@@ -64,7 +66,10 @@ def known_as(recipient: Recipient) -> dict[str, str]:
     text = print_address(address)
     if address.local.isascii():
         kind, plus = "rfc822", "+%02X"
-        text = text if text.isascii() else print_address(Address(address.local, a_labels(address.domain)))
+        domain = a_labels(address.domain)
+        if max(map(len, domain.split("."))) > MAX_LABEL:
+            return recipient.parameters
+        text = text if text.isascii() else print_address(Address(address.local, domain))
     else:
         kind, plus = "utf-8", "\\x{%02X}"
     coded = kind + ";" + "".join(c if "!" <= c <= "~" and c not in "+=\\" else plus % ord(c) for c in text)
