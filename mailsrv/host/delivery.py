@@ -210,7 +210,7 @@ class Delivery:
         """End a row with a report to its sender.  Raises Refused when an attempt is under way, or there is nothing that
         could fail: it is here, and its sender is to hear of that."""
         if told_here(row):
-            raise Refused("This mail has been delivered, and only the report of that waits: delete it", "5.5.1")
+            raise Refused("This mail has been delivered, or had no room: only the report waits; delete it", "5.5.1")
         await self.runner.attempts.fail(row, reply)
 
 

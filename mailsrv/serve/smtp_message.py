@@ -19,9 +19,9 @@ from ..wire import smtp_server as wire
 from ..wire.smtp_binary import BinaryReader
 from ..wire.smtp_data import ChunkReader, TextRules
 from . import smtp_replies as say
-from .smtp_room import check_whole
+from .smtp_room import check_sender, check_whole
 from .smtp_rules import is_binary, refuse_size
-from .smtp_verdicts import Answers, arrivals_of, left_out, make_mailboxes, moved_field, onward_of, placed
+from .smtp_verdicts import Answers, arrivals_of, full_of, left_out, make_mailboxes, moved_field, onward_of, placed
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
@@ -277,9 +277,10 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         fields=[*judge.fields, moved] if moved else judge.fields if judge.notes else (),
         removed={*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed if judge.notes else (),
         submission=smtp.submission,
-        moved=any(share.redirected for share in shares),
+        moved=any(share.redirected or share.full for share in shares),
         onward=onward_of(shares),
         arrivals=arrivals_of(shares),
+        full=full_of(shares),
         note=judge.note() + left_out(shares),
     )
     judge.done()
@@ -295,11 +296,12 @@ async def deliver(session: SmtpSession, content: IContent, refusal: bytes | None
         session.complain(refusal)
         return
     try:
-        if session.smtp.allowances is not None:
-            await check_whole(session, content.size)
+        assert session.transaction is not None
+        await check_sender(session, session.transaction, content.size)
         answers = await judge_content(session, content)
         refused = answers.refusal()
         if refused is None:
+            await check_whole(session, content.size if answers.content is None else answers.content.size)
             session.say(await hand_over(session, content, answers))
         else:
             session.services.count("messages refused")

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from ..errors import BadMailboxName, MailboxExists, NoSuchMailbox, Refused, Unroutable
 from ..interfaces import IContent, IMessageStore, IRouter
 from ..message.trace import verdict_field
-from ..transfer.success import arrival, passed_on
+from ..transfer.success import arrival, passed_on, without_room
 from ..values import ACCEPT, Address, Owner, Recipient, Route, Transaction, Verdict
 
 log = Logger()
@@ -28,7 +28,8 @@ REFUSES = frozenset({"reject", "tempfail"})
 class Share:
     """A recipient that was accepted, whose mailboxes get its mail, and where else it goes (`Route.onward`); `verdict`
     is quarantine or redirect when a policy changed them; then `redirected` tells that it is for others than it was, and
-    `left_out` how many addresses elsewhere a quarantine keeps it from."""
+    `left_out` how many addresses elsewhere a quarantine keeps it from.  `full` are those of the mailboxes that do not
+    take the message (`smtp_room`): their address, and the status that says why."""
 
     recipient: Recipient
     owners: tuple[Owner, ...]
@@ -36,6 +37,7 @@ class Share:
     onward: tuple[tuple[str, Address], ...] = ()
     redirected: bool = False
     left_out: int = 0
+    full: tuple[tuple[Address, str], ...] = ()
 
     @property
     def astray(self) -> bool:
@@ -102,10 +104,11 @@ async def redirected(router: IRouter, transaction: Transaction, verdict: Verdict
 def _quarantined(share: Share, verdict: Verdict) -> Share:
     """Into the mailbox of the verdict.  What goes on to another server cannot be put aside there, and is not sent:
     where that is all, the message is refused.  Raises Refused."""
-    if not share.owners:
+    if not share.owners and not share.full:
         raise Refused(verdict.text or "Refused by policy", "5.7.1")
     owners = tuple(evolve(owner, mailbox=verdict.mailbox or JUNK) for owner in share.owners)
-    return Share(share.recipient, owners, verdict, (), share.redirected, share.left_out + len(share.onward))
+    left_out = share.left_out + len(share.onward)
+    return Share(share.recipient, owners, verdict, (), share.redirected, left_out, share.full)
 
 
 async def placed(
@@ -151,7 +154,9 @@ def onward_of(shares: Sequence[Share]) -> list[tuple[str, Address, Recipient]]:
     found = []
     for share in shares:
         if share.onward:
-            asked = passed_on(share.recipient, share.owners, share.onward, astray=share.astray)
+            asked = passed_on(
+                share.recipient, share.owners, share.onward, astray=share.astray, full=len(share.full)
+            )
             found += [(destination, address, asked) for destination, address in share.onward]
     return found
 
@@ -161,16 +166,22 @@ def arrivals_of(shares: Sequence[Share]) -> list[tuple[str, Recipient]]:
     found = []
     for share in shares:
         if share.recipient.parameters:
-            where = arrival(share.recipient, share.owners, share.onward, astray=share.astray)
+            where = arrival(share.recipient, share.owners, share.onward, astray=share.astray, full=len(share.full))
             if where:
                 found.append((where, share.recipient))
     return found
 
 
+def full_of(shares: Sequence[Share]) -> list[tuple[str, Address, Recipient]]:
+    """Mailboxes whose failure is told, for `Intake.accept`: of what a policy has put aside nobody hears."""
+    return [one for share in shares if share.verdict is ACCEPT for one in without_room(share.recipient, share.full)]
+
+
 def left_out(shares: Sequence[Share]) -> str:
-    """What a quarantine has kept from being sent on, for the log."""
-    count = sum(share.left_out for share in shares)
-    return f"; kept from {count} elsewhere by quarantine" if count else ""
+    """What a quarantine has kept from being sent on, and who had no room, for the log."""
+    count, full = sum(share.left_out for share in shares), [str(one) for share in shares for one, _ in share.full]
+    text = f"; kept from {count} elsewhere by quarantine" if count else ""
+    return f"{text}; no room at {', '.join(full[:MAX_TARGETS])}" if full else text
 
 
 def moved_field(shares: Sequence[Share]) -> bytes:

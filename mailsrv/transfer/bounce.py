@@ -76,7 +76,7 @@ def settle(
     was the mailboxes' own server (LMTP), so what it took is delivered.
     """
     if told_here(row):
-        return _settle_arrival(row, outcomes, decision)
+        return _settle_arrival(row, outcomes, decision, copy_to)
     told_of = {outcome.recipient.address for outcome in outcomes}
     waiting = [one for one in row.recipients if one.address not in told_of]
     found = [*outcomes, *(_remembered(recipient, row.reply) for recipient in waiting)]
@@ -105,17 +105,20 @@ def settle(
     )
 
 
-def _settle_arrival(row: Queued, outcomes: Sequence[Outcome], decision: Decision) -> Settled:
-    """A row of mail that is here already (`success`): its sender hears of success, and never of a failure or a delay,
-    for there is none."""
+def _settle_arrival(
+    row: Queued, outcomes: Sequence[Outcome], decision: Decision, copy_to: Address | None
+) -> Settled:  # fmt: skip
+    """A row of mail that is here already (`success`): its sender hears of success, or of who had no room for it, and
+    never of a delay, for there is none."""
     told = tuple(one for one in outcomes if one.action in ("delivered", "expanded"))
+    failed = tuple(one for one in outcomes if one.action == "failed")
     delayed = [one for one in outcomes if one.action == "delayed"] if not decision.expired else []
     return Settled(
         remaining=tuple(outcome.recipient for outcome in delayed),
         due=decision.due if delayed else 0.0,
         noticed=row.noticed or decision.notice,
         reply=_reply(delayed),
-        reports=_reports(row.reverse_path, (), (), told, None),
+        reports=_reports(row.reverse_path, failed, (), told, copy_to),
     )
 
 

@@ -63,6 +63,11 @@ class Intake:
         self._zone = zone
         self._queues = IQueue.providedBy(store)
 
+    @property
+    def reports(self) -> bool:
+        """Whether senders can be told later what became of their mail."""
+        return self._queues
+
     async def accept(
         self,
         transaction: Transaction,
@@ -77,13 +82,15 @@ class Intake:
         moved: bool = False,
         onward: Sequence[tuple[str, Address, Recipient]] = (),
         arrivals: Sequence[tuple[str, Recipient]] = (),
+        full: Sequence[tuple[str, Address, Recipient]] = (),
         note: str = "",
     ) -> str:
         """Deliver to `owners` (each once); gives the id of the message.
 
         `fields` are whole header fields from policies, `removed` names of fields (lower case) that they take out.
         `onward` are addresses to be sent on to: destination in the queue, address, the recipient that led to it.
-        `arrivals` are recipients whose sender is told of success, each with its destination in the queue (`success`).
+        `arrivals` are recipients whose sender is told of success, each with its destination in the queue (`success`);
+        `full` are mailboxes left out, as in `success.without_room`.
         `submission` is how the server treats mail of its users; `moved`: the owners are not who the recipients mean.
         `note` goes into the line of the log.  Raises StoreFull, StoreUnavailable.
         """
@@ -91,8 +98,8 @@ class Intake:
         places = {(owner.account_id, owner.mailbox): Placement(owner.account_id, owner.mailbox) for owner in owners}
         alone = not moved and _alone(transaction.recipients, len(places), onward)
         rows = queue_rows(onward)
-        if arrivals and self._queues and transaction.reverse_path is not None:
-            rows += queue_rows([(destination, one.address, one) for destination, one in arrivals])
+        if (arrivals or full) and self._queues and transaction.reverse_path is not None:
+            rows += queue_rows([*((destination, one.address, one) for destination, one in arrivals), *full])
         prefix = self._trace(transaction, delivery_id, now, hostname, tls, submission, alone) + b"".join(fields)
         if submission.complete and submitted(transaction):
             prefix += await missing_fields(content, now, self._zone, delivery_id, hostname)

@@ -1,4 +1,4 @@
-"""Reports of success (floor 4): what is told of recipients whose mail has arrived when it is accepted.
+"""Reports of what is known when mail is accepted (floor 4): it has arrived, or somebody of a list has no room for it.
 
 Pure.  The 250 promises the report, so it waits in the queue from the same commit on: a row for a destination that can
 be no domain, whose only attempt is the report (RFC 3461 sections 4.1 and 5.2.7; docs/decisions/0016).
@@ -17,8 +17,15 @@ from ..wire.smtp_syntax import print_address
 MAX_LABEL = 63
 #: Destinations in the queue of mail that is here already, as administrators see them.
 DELIVERED, EXPANDED = "(delivered here)", "(expanded here)"
-#: What their recipients' action is (RFC 3464 section 2.3.3).
-ACTIONS = {DELIVERED: "delivered", EXPANDED: "expanded"}
+#: The same of those that it was not put into: a full mailbox, one that takes no message of that size.
+NO_ROOM, TOO_LARGE = "(no room here)", "(too large here)"
+#: What their recipients' action is (RFC 3464 section 2.3.3), with status and words.
+ACTIONS = {
+    DELIVERED: ("delivered", "", ""),
+    EXPANDED: ("expanded", "", ""),
+    NO_ROOM: ("failed", "5.2.2", "Mailbox is full"),
+    TOO_LARGE: ("failed", "5.2.3", "The message is larger than this mailbox takes"),
+}
 
 
 def wants(recipient: Recipient, event: str) -> bool:
@@ -31,27 +38,40 @@ def wants(recipient: Recipient, event: str) -> bool:
 
 
 def arrival(
-    recipient: Recipient, owners: Sequence[Owner], onward: Sequence[tuple[str, Address]], *, astray: bool = False
+    recipient: Recipient,
+    owners: Sequence[Owner],
+    onward: Sequence[tuple[str, Address]],
+    *,
+    astray: bool = False,
+    full: int = 0,
 ) -> str:
     """The destination in the queue under which a recipient's sender is told of success, "" for none.
 
     One mailbox: delivered.  One other address: whoever delivers it tells (section 5.2.7.1).  More than one: expanded,
-    and nobody tells more.  `astray`: who was meant has not got it, or not all, so nothing is told.
+    and nobody tells more.  `astray`: who was meant has not got it, or not all, so nothing is told.  `full` are so
+    many more that had no room, of whom failure is told.
     """
     if astray or not recipient.parameters or not wants(recipient, "SUCCESS"):
         return ""
-    copies = len(owners) + len(onward)
-    if copies > 1:
+    if not owners and not onward:
+        return ""
+    if len(owners) + len(onward) + full > 1:
         return EXPANDED
     return DELIVERED if owners else ""
 
 
 def passed_on(
-    recipient: Recipient, owners: Sequence[Owner], onward: Sequence[tuple[str, Address]], *, astray: bool = False
+    recipient: Recipient,
+    owners: Sequence[Owner],
+    onward: Sequence[tuple[str, Address]],
+    *,
+    astray: bool = False,
+    full: int = 0,
 ) -> Recipient:
     """What was asked for a recipient, as it holds for those it is sent on to: all of it for a single one, for members
     of a list without success, of which `arrival` tells all there is to tell."""
-    if not recipient.parameters or (len(owners) + len(onward) == 1 and not astray) or not wants(recipient, "SUCCESS"):
+    alone = len(owners) + len(onward) + full == 1 and not astray
+    if not recipient.parameters or alone or not wants(recipient, "SUCCESS"):
         return recipient
     left = [word for word in recipient.parameters["NOTIFY"].upper().split(",") if word != "SUCCESS"]
     return Recipient(recipient.address, {**recipient.parameters, "NOTIFY": ",".join(left) or "NEVER"})
@@ -83,4 +103,12 @@ def told_here(row: Queued) -> bool:
 
 def arrived(row: Queued) -> tuple[Outcome, ...]:
     """The outcomes of such a row."""
-    return tuple(Outcome(recipient, ACTIONS[row.destination]) for recipient in row.recipients)
+    return tuple(Outcome(recipient, *ACTIONS[row.destination]) for recipient in row.recipients)
+
+
+def without_room(recipient: Recipient, full: Sequence[tuple[Address, str]]) -> list[tuple[str, Address, Recipient]]:
+    """What is told of those of a recipient's mailboxes that do not take the message, each with the status that says
+    why: destination in the queue, address, the recipient that led to it.  Nothing to who wants to hear nothing."""
+    if not wants(recipient, "FAILURE"):
+        return []
+    return [(NO_ROOM if status == "5.2.2" else TOO_LARGE, address, recipient) for address, status in full]
