@@ -222,7 +222,7 @@ async def outage(bed: Measured, names: list[str], now: float) -> None:
 
     async def interval() -> None:
         runner.start()
-        while await bed.store.due(now + 1, 1) or runner.workers:
+        while await bed.store.due(now + 1, 1) or runner.shares.workers:
             await bed.pause(0.01)
 
     await bed.timed(f"no server answers: an interval of {len(names)} destinations", interval(), len(rows))

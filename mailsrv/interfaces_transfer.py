@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Interface
@@ -20,8 +20,9 @@ class IQueue(Interface):
     returns.  A lease is a promise to settle: when it runs out, or its process died, the row is due again.
     """
 
-    async def due(now: float, most: int = 1000) -> Sequence[v.Due]:
-        """Destinations with rows that are due, neither held nor leased; the longest due first."""
+    async def due(now: float, most: int = 1000, skip: Collection[str] = ()) -> Sequence[v.Due]:
+        """Destinations with rows that are due, neither held nor leased, without those of `skip` (up to 100,000; what
+        tells quickly whether it has one, such as a set); the longest due first."""
 
     async def next_due() -> float | None:
         """The instant of the next row that is neither held nor leased, or at which a lease runs out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -30,10 +30,10 @@ class MemoryQueue:
         self._now = 0.0
         self._watchers: dict[object, Callable[[], Any]] = {}
 
-    async def due(self, now: float, most: int = 1000) -> Sequence[Due]:
-        """Destinations with rows that are due; the longest due first."""
+    async def due(self, now: float, most: int = 1000, skip: Collection[str] = ()) -> Sequence[Due]:
+        """Destinations with rows that are due, without some; the longest due first."""
         self._now = now
-        return self._index.due(now, most)
+        return self._index.due(now, most, skip)
 
     async def next_due(self) -> float | None:
         """When a row is due next, or a lease runs out."""

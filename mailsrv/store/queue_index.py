@@ -11,7 +11,8 @@ else can have it.  Leases are in memory alone, as one process owns a store: when
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from math import inf
 from typing import Any
 
@@ -46,10 +47,10 @@ class _Lanes:
         self._lanes: dict[str, list[tuple[float, int]]] = {}
         self.heads: list[tuple[float, str]] = []
 
-    def due(self, now: float, most: int) -> list[Due]:
+    def due(self, now: float, most: int, skip: Collection[str] = ()) -> list[Due]:
         """As IQueue.due."""
         found = []
-        for oldest, destination in self.heads[: max(most, 0)]:
+        for oldest, destination in islice((head for head in self.heads if head[1] not in skip), max(most, 0)):
             if oldest > now:
                 break
             found.append(Due(destination, self.count(destination, now), oldest))
@@ -198,10 +199,10 @@ class QueueIndex:
 
     # Questions
 
-    def due(self, now: float, most: int) -> list[Due]:
+    def due(self, now: float, most: int, skip: Collection[str] = ()) -> list[Due]:
         """As IQueue.due."""
         self._lapse(now)
-        return self._lanes.due(now, most)
+        return self._lanes.due(now, most, skip)
 
     def next_due(self) -> float | None:
         """As IQueue.next_due."""

@@ -154,6 +154,10 @@ class QueueContract(QueueCase):
             Due("c.example", 2, START + 0.5), Due("a.example", 1, START + 1), Due("b.example", 2, START + 3)
         ]
         assert self.dues(START + 9) == every and self.dues(START + 9, 2) == every[:2]
+        some = {"c.example", "a.example", "x.example"}
+        assert list(self.run(self.queue.due(START + 9, 1, some))) == every[2:]
+        assert list(self.run(self.queue.due(START + 9, 2, {"a.example"}))) == [every[0], every[2]]
+        assert list(self.run(self.queue.due(START + 2, 9, some))) == []
 
     def test_lease_takes_the_longest_due(self) -> None:
         """At most so many, of that destination alone, and nobody else gets them."""

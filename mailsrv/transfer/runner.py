@@ -2,7 +2,8 @@
 
 Rows of one destination are tried together: a worker leases as many as one connection carries and goes through them;
 how many workers a destination has grows with its successes and falls back with a failure (S-113, S-114, S-122).  When a
-destination cannot be reached its attempt counts for every message that waits for it (decisions 34).
+destination cannot be reached its attempt counts for every message that waits for it (decisions 34).  Some workers are
+kept from those that take long (`shares.py`).
 
 One of the few places where anything at all is caught: a bug in an attempt must not end the delivery of all other mail.
 """
@@ -23,6 +24,7 @@ from ..interfaces import IQueue
 from ..values import Due, Queued
 from .attempts import NEAR, Attempts, Lane, horizon
 from .leases import Leases
+from .shares import SLOW, Shares
 from .unreachable import Lease, Turns, give_back, put_off
 
 log = Logger()
@@ -30,13 +32,11 @@ log = Logger()
 #: Seconds for which rows are leased, and after which an attempt is cut off; one that would outlast its lease is not
 #: begun, for then somebody else would send the message a second time.
 LEASE, ATTEMPT = 6 * 3600.0, 2 * 3600.0
-#: Workers of all destinations, and how many a destination begins with and may have.  One to begin with: for a dead
-#: destination that is one attempt in each interval.
-MAX_WORKERS, FIRST, MOST = 200, 1, 20
+#: How many workers a destination begins with and may have.  One to begin with: for a dead destination that is one
+#: attempt in each interval.
+FIRST, MOST = 1, 20
 #: Destinations that are begun with in one turn of the reactor.
 BURST = 20
-#: Beyond so many a destination that has a worker gets no further one: these are for those that have none yet.
-SHARED = MAX_WORKERS // 2
 #: Seconds that a destination, or everything, rests when the queue fails.
 REST = 30.0
 #: Seconds between looks while some rows that are due wait for something else than an instant.
@@ -64,7 +64,7 @@ class _Pace:
 
 class Runner:
     """One for a site.  `lanes` by server, the first one also for mail of servers that are gone; `now` gives UTC epoch
-    seconds, `call_later(seconds, function)` the reactor's.  `workers` counts those that are at work."""
+    seconds, `call_later(seconds, function)` the reactor's.  `shares` counts those that are at work."""
 
     def __init__(
         self, queue: IQueue, lanes: Mapping[str, Lane], now: Callable[[], float], call_later: Callable[..., Any]
@@ -73,7 +73,7 @@ class Runner:
         self._now, self._call_later = now, call_later
         self.attempts = Attempts(self._queue, lanes, now)
         self._turns = Turns(call_later)
-        self.workers = 0
+        self.shares = Shares()
         holder = f"runner-{secrets.token_hex(4)}"
         self._lease: Lease = lambda destination, count, at: self._queue.lease(destination, count, holder, at, LEASE)
         self._paces: OrderedDict[str, _Pace] = OrderedDict()
@@ -162,16 +162,19 @@ class Runner:
         try:
             if self.attempts.parked:
                 await self.attempts.resume()
-            free = MAX_WORKERS - self.workers
+            free = self.shares.free()
             if free > 0:
                 now = self._now()
                 await self._recall(now)
+                crowded = self.shares.crowded
                 # Those at work may be due too, and first: there must be others behind them.
-                found = await self._queue.due(now, free + len(self._busy))
+                found = await self._queue.due(now, free + len(self._busy), self.shares.poor if crowded else ())
                 self._hire(found, now)
+                # Behind the poor there may be others.
+                self._again = self._again or (self.shares.crowded and not crowded)
                 upcoming = await self._queue.next_due()
                 if upcoming is not None:
-                    seconds = max(upcoming - now, POLL if found else NEAR)
+                    seconds = max(upcoming - now, POLL if found or crowded else NEAR)
             if self.attempts.parked:
                 seconds = min(POLL, POLL if seconds is None else seconds)
         except MailError as error:
@@ -199,7 +202,8 @@ class Runner:
         new = set[str]()
         for one in found:
             pace = self._pace(one.destination)
-            if not pace.workers and not pace.rests(now) and self.workers < MAX_WORKERS and not self._stopping:
+            idle = not pace.workers and not pace.rests(now) and not self._stopping
+            if idle and self.shares.room(one.destination):
                 if len(new) == BURST:
                     self._again = True
                     return
@@ -209,14 +213,15 @@ class Runner:
             pace = self._pace(one.destination)
             # What was due counts those rows too that the new worker has taken.
             wanted = -(-one.count // self.attempts.batch()) - (one.destination in new)
-            wanted = min(wanted, pace.limit - pace.workers, SHARED - self.workers)
+            wanted = min(wanted, pace.limit - pace.workers, self.shares.further())
             if not pace.rests(now) and not self._stopping:
                 for _ in range(wanted):
-                    self._engage(one.destination, pace)
+                    if self.shares.room(one.destination):
+                        self._engage(one.destination, pace)
 
     def _engage(self, destination: str, pace: _Pace) -> None:
         pace.workers += 1
-        self.workers += 1
+        self.shares.engage(destination)
         self._busy.add(destination)
         self._begin(self._worker(destination, pace))
 
@@ -284,7 +289,7 @@ class Runner:
     def _dismiss(self, destination: str, pace: _Pace) -> None:
         """A worker has ended."""
         pace.workers -= 1
-        self.workers -= 1
+        self.shares.dismiss(destination)
         if not pace.workers:
             if not pace.rests(self._now()):
                 self._busy.discard(destination)
@@ -294,10 +299,14 @@ class Runner:
 
     async def _guarded(self, row: Queued) -> bool | None:
         """One attempt, whatever happens in it."""
-        task = Deferred.fromCoroutine(self.attempts.go(row))
-        timer = self._call_later(ATTEMPT, task.cancel)
+        task, began = Deferred.fromCoroutine(self.attempts.go(row)), self._now()
+        timer = self._call_later(SLOW, _long, self, row.destination)
+        end = self._call_later(ATTEMPT, task.cancel)
         try:
-            return await task
+            reached = await task
+            if reached is not None:
+                self.shares.judge(row.destination, not (reached and self._now() - began < SLOW))
+            return reached
         except MailError:
             raise
         except CancelledError:
@@ -310,8 +319,9 @@ class Runner:
             log.failure("an attempt at {id} failed: incident {incident}", id=row.delivery, incident=incident)
             await self._broken(row, f"Internal error, incident {incident}")
         finally:
-            if timer.active():
-                timer.cancel()
+            for one in (timer, end):
+                if one.active():
+                    one.cancel()
         return None
 
     async def _broken(self, row: Queued, reply: str) -> None:
@@ -323,6 +333,12 @@ class Runner:
         except Exception:
             log.failure("no report about {id} can be made", id=row.delivery)
             await self.attempts.put_off(row, reply)
+
+
+def _long(runner: Runner, destination: str) -> None:
+    """An attempt takes long: others may have workers instead."""
+    runner.shares.judge(destination, True)
+    runner.wake()
 
 
 def _fire(waiting: Deferred[Any]) -> None:

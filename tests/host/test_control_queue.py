@@ -203,7 +203,7 @@ def test_a_retry_wakes_who_sends_and_begins_nothing_by_itself(site: QueueSite) -
     stop = site.queue.watch_queue(lambda: calls.append(1))
     assert site.ask("queue.retry", ids=["1"])["changed"] == 1
     stop()
-    assert calls == [1] and site.site.delivery.runner.workers == 0 and not site.clock.getDelayedCalls()
+    assert calls == [1] and site.site.delivery.runner.shares.workers == 0 and not site.clock.getDelayedCalls()
 
 
 def test_reroute_changes_where_it_goes_and_not_for_whom(site: QueueSite) -> None:

@@ -160,7 +160,7 @@ def test_what_was_delivered_is_gone() -> None:
     post = Post()
     post.put()
     post.until(1)
-    assert post.rows() == [] and post.runner.counters == {"relayed": 1} and post.runner.workers == 0
+    assert post.rows() == [] and post.runner.counters == {"relayed": 1} and post.runner.shares.workers == 0
 
 
 def test_our_return_path_is_not_sent_on_rfc5321_4_4() -> None:
@@ -514,7 +514,7 @@ def test_an_attempt_that_hangs_is_cut_off_at_the_end_of_service() -> None:
     post.until(1 + GRACE - 1)
     assert not stopped.called
     post.until(1 + GRACE + 1)
-    assert stopped.called and post.runner.workers == 0
+    assert stopped.called and post.runner.shares.workers == 0
     assert post.rows()[0].attempts == 0 and post.rows()[0].token == ""
 
 

@@ -189,7 +189,7 @@ async def summary(site: Any, server: str = "") -> dict[str, Any]:
         "rows": sum(one.count for one in ordered),
         "destinations": len(ordered),
         "summary": [one.facts for one in ordered[:MAX_DESTINATIONS]],
-        "attempts_under_way": delivery.runner.workers,
+        "attempts_under_way": delivery.runner.shares.workers,
         "counters": dict(delivery.runner.counters),
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,10 @@ class EmbeddedQueue:
         ):
             self._rows.add(row, names.setdefault(name, name), due, bool(held), attempts)
 
-    async def due(self, now: float, most: int = 1000) -> Sequence[Due]:
-        """Destinations with rows that are due; the longest due first."""
+    async def due(self, now: float, most: int = 1000, skip: Collection[str] = ()) -> Sequence[Due]:
+        """Destinations with rows that are due, without some; the longest due first."""
         self._now = now
-        return self._rows.due(now, most)
+        return self._rows.due(now, most, skip)
 
     async def next_due(self) -> float | None:
         """When a row is due next, or a lease runs out."""
