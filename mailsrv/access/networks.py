@@ -96,6 +96,14 @@ def _padded(address: str) -> str:
     return ".".join([*parts, *["0"] * (4 - len(parts))])
 
 
+def client_key(host: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 of IPv6, which is one customer's; "" for no address."""
+    number = number_of(host)
+    if number is None:
+        return ""
+    return f"{number[1]:x}" if number[0] == 4 else f"{number[1] >> 64:x}/64"
+
+
 def _prefix(text: str, mask: str, version: int, bits: int) -> int:
     """The length of a mask, which is a number of bits or written like an address.  Raises ValueError."""
     if mask.isascii() and mask.isdigit() and len(mask) <= 3 and int(mask) <= bits:

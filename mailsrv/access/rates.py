@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ..parts import DURATION, TEXTS, Kind, option, or_off, whole
 from ..values import ACCEPT, Peer, Recipient, Transaction, Verdict
-from .networks import Matcher, number_of, parse_network
+from .networks import Matcher, client_key, number_of, parse_network
 from .policy import Policy
 
 _MANY = or_off(whole(1, 1_000_000_000))
@@ -93,7 +93,7 @@ class Rates:
         number = number_of(host)
         if number is None or self._never.find(*number) >= 0:
             return _FREE
-        return f"{number[1]:x}" if number[0] == 4 else f"{number[1] >> 64:x}/64"
+        return client_key(host)
 
     def over(self, what: str, names: dict[str, str]) -> str:
         """Take one of everything; the first limit ("messages_per_user") that is used up, or ""."""

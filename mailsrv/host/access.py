@@ -11,8 +11,10 @@ from twisted.internet.defer import DeferredLock
 from ..access.filter import AccessFilter
 from ..access.lists import AccessList
 from ..access.networks import Matcher, parse_network
+from ..access.rates import Bucket
 from ..access.relay import RelayList, RelayRight
 from ..access.reverse import ClientCheck, ReverseNames
+from ..serve.smtp_dsn import Dsn, budget
 from ..serve.smtp_etrn import Etrn, QueueStarts
 from .config.options import AccessTable, ServerOptions, SiteOptions, SmtpOptions
 
@@ -94,6 +96,19 @@ class Access:
             return None
         right = RelayRight(self._site.authorizer, server.id, self.relay_lists.get(server.id))
         return Etrn(self._starts, right, server.etrn == "on")
+
+    @cached_property
+    def _successes(self) -> Bucket:
+        """One for all servers."""
+        return budget()
+
+    def dsn_of(self, server: SmtpOptions) -> Dsn | None:
+        """To whom DSN is offered there.  Who hands over by LMTP reports for itself: it has the answer for each
+        recipient; so it is offered none, and what it says is kept."""
+        if self._site.delivery is None or (server.role == "lmtp" and server.dsn != "off"):
+            return None
+        right = RelayRight(self._site.authorizer, server.id, self.relay_lists.get(server.id))
+        return Dsn(server.dsn, right, self._successes)
 
     @cached_property
     def relay_lists(self) -> dict[str, RelayList]:

@@ -296,8 +296,7 @@ class Site(MultiService):
                     etrn=self.access.etrn_of(server),
                     xclient=speakers_of(server),
                     bare_newlines=server.bare_newlines,
-                    # Who hands over by LMTP reports for itself: it has the answer for each recipient.
-                    dsn=self.delivery is not None and server.role != "lmtp",
+                    dsn=self.access.dsn_of(server),
                 )
             elif isinstance(server, Pop3Options):
                 services = Pop3Services(**common, **pop3_settings(server))

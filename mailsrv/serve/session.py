@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
@@ -22,6 +22,9 @@ from ..transfer.submission import PLAIN, Submission
 from ..values import AuthContext, Credentials, Identity, Verdict
 from .allowances import Allowances
 from .smtp_etrn import Etrn
+
+if TYPE_CHECKING:
+    from .smtp_dsn import Dsn
 
 log = Logger()
 
@@ -114,8 +117,8 @@ class SmtpServices(Services):
     etrn: Etrn | None = None
     #: Who may say whose connection it is (XCLIENT); None: nobody.
     xclient: Matcher | None = None
-    #: Whether delivery reports are made: DSN is advertised then, its parameters are kept anyway (decisions 35).
-    dsn: bool = False
+    #: To whom DSN is offered where delivery reports are made; None: to nobody, its parameters are kept (decisions 35).
+    dsn: Dsn | None = None
 
 
 class Session:

@@ -19,9 +19,10 @@ from ..wire import smtp_server as wire
 from ..wire.smtp_binary import BinaryReader
 from ..wire.smtp_data import ChunkReader, TextRules
 from . import smtp_replies as say
+from .smtp_dsn import promised
 from .smtp_room import check_sender, check_whole
 from .smtp_rules import is_binary, refuse_size
-from .smtp_verdicts import Answers, arrivals_of, full_of, left_out, make_mailboxes, moved_field, onward_of, placed
+from .smtp_verdicts import Answers, left_out, make_mailboxes, moved_field, placed
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
@@ -278,9 +279,7 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         removed={*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed if judge.notes else (),
         submission=smtp.submission,
         moved=any(share.redirected or share.full for share in shares),
-        onward=onward_of(shares),
-        arrivals=arrivals_of(shares),
-        full=full_of(shares),
+        **promised(smtp, transaction, shares),
         note=judge.note() + left_out(shares),
     )
     judge.done()

@@ -10,6 +10,7 @@ from ..values import Address, Forward, Transaction
 from ..wire import smtp_server as wire
 from ..wire.smtp_syntax import print_address, read_path
 from . import smtp_replies as say
+from .smtp_dsn import is_offered as has_dsn
 from .smtp_etrn import etrn, is_offered
 from .smtp_rules import refuse_data
 from .smtp_xclient import KEYWORD
@@ -35,7 +36,7 @@ async def extensions(session: SmtpSession) -> list[str]:
     ]
     if limits.recipients is not None:
         lines.append(f"LIMITS RCPTMAX={limits.recipients}")
-    if services.dsn:
+    if await has_dsn(session):
         lines.append("DSN")
     lines += [verb for verb, policy in (("VRFY", services.vrfy), ("EXPN", services.expn)) if _allowed(session, policy)]
     if await is_offered(session):

@@ -3,6 +3,7 @@
     onward=true                                  mail for other servers goes into the queue
     domains=a.example:relay,b.example:shared     further domains
     etrn=relay                                   as in the configuration
+    dsn=authenticated                            as in the configuration, or "true"
     allowances=quota=5000;mailboxes=8            accounts have limits: fields of SiteLimits, or "true"
     xclient_from=192.0.2.1,10.0.0.0/8            as in the configuration
 """
@@ -17,6 +18,7 @@ from ..access.networks import Matcher, parse_network
 from ..access.relay import RelayList, RelayRight
 from ..errors import StoreFull, StoreUnavailable, TryLater
 from ..serve.allowances import Allowances, SiteLimits
+from ..serve.smtp_dsn import Dsn, budget
 from ..serve.smtp_etrn import Etrn, QueueStarts
 from ..transfer.router import LocalRouter
 from ..values import Address, DomainFacts
@@ -38,6 +40,9 @@ def apply_onward(
         starts = QueueStarts(bed.store, directory, bed.clock.seconds)
         right = RelayRight(authorizer, server, lists.get(server))
         settings["etrn"] = Etrn(starts, right, settings["etrn"] == "on")
+    if settings.get("dsn"):
+        right = RelayRight(authorizer, server, lists.get(server))
+        settings["dsn"] = Dsn("on" if settings["dsn"] is True else settings["dsn"], right, budget())
     speakers = settings.pop("xclient_from", "")
     if speakers:
         settings["xclient"] = Matcher((parse_network(text)[0], 0) for text in speakers.split(","))

@@ -73,6 +73,11 @@ def passed_on(
     alone = len(owners) + len(onward) + full == 1 and not astray
     if not recipient.parameters or alone or not wants(recipient, "SUCCESS"):
         return recipient
+    return unsuccessful(recipient)
+
+
+def unsuccessful(recipient: Recipient) -> Recipient:
+    """The same without SUCCESS, whose NOTIFY has it."""
     left = [word for word in recipient.parameters["NOTIFY"].upper().split(",") if word != "SUCCESS"]
     return Recipient(recipient.address, {**recipient.parameters, "NOTIFY": ",".join(left) or "NEVER"})
 

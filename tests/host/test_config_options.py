@@ -63,6 +63,7 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "uidl_format": ("%v.%u", "", None),
     "trusted_proxies": (["192.0.2.0/24"], "", None),
     "etrn": ("off", "", None),
+    "dsn": ("authenticated", "", None),
     "xclient_from": (["192.0.2.0/24"], "", None),
     "authentication": (["basic", "ntlm"], "", None),
     "role": ("submission", "", None),

@@ -234,6 +234,10 @@ class SmtpOptions(ServerOptions):
     )
     vrfy: str = option(_WHO, "off", "whom VRFY tells whether an address exists: off, authenticated, on")
     expn: str = option(_WHO, "off", "whom EXPN tells the members of a list")
+    dsn: str = option(
+        _WHO, "on",
+        "to whom reports of success are offered (RFC 3461); on: to strangers too, with bounds; a relay list is a login",
+    )
     xclient_from: tuple[str, ...] = option(
         NETWORKS, (), "proxies and filters that may say whose connection it is by XCLIENT; they are believed"
     )
