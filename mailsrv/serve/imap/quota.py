@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...errors import QuotaExceeded
+from ...errors import NoSuchMailbox, QuotaExceeded
 from ...store.names import missing_parents
 from ...values import DELETED, MailboxState
 from ...wire import imap_print as p
@@ -74,22 +74,21 @@ async def _tell(session: ImapSession) -> None:
         if standing.messages_limit is not None:
             told.append(("MESSAGE", standing.messages, standing.messages_limit))
         if allowances.mailboxes is not None:
-            told.append(("MAILBOX", len(await _mailboxes(session)), allowances.mailboxes))
+            told.append(("MAILBOX", len((await account.names_beside())[1]), allowances.mailboxes))
     session.put(p.quota(OWN, told))
 
 
-async def _mailboxes(session: ImapSession) -> set[str]:
-    assert session.account is not None
-    return await session.account.own_names()
-
-
 async def room_for_mailbox(session: ImapSession, name: str, more: int = 1) -> None:
-    """`more` mailboxes are to be made, and the levels above `name` that are not there.  Raises QuotaExceeded."""
+    """`more` mailboxes are to be made, and the levels above `name` that are not there.  Raises QuotaExceeded; whether
+    the name can be at all is for those to say who make it."""
     allowances = session.services.allowances
     assert session.account is not None
-    if allowances is None or allowances.mailboxes is None or session.account.foreign(name):
+    if allowances is None or allowances.mailboxes is None:
         return
-    names = await _mailboxes(session)
+    try:
+        name, names = await session.account.names_beside(name)
+    except NoSuchMailbox:
+        return
     if len(names) + len(missing_parents(names, name)) + more > allowances.mailboxes:
         raise QuotaExceeded("There are too many mailboxes")
 

@@ -75,7 +75,9 @@ class Mailboxes:
         if space == PUBLIC:
             owner = await self.public_id()
         else:
-            address, _, rest = rest.partition(SEPARATOR)
+            # A domain holds no separator, the local part may.
+            end = rest.find(SEPARATOR, rest.find("@") + 1)
+            address, rest = (rest[:end], rest[end + 1 :]) if end > 0 else ("", "")
             stored = await self._store.directory.credentials(address) if address else None
             owner = stored.account_id if stored is not None else 0
             facts = await self._store.directory.account(owner) if owner else None
@@ -187,9 +189,13 @@ class Mailboxes:
         place = await self.place(name, needed)
         return Restricted(await place.account.open(place.name), place.rights)
 
-    async def own_names(self) -> set[str]:
-        """The names of the user's own mailboxes."""
-        return {info.name for info in await self._own.mailboxes() if info.exists}
+    async def names_beside(self, name: str = "") -> tuple[str, set[str]]:
+        """A name as its owner has it, and the names of all mailboxes of that owner.  Raises NoSuchMailbox."""
+        account = self._own
+        if self.foreign(name):
+            owner, name = await self._owner(name)
+            account = await self._account(owner)
+        return name, {info.name for info in await account.mailboxes() if info.exists}
 
     async def owner(self, name: str) -> int:
         """The account whose mailbox it is.  Raises NoSuchMailbox."""
