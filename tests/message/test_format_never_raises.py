@@ -13,6 +13,8 @@ from mailsrv.message.format import FormatOptions, render
 from mailsrv.message.structure import parse
 from tests.gallery.samples import PNG, apple_double, lines64, message, multipart, part, stored_rtf, string, tnef
 
+pytestmark = pytest.mark.slow
+
 FORMATS = [
     FormatOptions(body, charset, attachments, rich_text)
     for body, charset in (("text", "iso-8859-1"), ("html", "iso-2022-jp"), ("both", "utf-8"), ("html", "us-ascii"))

@@ -20,6 +20,8 @@ from mailsrv.transfer.attempts import PAUSE
 from mailsrv.transfer.runner import ATTEMPT, LONGEST
 from mailsrv.transfer.schedule import Ages, Policy
 
+pytestmark = pytest.mark.slow
+
 DAY, YEAR = 24 * HOUR, 365 * 24 * HOUR
 #: Until the runner has seen that the clock was set.
 SEEN = LONGEST + 2

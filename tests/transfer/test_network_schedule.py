@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from mail_network import DAY, HOUR, MINUTE, START, MailNetwork, delivery, fields, server
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., MailNetwork]
 LATER = b"451 4.3.2 Come back tomorrow\r\n"
 
