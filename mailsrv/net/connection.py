@@ -17,6 +17,8 @@ from .send import unsent, without_delay
 
 #: A connection that was closed in order is cut off when its peer takes nothing for this many seconds.
 CLOSING = 30.0
+#: The deflater of a connection that has had no command for so many seconds is forgotten.
+RESTING = 5.0
 #: Seconds for a TLS handshake.
 HANDSHAKE = 60.0
 #: Octets in the middle of a command (SASL, APPEND, DATA) that count as activity; fewer are a trickle.
@@ -67,7 +69,10 @@ class Connection(Pump):
         """Twisted: octets came."""
         if self._closing:
             return
-        self.engine.receive(data)
+        if self.layer is not None:
+            self.layer.feed(data)
+        else:
+            self.engine.receive(data)
         if self._coroutine is None:
             self._start()
         elif self._more is not None:
@@ -77,9 +82,11 @@ class Connection(Pump):
                 self._pieces = 0
                 self.active_at = self._turn_began
             self._wake()
-        elif not self._reading_paused and self.engine.buffered > self.host.pending_octets:
-            self._reading_paused = True
-            self.transport.pauseProducing()
+        elif not self._reading_paused:
+            waiting = self.engine.buffered + (0 if self.layer is None else self.layer.held)
+            if waiting > self.host.pending_octets:
+                self._reading_paused = True
+                self.transport.pauseProducing()
 
     def connectionLost(self, reason: Failure = Failure(ConnectionError("gone"))) -> None:
         """Twisted: the transport is gone; a handler that waits for the peer is woken, others finish."""
@@ -93,6 +100,8 @@ class Connection(Pump):
     def readConnectionLost(self) -> None:
         """Twisted: the peer sent its last octet but may still read: answer what is complete, then close."""
         self._eof = True
+        while self.engine.buffered <= self.host.pending_octets and self._pull():
+            pass
         self.engine.eof()
         if self._more is not None:
             self._wake()
@@ -184,6 +193,8 @@ class Connection(Pump):
             return
         if self._blocked:
             self._taking(now)
+        if self.layer is not None and now > self.active_at + RESTING:
+            self.layer.rest()
         limit = self._limit()
         if limit is not None and now >= limit and not self._blocked and self._taking(now, True):
             limit = self._limit()

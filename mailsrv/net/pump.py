@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from ..values import Peer
 from ..wire.engine import NEED_DATA, PAUSED, Engine
+from .deflate import Corrupt, Deflate
 from .roles import ConnectionSession, Host
 from .send import send
 
@@ -51,6 +52,8 @@ class Pump(TwistedProtocol):
         self._more: Deferred[None] | None = None
         self._turn_began = 0.0
         self._farewell = ""
+        #: Between the transport and all else here; the session puts it there, after `flush`.
+        self.layer: Deflate | None = None
         # Octets in the middle of a command, and of output that the peer had not taken when that was last looked at.
         self._pieces = self._unsent = 0
         self.connected_at = self.active_at = host.monotonic()
@@ -93,7 +96,8 @@ class Pump(TwistedProtocol):
         out = self._out
         if out:
             if not self._lost:
-                send(self.transport, out[0] if len(out) == 1 else b"".join(out))
+                octets = out[0] if len(out) == 1 else b"".join(out)
+                send(self.transport, octets if self.layer is None else self.layer.deflate(octets))
             out.clear()
             self._held = 0
 
@@ -129,6 +133,8 @@ class Pump(TwistedProtocol):
             event = self.engine.next_event()
             if event is not NEED_DATA and event is not PAUSED:
                 return event
+            if event is NEED_DATA and self._pull():
+                continue
             if self._farewell:
                 self.dismiss(self._farewell)
             if self._eof or self._closing:
@@ -166,7 +172,10 @@ class Pump(TwistedProtocol):
                 await self.drain()
             event = engine.next_event()
             if event is NEED_DATA or event is PAUSED:
-                return
+                if event is PAUSED or not self._pull():
+                    return
+                await self.breathe()
+                continue
             await session.handle(event)
             # Complete commands are activity, octets of one that may never be complete are not (S-060); and who waited
             # for an answer was not idle.
@@ -213,6 +222,17 @@ class Pump(TwistedProtocol):
             return None
         self._step()
         return result
+
+    def _pull(self) -> bool:
+        """Give the engine more of what came deflated; whether there was more."""
+        layer = self.layer
+        if layer is None or self._closing or not layer.pending:
+            return False
+        try:
+            self.engine.receive(layer.inflate())
+        except Corrupt:
+            self.dismiss("input")
+        return True
 
     def _read_on(self) -> None:
         """The engine has used up its input: what waits in the kernel may come."""

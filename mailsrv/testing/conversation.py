@@ -24,6 +24,7 @@
     @half 2 / @drop 2                 the client sends no more / vanishes
     @closed 2                         the server has closed
     @tls 2                            the server has begun TLS
+    @deflate 2                        from now on connection 2 speaks deflated, and the server must
 
 In S: lines `{any}` is any text, `{n}` a number, `{word}` text without spaces, `{id}` a message id.  When the
 client speaks again, or at the end, nothing may be left unread.
@@ -57,7 +58,32 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile("".join(_PATTERNS[p] if k % 2 else re.escape(p) for k, p in enumerate(pieces)))
 
 
-class Conversation(QueueLines):
+class ClientLines:
+    """The lines about what becomes of a connection."""
+
+    _clients: dict[str, MemoryTransport]
+    _at: str
+
+    def _do_half(self, rest: str) -> None:
+        self._clients[rest].half_close()
+
+    def _do_drop(self, rest: str) -> None:
+        self._clients[rest].drop()
+
+    def _do_closed(self, rest: str) -> None:
+        assert self._clients[rest].closed, f"{self._at}\nthe server has not closed"
+
+    def _do_open(self, rest: str) -> None:
+        assert not self._clients[rest].closed, f"{self._at}\nthe server has closed"
+
+    def _do_tls(self, rest: str) -> None:
+        assert self._clients[rest].tls, f"{self._at}\nthe server has not begun TLS"
+
+    def _do_deflate(self, rest: str) -> None:
+        self._clients[rest].deflate()
+
+
+class Conversation(QueueLines, ClientLines):
     """Plays one text against a bed."""
 
     def __init__(self, bed: Bed | None = None, name: str = "conversation") -> None:
@@ -127,21 +153,6 @@ class Conversation(QueueLines):
 
     def _do_advance(self, rest: str) -> None:
         self.bed.settle(float(rest))
-
-    def _do_half(self, rest: str) -> None:
-        self._clients[rest].half_close()
-
-    def _do_drop(self, rest: str) -> None:
-        self._clients[rest].drop()
-
-    def _do_closed(self, rest: str) -> None:
-        assert self._clients[rest].closed, f"{self._at}\nthe server has not closed"
-
-    def _do_open(self, rest: str) -> None:
-        assert not self._clients[rest].closed, f"{self._at}\nthe server has closed"
-
-    def _do_tls(self, rest: str) -> None:
-        assert self._clients[rest].tls, f"{self._at}\nthe server has not begun TLS"
 
     def _fetch(self, client: str) -> bytes:
         self.bed.settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -46,6 +47,9 @@ class MemoryTransport:
         self.aborted = False
         self.reading = True
         self._held: list[bytes] = []
+        #: What packs and what unpacks for the client, once both sides speak deflated.
+        self._packing: Any = None
+        self._unpacking: Any = None
         self._producer: Any = None
         self.protocol: Any = None
 
@@ -105,6 +109,8 @@ class MemoryTransport:
 
     def send(self, octets: bytes) -> None:
         """The client says something, in one read."""
+        if self._packing is not None and self.reading:
+            octets = self._packing.compress(octets) + self._packing.flush(zlib.Z_SYNC_FLUSH)
         if not self.reading:
             self._held.append(octets)
         elif not self.closed and self.protocol is not None:
@@ -116,7 +122,11 @@ class MemoryTransport:
         del self.output[:most]
         if self._producer is not None and len(self.output) <= self.window:
             self._producer.resumeProducing()
-        return out
+        return out if self._unpacking is None else self._unpacking.decompress(out)
+
+    def deflate(self) -> None:
+        """From now on the client speaks deflated (RFC 4978), and the server must."""
+        self._packing, self._unpacking = zlib.compressobj(6, zlib.DEFLATED, -15), zlib.decompressobj(-15)
 
     @property
     def unsent(self) -> int:

@@ -165,6 +165,14 @@ def enable(lexer: Lexer) -> Fields:
     return (tuple(out),)
 
 
+def mechanism(lexer: Lexer) -> Fields:
+    """SP algorithm (RFC 4978 section 3)."""
+    lexer.space()
+    name = lexer.word()
+    lexer.end()
+    return (name,)
+
+
 def number_set(lexer: Lexer) -> Fields:
     """SP sequence-set."""
     lexer.space()

@@ -58,6 +58,7 @@ ROWS = (
     Row("LOGIN", _BEFORE, arguments.login, r.Login),
     Row("ENABLE", _AFTER, arguments.enable, r.Enable),
     Row("UNAUTHENTICATE", _AFTER, arguments.nothing, r.Simple),
+    Row("COMPRESS", _AFTER, arguments.mechanism, r.Compress),
     Row("SELECT", _AFTER, arguments.select, r.Select),
     Row("EXAMINE", _AFTER, arguments.select, r.Select),
     Row("CREATE", _AFTER, mailbox_lists.create, r.Create),

@@ -226,6 +226,13 @@ class Enable(Request):
 
 
 @define
+class Compress(Request):
+    """COMPRESS (RFC 4978); `mechanism` in upper case."""
+
+    mechanism: str
+
+
+@define
 class Search(Request):
     """SEARCH and UID SEARCH.  `returns` is None without RETURN (RFC 4731), else of MIN MAX ALL COUNT SAVE PARTIAL.
 

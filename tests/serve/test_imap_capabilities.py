@@ -195,6 +195,10 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-partial", r"C: a UID SEARCH RETURN \(PARTIAL -1:-2\)", r"S: \* ESEARCH .* PARTIAL \(-1:-2 4:5\)\nS: a OK"),
         ("imap-partial", r"C: j FETCH 1:\* \(UID\) \(PARTIAL", r"S: j BAD"),
     ),
+    b"COMPRESS=DEFLATE": (
+        ("imap-compress", r"C: g COMPRESS deflate", r"S: g OK DEFLATE active\n@deflate"),
+        ("imap-compress", r"C: h COMPRESS", r"S: h NO \[COMPRESSIONACTIVE\]"),
+    ),
     b"UNAUTHENTICATE": (
         ("imap-unauthenticate", r"C: e UNAUTHENTICATE", r"S: e OK \[CAPABILITY"),
         ("imap-unauthenticate", r"C: m UNAUTHENTICATE now", r"S: m BAD"),

@@ -27,7 +27,9 @@ def _after_login(session: ImapSession) -> bool:
 
 
 def _tls_possible(session: ImapSession) -> bool:
-    return session.identity is None and not session.connection.secure and session.services.tls_available
+    connection = session.connection
+    possible = session.services.tls_available and not connection.secure and connection.layer is None
+    return session.identity is None and possible
 
 
 def _login_disabled(session: ImapSession) -> bool:
@@ -102,6 +104,7 @@ _ROWS = (
     Extension(b"THREAD=REFERENCES", "RFC 5256"),
     Extension(b"INPROGRESS", "RFC 9585"),
     Extension(b"PARTIAL", "RFC 9394"),
+    Extension(b"COMPRESS=DEFLATE", "RFC 4978", _after_login),
     Extension(b"UNAUTHENTICATE", "RFC 8437", _after_login),
     Extension(b"STARTTLS", "RFC 3501 section 6.2.1", _tls_possible),
     Extension(b"LOGINDISABLED", "RFC 3501 section 6.2.3", _login_disabled),

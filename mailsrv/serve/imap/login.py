@@ -25,6 +25,10 @@ async def starttls(session: ImapSession, request: r.Simple) -> bytes:
     if session.connection.secure or not session.services.tls_available:
         session.engine.tls_refused()
         raise Bad("TLS is active already" if session.connection.secure else "No TLS here")
+    if session.connection.layer is not None:
+        # Possible after UNAUTHENTICATE only: TLS would have to begin below what is under way.
+        session.engine.tls_refused()
+        raise Bad("Compression is active already")
     session.say(request.tag + b" OK Begin TLS negotiation now")
     session.connection.start_tls()
     return b""
