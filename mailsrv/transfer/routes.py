@@ -117,7 +117,7 @@ class Routes:
     async def hops(self, destination: str) -> Plan:
         """Where mail for it goes now.
 
-        Raises Unroutable (5.1.2: no such domain; 5.4.4: no server of it has an address; 5.4.6: it leads back here),
+        Raises Unroutable (5.1.2: no such domain, or an address without brackets; 5.4.4: no server of it has an address; 5.4.6: it leads back here),
         Refused (5.1.10: the domain takes no mail), TryLater (4.4.3: the name system does not tell; 4.3.5: a route names
         hosts that are unknown, which is nobody's fault but ours, so the mail waits).
         """
@@ -158,6 +158,9 @@ class Routes:
     # ------------------------------------------------------------ the name system
 
     async def _by_mx(self, domain: str, rule: RouteRule | None) -> tuple[Hop, ...]:
+        if _is_number(domain) and (rule is None or rule.name != domain):
+            # Whoever writes an address means [192.0.2.1] (RFC 5321 section 4.1.3); no top level domain is a number.
+            raise Unroutable(f"There is no mail domain {domain}: an address is written as [{domain}]", "5.1.2")
         own = self._own()
         servers = await self._servers(domain)
         names = {_ascii(name) for name in own.names}
@@ -269,6 +272,11 @@ def _place(text: str) -> _Place | None:
     nowhere = parsed.is_multicast or parsed.is_unspecified or parsed.is_link_local
     nowhere = nowhere or (parsed.version == 4 and parsed.is_reserved)
     return _Place(str(parsed), parsed.is_loopback or parsed.is_unspecified, not nowhere)
+
+
+def _is_number(domain: str) -> bool:
+    """Whether it is an address where a domain must be, in any notation: 192.0.2.1, 192.0.2, 3221225985, 2001:db8::1."""
+    return domain.rpartition(".")[2].isdigit() or _place(domain) is not None
 
 
 def _is_ours(place: _Place, own: Own) -> bool:

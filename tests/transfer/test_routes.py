@@ -283,6 +283,17 @@ def test_what_is_no_servers_address(literal: str) -> None:
     assert refusal(literal, zone={}) == (Unroutable, "5.1.2")
 
 
+@pytest.mark.parametrize("domain", ["192.0.2.1", "127.0.0.1", "203.0.113.9", "192.0.2", "7", "a.7", "2001:db8::1"])
+def test_an_address_without_brackets_is_no_domain_rfc5321_4_1_3(domain: str) -> None:
+    zone = {f"{domain} A": ["192.0.2.1"], f"{domain} MX": [(1, "mx.example.net")], "mx.example.net A": ["192.0.2.5"]}
+    for told in ({}, zone):
+        assert refusal(domain, zone=told) == (Unroutable, "5.1.2")
+        assert refusal(domain, RouteRule("*", tls="verify"), zone=told) == (Unroutable, "5.1.2")
+    assert plan(domain, RouteRule(domain, ("192.0.2.3",)), zone={}).hops[0].addresses == ("192.0.2.3",)
+    assert plan(domain, RouteRule("*", ("192.0.2.3",)), zone={}).hops[0].addresses == ("192.0.2.3",)
+    assert plan("192.0.2.1", RouteRule("192.0.2.1"), zone={}).hops[0].addresses == ("192.0.2.1",)
+
+
 @pytest.mark.parametrize("literal", ["[127.0.0.1]", "[203.0.113.9]", "[ipv6:2001:db8::9]"])
 def test_ourselves(literal: str) -> None:
     assert refusal(literal, zone={}) == (Unroutable, "5.4.6")
