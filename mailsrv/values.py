@@ -123,7 +123,7 @@ class Verdict:
     `part` and `rule` name who decided (for log and trace).  Of an answer that accepts, `fields` are header fields
     (whole lines with CRLF) put above the message, `removed` names of fields (lower case) taken out of its header;
     together they change a field.  `content` of an answer to on_content, for all recipients, is what the message is from
-    now on, header and body; the server closes it.
+    now on, header and body; the server closes it.  Anywhere else it is a mistake.
     """
 
     action: str = "accept"

@@ -7,7 +7,7 @@ are is told in `docs/decisions/0014`.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -139,6 +139,7 @@ class Judge:
             verdict = await self._one(rule, method, moment, about)
             if verdict is ACCEPT:
                 continue
+            _no_content(rule, [verdict])
             verdict = self._note(rule, verdict)
             if verdict.action in ENDS:
                 self._tell(moment, verdict, about)
@@ -186,6 +187,7 @@ class Judge:
             if answer is ACCEPT:
                 continue
             if isinstance(answer, Mapping):
+                _no_content(rule, answer.values())
                 there = {recipient.address for recipient in transaction.recipients}
                 for address, verdict in answer.items():
                     if address not in there:
@@ -194,11 +196,11 @@ class Judge:
                     if answers.each.get(address, ACCEPT).action not in ENDS and verdict.action != "accept":
                         answers.each[address] = verdict
                 continue
-            verdict = self._note(rule, answer)
             if answer.content is not None:
                 # The policies that follow look at what will be delivered.
                 content = answers.content = answer.content
                 self._made.append(content)
+            verdict = self._note(rule, answer)
             if verdict.action in ENDS:
                 answers.whole = verdict
                 break
@@ -365,6 +367,15 @@ def _rule(make: Callable[[], IMessagePolicy]) -> _Rule:
         getattr(policy, "timeout", TIMEOUT) if timeout is None else timeout,
         (getattr(make, "on_failure", "") or getattr(policy, "on_failure", "tempfail")) == "open",
     )
+
+
+def _no_content(rule: _Rule, verdicts: Iterable[Verdict]) -> None:
+    """Another message for one recipient, or before there is one, is a mistake.  Raises ValueError; it is closed."""
+    made = [one for one in verdicts if one.content is not None]
+    for content in {id(one.content): one.content for one in made}.values():
+        content.close()  # type: ignore[union-attr]
+    for verdict in made:
+        raise ValueError(f"policy {rule.name}, {by(verdict) or 'no part'}: a message out of place in its verdict")
 
 
 def _failed(rule: _Rule, why: str) -> Verdict:

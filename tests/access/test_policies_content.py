@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.logger import LogEvent
 
 from mailsrv.access.policy import Policy
 from mailsrv.interfaces import IContent
@@ -12,7 +13,9 @@ from mailsrv.message.content import MemoryContent
 from mailsrv.testing.bed import Bed
 from mailsrv.values import ACCEPT, Address, Transaction, Verdict
 
-from .test_policies import MESSAGE, TWO, delivered, mailbox, say
+from .test_policies import MESSAGE, TWO, delivered, log, mailbox, say
+
+__all__ = ["log"]
 
 NEW = b"Subject: other\r\n\r\nThe attachment was taken out.\r\n"
 
@@ -84,10 +87,41 @@ def test_it_goes_where_the_same_verdict_puts_it() -> None:
     assert send(bed, "smtp") == ["250"] and mailbox(bed, name="X")[0].endswith(NEW)
 
 
-def test_one_recipient_cannot_have_another_message_than_the_others() -> None:
-    bed = Bed(policies=[lambda: Rewriter({Address("me", "example.org"): Verdict(content=Content(NEW))})])
-    assert send(bed, "smtp") == ["250"]
-    assert all(b"Subject: hi" in mailbox(bed, local)[0] for local in ("me", "you"))
+@pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
+def test_one_recipient_cannot_have_another_message_than_the_others(protocol: str, log: list[LogEvent]) -> None:
+    one, two = Content(NEW), Content(NEW)
+    verdicts = {
+        Address("me", "example.org"): Verdict(content=one, part="swap", rule="r1"),
+        # Shared, or of nobody: each is closed once.
+        Address("you", "example.org"): Verdict(content=one),
+        Address("x", "example.net"): Verdict(content=two),
+    }
+    bed = Bed(policies=[lambda: Rewriter(verdicts)])
+    assert send(bed, protocol) == ["451"] and (one.closed, two.closed) == (1, 1) and delivered(bed) == (0, 0)
+    (event,) = [event for event in log if "log_failure" in event]
+    assert "policy Rewriter, swap (r1): a message out of place" in str(event["log_failure"].value)
+
+
+@pytest.mark.parametrize("moment", ["on_sender", "on_recipient", "on_data"])
+def test_there_is_no_message_to_be_replaced_before_it_is_here(moment: str, log: list[LogEvent]) -> None:
+    new = Content(NEW)
+
+    class Early(Policy):
+        """Answers too soon."""
+
+    async def early(self: Any, *about: Any) -> Verdict:
+        return Verdict(content=new)
+
+    setattr(Early, moment, early)
+    bed = Bed(policies=[Early])
+    assert send(bed, "smtp") == [] and new.closed == 1 and delivered(bed) == (0, 0)
+    assert len([event for event in log if "log_failure" in event]) == 1
+
+
+def test_with_a_verdict_that_is_none_it_is_closed_too(log: list[LogEvent]) -> None:
+    new = Content(NEW)
+    bed = Bed(policies=[lambda: Rewriter(Verdict("swap", content=new))])
+    assert send(bed, "smtp") == ["451"] and new.closed == 1 and delivered(bed) == (0, 0)
 
 
 def test_a_message_that_goes_on_is_the_new_one() -> None:
