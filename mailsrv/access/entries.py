@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from unicodedata import normalize
 
 from attrs import field, frozen
 
+from ..message.domains import a_labels, u_labels
 from .networks import Network, parse_network
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?")
@@ -67,7 +69,9 @@ def _domain(text: str) -> str:
     if text.startswith(("*.", ".")):
         raise ValueError(f'"{text}": write "{text.lstrip("*.")}"; names below a domain are meant with it')
     try:
-        name = text.removesuffix(".").lower().encode("idna").decode("ascii")
+        name = a_labels(normalize("NFKC", text).removesuffix(".").lower())
+        if not text.isascii():
+            u_labels(name)
     except UnicodeError:
         name = ""
     labels = name.split(".")

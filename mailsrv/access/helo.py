@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from ..message.domains import a_labels
 from ..parts import FLAG, choice, option
 from ..values import ACCEPT, Transaction, Verdict
 from ..wire.smtp_syntax import read_domain
@@ -82,11 +83,7 @@ def build(options: Options, site: Any) -> HeloCheck:
     async def known(name: str) -> bool:
         if not name:
             return False
-        if not name.isascii():
-            try:
-                name = name.encode("idna").decode("ascii")
-            except UnicodeError:
-                return False
+        name = a_labels(name)
         for kind in ("A", "AAAA", "MX"):
             if await site.access.resolver.lookup(name, kind):
                 return True

@@ -10,6 +10,7 @@ import re
 from collections.abc import Coroutine
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+from unicodedata import normalize
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -17,6 +18,7 @@ from twisted.logger import Logger
 
 from ..errors import MailError, TryLater
 from ..interfaces import IResolver
+from ..message.domains import a_labels
 from .networks import number_of
 
 log = Logger()
@@ -125,20 +127,12 @@ async def look_up(names: ReverseNames, host: str, helo: str) -> Client:
         name = await names.name(host)
     except TryLater:
         name = ""
-    if name and name == _ascii(said):
+    if name and name == a_labels(normalize("NFC", said)):
         return Client(name, True)
     try:
         return Client(name, _HOST.fullmatch(said) is not None and await names.confirmed(said, host))
     except TryLater:
         return Client(name, False)
-
-
-def _ascii(name: str) -> str:
-    """With A-labels."""
-    try:
-        return name if name.isascii() else name.encode("idna").decode("ascii")
-    except UnicodeError:
-        return name
 
 
 class ClientCheck:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unicodedata import normalize
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ..message.domains import a_labels
+
 #: Clients refuse certificates that are valid for much longer.
 VALID_DAYS = 825
 #: A common name holds at most this many characters (RFC 5280, ub-common-name).
 MAX_COMMON_NAME = 64
+_HOST = re.compile(r"[a-z0-9_*-]{1,63}(?:\.[a-z0-9_*-]{1,63})*")
 
 
 def self_signed(names: Iterable[str], now: datetime | None = None) -> tuple[bytes, bytes]:
@@ -75,10 +80,10 @@ def _write(path: Path, octets: bytes, mode: int) -> None:
 
 def _ascii(name: str) -> str:
     """A host name with A-labels."""
-    try:
-        return name.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise ValueError(f"{name!r} is no host name") from None
+    found = a_labels(normalize("NFC", name.lower()).removesuffix("."))
+    if not _HOST.fullmatch(found):
+        raise ValueError(f"{name!r} is no host name")
+    return found
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -6,6 +6,7 @@ from attrs import frozen
 
 from ..interfaces import IContent
 from ..message.dates import rfc5322
+from ..message.domains import a_labels
 from ..message.header import fields, header_end
 from ..message.rewrite import read_head
 from ..values import Transaction
@@ -50,7 +51,4 @@ async def missing_fields(content: IContent, epoch: float, zone: int, delivery_id
 
 def _domain(hostname: str) -> str:
     """The right side of a Message-ID."""
-    try:
-        return (hostname if hostname.isascii() else hostname.encode("idna").decode("ascii")) or "localhost"
-    except UnicodeError:
-        return "localhost"
+    return a_labels(hostname) or "localhost"

@@ -41,6 +41,8 @@ WRITTEN = {
     "eng.example.com": ("eng.example.com", "domain", False),
     "ENG.Example.COM.": ("eng.example.com", "domain", False),
     "bücher.example": ("xn--bcher-kva.example", "domain", False),
+    # RFC 5891: not fass.example, which is somebody else's.
+    "FAß.example": ("xn--fa-hia.example", "domain", False),
     "3com.example": ("3com.example", "domain", False),
     "localhost": ("localhost", "domain", False),
 }

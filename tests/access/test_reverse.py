@@ -57,6 +57,8 @@ def test_S_091_what_helo_says_against_the_address(helo: str, verified: bool) -> 
 def test_helo_with_other_letters_is_compared_in_a_labels() -> None:
     names = ReverseNames(named("xn--bcher-kva.example"))
     assert result_of(look_up(names, HOST, "bücher.example"))[0].verified
+    assert result_of(look_up(ReverseNames(named("xn--fa-hia.example")), HOST, "faß.example"))[0].verified
+    assert not result_of(look_up(ReverseNames(named("fass.example")), HOST, "faß.example"))[0].verified
 
 
 def test_ipv6_clients_and_ipv4_inside_ipv6() -> None:

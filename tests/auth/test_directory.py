@@ -134,6 +134,8 @@ def test_what_can_be_nobodys_name_is_refused(bed: Bed, name: str) -> None:
         ("CORP\\bob", "corp.example.org", Address("bob", "corp.example.org")),
         ("x@XN--BCHER-KVA.example", "", Address("x", "bücher.example")),
         ("x@xn--.example", "", Address("x", "xn--.example")),
+        ("x@XN--fa-hia.example", "", Address("x", "faß.example")), ("x@FAß.example", "", Address("x", "faß.example")),
+        ("x@xn--fa-hia.xn--abc-", "", Address("x", "xn--fa-hia.xn--abc-")),
         ("ju\u0308rgen@b\u00fccher.example", "", Address("j\u00fcrgen", "b\u00fccher.example")),
     ],
 )

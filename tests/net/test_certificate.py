@@ -32,6 +32,15 @@ def test_names_key_and_validity() -> None:
     certificate.verify_directly_issued_by(certificate)
 
 
+def test_names_beyond_ascii_are_those_of_rfc5891() -> None:
+    certificate = x509.load_pem_x509_certificate(self_signed(["Faß.example."])[0])
+    names = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
+    assert "xn--fa-hia.example" in names.get_values_for_type(x509.DNSName)
+    for wrong in ("", "a..b", "a b", "ä" * 64, "x" * 64):
+        with pytest.raises(ValueError, match="no host name"):
+            self_signed([wrong])
+
+
 def test_a_long_name_is_no_common_name() -> None:
     long = "a" * 60 + ".example.org"
     certificate = x509.load_pem_x509_certificate(self_signed([long])[0])

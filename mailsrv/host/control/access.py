@@ -9,6 +9,7 @@ from ...access.entries import Entry, parse_entry
 from ...access.lists import AccessList, Decision
 from ...access.networks import canonical
 from ...errors import Refused
+from ...message.domains import a_labels
 from ...parts import did_you_mean, quoted
 from ..config.edit import edit, set_value
 from ..config.load import load
@@ -141,7 +142,7 @@ async def _judge(site: Any, listed: AccessList, address: str, host: str) -> Deci
 def _arguments(address: str, host: str) -> tuple[str, str]:
     """Both in their canonical form.  Raises Refused."""
     try:
-        name = str(HOSTNAME.read(host)).encode("idna").decode("ascii") if host else ""
+        name = a_labels(str(HOSTNAME.read(host))) if host else ""
     except ValueError as error:
         raise Refused(str(error)) from None
     return canonical(address.strip()), name

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from ...errors import AuthenticationFailed
+from ...message.domains import u_labels
 
 #: RFC 5321 section 4.5.3.1: 64 octets of local part, 255 of domain, and what a login adds to neither.
 LOGIN_OCTETS = 320
@@ -56,6 +57,6 @@ def _labels(domain: str) -> str:
     if "xn--" not in domain:
         return domain
     try:
-        return domain.encode("ascii").decode("idna")
+        return u_labels(domain)
     except UnicodeError:
         return domain
