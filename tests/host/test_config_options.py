@@ -349,3 +349,15 @@ def test_an_lmtp_server_is_for_this_machine_and_asks_nobody_who_he_is() -> None:
     assert any("*:24" in str(one) and "access list" in str(one) for one in told)
     told = loads("[access.x]\nlist = ['192.0.2.1']\n[smtp.a]\nrole = 'lmtp'\nlisten = ['*:24']\naccess = 'x'").warnings
     assert not any("*:24" in str(one) for one in told)
+
+
+@pytest.mark.parametrize(("network", "wide"), [
+    ("192.0.2.7", False), ("192.0.2.0/24", False), ("10.0.0.0/23", True), ("0.0.0.0/0", True), ("127.0.0.0/8", False),
+    ("2001:db8::/64", False), ("2001:db8::/63", True), ("::1", False),
+])  # fmt: skip
+@pytest.mark.parametrize("key", ["xclient_from", "trusted_proxies"])
+def test_who_is_believed_whose_connection_it_is_should_not_be_a_whole_network(
+    key: str, network: str, wide: bool
+) -> None:
+    told = [one for one in loads(f"[smtp.a]\n{key} = ['{network}']").warnings if one.key == f"smtp.a.{key}"]
+    assert [network in str(one) for one in told] == [True] * wide

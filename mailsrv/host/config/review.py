@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterator
 
@@ -162,6 +163,7 @@ def _server_warnings(server: ServerOptions, place: Place) -> Iterator[ConfigErro
     least = IDLE_MINIMUM[server.protocol]
     if server.idle_timeout is not None and server.idle_timeout < least:
         yield place.error(f"by the standard clients may be silent for {least / 60:.0f}m", "idle_timeout")
+    yield from _wide(server.trusted_proxies, "trusted_proxies", place)
     if not server.listen:
         yield place.error("no address to listen on: nobody can connect", "listen")
     if server.login_without_tls and "basic" in server.authentication:
@@ -171,8 +173,18 @@ def _server_warnings(server: ServerOptions, place: Place) -> Iterator[ConfigErro
             yield place.error(text, "login_without_tls")
 
 
+def _wide(networks: tuple[str, ...], key: str, place: Place) -> Iterator[ConfigError]:
+    """Networks of proxies that are believed, with more hosts than a rack has; this machine's own are its own."""
+    for text in networks:
+        network = ipaddress.ip_network(text)
+        if network.prefixlen < (24 if network.version == 4 else 64) and not network.is_loopback:
+            said = f"every host of {text} may say that it is anybody: name the proxies, or at most a /24 or /64"
+            yield place.error(said, key)
+
+
 def _smtp_warnings(options: SiteOptions, server: SmtpOptions, place: Place) -> Iterator[ConfigError]:
     """What holds for SMTP servers."""
+    yield from _wide(server.xclient_from, "xclient_from", place)
     if server.require_tls and server.role == "relay":
         yield place.error("other mail servers that cannot do TLS cannot deliver here", "require_tls")
     outside = [str(binding) for binding in server.listen if not binding.loopback]
