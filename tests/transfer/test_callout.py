@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smtp_network import Network, address, server
 from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mailsrv.auth.outbound import choose
 from mailsrv.errors import TryLater, Unroutable
 from mailsrv.net.client import Connector
-from mailsrv.transfer.callout import AT_ONCE, MEMORY, NO, REST, YES, Callout
+from mailsrv.transfer.callout import AT_ONCE, BARE_NO, MEMORY, NO, REST, UNCLEAR, YES, Callout
 from mailsrv.transfer.smtp_open import Opener
 from mailsrv.values import Address, Hop
 
@@ -99,6 +100,55 @@ def test_answers_are_remembered_a_no_for_a_shorter_time() -> None:
     assert asker.takes() and asker.questions == 3
 
 
+def test_a_no_without_a_status_is_believed_for_a_minute() -> None:
+    asker = Asker(server(rcpt=b"550 you are not welcome\r\n"))
+    assert not asker.takes() and not asker.takes() and asker.questions == 1
+    asker.network.settle(BARE_NO)
+    asker.network.script = server()
+    assert asker.takes() and asker.questions == 2
+
+
+def test_an_answer_that_is_none_is_remembered_too_so_that_not_each_recipient_makes_a_connection() -> None:
+    asker = Asker(server(rcpt=b"450 4.2.0 greylisted\r\n"))
+    assert asker.takes() and asker.takes() and asker.questions == 1
+    # Of another nothing is known.
+    assert asker.takes(address("eve@branch.example")) and asker.questions == 2
+    asker.network.settle(UNCLEAR)
+    asker.network.script = server(rcpt=b"550 5.1.1 nobody\r\n")
+    assert not asker.takes() and asker.questions == 3
+
+
+def test_a_server_that_wants_no_question_is_left_alone_for_a_while() -> None:
+    asker = Asker(server(mail=b"550 5.7.1 no\r\n"))
+    assert asker.takes() and asker.takes(address("eve@branch.example")) and asker.questions == 1
+    asker.network.settle(REST)
+    assert asker.takes() and asker.questions == 2
+
+
+@pytest.mark.parametrize("script", [
+    server(rcpt=b"450 4.2.0 grey\x1b[7mlisted\r\n"), server(mail=b"451 later\r\n"), server(greeting=b"421 no\r\n"),
+])  # fmt: skip
+def test_the_log_has_one_line_for_a_domain_and_its_rest(script: Any) -> None:
+    lines: list[str] = []
+
+    def keep(event: LogEvent) -> None:
+        if event.get("log_namespace") == "mailsrv.transfer.callout":
+            lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(keep)
+    try:
+        asker = Asker(script)
+        for number in range(5):
+            asker.takes(address(f"u{number}@branch.example"))
+        assert len(lines) == 1 and "recipients of branch.example cannot be asked about: " in lines[0]
+        assert "\x1b" not in lines[0]
+        asker.network.settle(REST)
+        asker.takes()
+        assert len(lines) == 2
+    finally:
+        globalLogPublisher.removeObserver(keep)
+
+
 def test_the_next_address_is_asked_and_who_cannot_be_reached_is_left_alone_for_a_while() -> None:
     asker = Asker(server(rcpt=b"550 5.1.1 nobody\r\n"))
     asker.network.refuse = {"192.0.2.25"}
@@ -153,7 +203,7 @@ def test_questions_at_a_time_are_bounded() -> None:
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     asker = Asker()
     for number in range(MEMORY + 5):
-        asker.callout._remember(Address(f"u{number}", "branch.example"), True)
+        asker.callout._remember(Address(f"u{number}", "branch.example"), True, YES)
     assert len(asker.callout._known) == MEMORY
     for number in range(MEMORY + 5):
         asker.callout._rest(f"d{number}.example")
