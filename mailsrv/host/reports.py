@@ -13,7 +13,7 @@ from ..interfaces import IContent
 from ..message.report import Issuer, Reported, make
 from ..message.report_text import TOO_MANY_HOPS
 from ..transfer.badmail import entry_of
-from ..transfer.bounce import NEWS, Asked, wants
+from ..transfer.bounce import NEWS, Asked, lots, wants
 from ..values import Address, Envelope, Outcome, Queued
 from .config.options import SmtpOptions
 
@@ -57,17 +57,21 @@ class Reporter:
 
     async def circling(self, envelope: Envelope, content: IContent) -> tuple[Envelope, IContent]:
         """What is accepted in place of a message that has passed too many servers: the report to its sender (S-081).
+        Of several the others are accepted here.
 
-        Raises Refused when nobody can be told, or nobody wants to be.
+        Raises Refused when nobody can be told, or nobody wants to be; TryLater.
         """
         site, (status, text) = self._site, TOO_MANY_HOPS
         told = [one for one in envelope.recipients if wants(one, "FAILURE")]
         if envelope.reverse_path is None or not told:
             raise Refused(text, status)
-        made = await make(
-            Reported(content, parameters=envelope.parameters), envelope.reverse_path,
-            [Outcome(one, "failed", status, text) for one in told], self._issuer,
-            id=site.ids.next(), now=site.clock(), bound=self._bound,
-        )  # fmt: skip
+        *others, last = lots([Outcome(one, "failed", status, text) for one in told])
+        for lot in (*others, last):
+            made = await make(
+                Reported(content, parameters=envelope.parameters), envelope.reverse_path, lot, self._issuer,
+                id=site.ids.next(), now=site.clock(), bound=self._bound,
+            )  # fmt: skip
+            if lot is not last:
+                await self._delivery.submit(made.envelope, made.content, self._name)
         log.info("a message from {sender} has gone round in circles: returned", sender=str(envelope.reverse_path))
         return made.envelope, made.content

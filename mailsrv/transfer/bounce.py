@@ -17,6 +17,9 @@ from .schedule import Decision
 from .success import told_here
 from .success import wants as wants
 
+#: Recipients of one report: of fifty thousand, one report is 13 MB, and everybody waits for a second while it is made.
+#: RFC 3464 section 2 leaves it open how many reports there are about a message.
+MAX_REPORTED = 1000
 #: Characters of what a row remembers of its last attempt.
 MAX_REPLY = 500
 #: A server's name and its words, as they are remembered.
@@ -126,13 +129,19 @@ def _reports(
     sender: Address | None, told: Sequence[Outcome], late: Sequence[Outcome], arrived: Sequence[Outcome],
     copy_to: Address | None,
 ) -> tuple[Asked, ...]:  # fmt: skip
-    """One report of each sort.  A message without a sender has none: no report about a report."""
+    """One report of each sort, or more for very many recipients.  A message without a sender has none: no report about
+    a report."""
     if sender is None:
         return ()
-    asked = [Asked(sender, tuple(of)) for of in (told, late, arrived) if of]
-    if told and copy_to is not None and copy_to != sender:
-        asked.append(Asked(copy_to, tuple(told), copy=True))
+    asked = [Asked(sender, lot) for of in (told, late, arrived) for lot in lots(of)]
+    if copy_to is not None and copy_to != sender:
+        asked += [Asked(copy_to, lot, copy=True) for lot in lots(told)]
     return tuple(asked)
+
+
+def lots(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, ...]]:
+    """What each of the reports is about."""
+    return [tuple(outcomes[at : at + MAX_REPORTED]) for at in range(0, len(outcomes), MAX_REPORTED)]
 
 
 def _remembered(recipient: Recipient, reply: str) -> Outcome:

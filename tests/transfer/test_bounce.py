@@ -8,7 +8,7 @@ import pytest
 
 from mailsrv.errors import TryLater, Unroutable
 from mailsrv.message.report_text import EXPIRED
-from mailsrv.transfer.bounce import MAX_REPLY, NEWS, Asked, failed_by, settle, wants
+from mailsrv.transfer.bounce import MAX_REPLY, MAX_REPORTED, NEWS, Asked, failed_by, settle, wants
 from mailsrv.transfer.schedule import Decision
 from mailsrv.transfer.success import DELIVERED, EXPANDED, arrival, arrived, known_as, passed_on, told_here
 from mailsrv.values import Address, Outcome, Owner, Queued, Recipient
@@ -70,6 +70,16 @@ def test_s125_each_recipient_is_settled_by_itself() -> None:
     assert done.reports == (Asked(ALICE, (outcome(bob, "failed"),)),)
     assert (done.remaining, done.due, done.noticed) == ((cid,), 600.0, False)
     assert done.reply == "mx.example.net: delayed it is"
+
+
+def test_very_many_recipients_are_several_reports_and_each_is_in_one_rfc3464_2() -> None:
+    many = [to(f"u{number}") for number in range(2 * MAX_REPORTED + 1)]
+    done = settle(row(*many), [outcome(one, "failed") for one in many], WAIT, copy_to=HELP)
+    for whom in (ALICE, HELP):
+        asked = [one for one in done.reports if one.to == whom]
+        assert [len(one.outcomes) for one in asked] == [MAX_REPORTED, MAX_REPORTED, 1]
+        assert [of.recipient for one in asked for of in one.outcomes] == many
+        assert all(one.copy == (whom == HELP) for one in asked)
 
 
 def test_failed_and_delayed_are_two_reports() -> None:

@@ -13,6 +13,7 @@ from mail_network import DAY, HOUR, TEXT, delivery, fields
 from smtp_network import server
 
 from mailsrv.errors import Refused, StoreFull
+from mailsrv.transfer import bounce
 from mailsrv.transfer.success import DELIVERED, EXPANDED
 from mailsrv.values import Address, Recipient, Verdict
 
@@ -360,7 +361,9 @@ def test_s081_another_server_that_counts_too_many_hops_is_quoted(make: Make) -> 
     assert fields(report)["Status"] == "5.4.6" and "Too many hops" in fields(report)["Diagnostic-Code"]
 
 
-def test_s081_mail_of_our_own_over_the_limit_goes_back_with_the_reason(make: Make) -> None:
+def test_s081_mail_of_our_own_over_the_limit_goes_back_with_the_reason(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net = make()
     round_and_round = b"Received: by x\r\n" * 31 + TEXT
     net.submit(Recipient(Address("me", "one.test")), Recipient(Address("bob", "home.test")), octets=round_and_round)
@@ -370,6 +373,12 @@ def test_s081_mail_of_our_own_over_the_limit_goes_back_with_the_reason(make: Mak
     assert fields(report)["Status"] == "5.4.6"
     assert "maximum hop count was reached" in " ".join(fields(report)["Diagnostic-Code"].split())
     assert net.inbox("bob") == [] and net.commands(b"MAIL") == [] and net.rows() == []
+    # Of very many recipients there are several reports; here, of more than one.
+    monkeypatch.setattr(bounce, "MAX_REPORTED", 1)
+    net.submit(Recipient(Address("me", "one.test")), Recipient(Address("bob", "home.test")), octets=round_and_round)
+    net.until(2)
+    assert sorted(told(net.reports()[1:])) == [("bob@home.test", "failed"), ("me@one.test", "failed")]
+    assert len(net.reports()) == 3
     # Thirty are not too many.
     net.submit(Recipient(Address("bob", "home.test")), octets=round_and_round.partition(b"\r\n")[2])
     assert len(net.inbox("bob")) == 1
