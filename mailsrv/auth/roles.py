@@ -116,7 +116,7 @@ class Role:
             folded = fold(name)
             _, at, domain = folded.rpartition("@")
             return f"user/{folded}" in self._scope or (bool(at) and f"domain/{domain}" in self._scope)
-        return (f"{kind}/{fold(name)}" if kind == "domain" else resource) in self._scope
+        return (f"{kind}/{fold('@' + name)[1:]}" if kind == "domain" else resource) in self._scope
 
 
 def owners() -> Role:

@@ -355,6 +355,14 @@ def test_words_of_a_role(read: Any, good: tuple[str, ...], bad: tuple[str, ...])
             read(text)
 
 
+def test_a_domain_is_no_other_one_that_looks_alike_without_case_rfc5891() -> None:
+    role = Role("r", ["@xn--fa-hia.example"], ["user.*"], ["domain/FAß.example", "user/Strauß@faß.example"])
+    assert role.covers("domain/faß.example") and role.covers("user/x@faß.example") and role.covers("user/x@FAß.example")
+    assert not role.covers("domain/fass.example") and not role.covers("user/x@fass.example")
+    assert role.has(Identity(1, "me@faß.example")) and not role.has(Identity(1, "me@fass.example"))
+    assert fold("STRASSE@FAß.example") == fold("Straße@faß.example") != fold("strasse@fass.example")
+
+
 def test_unix_users_are_found_by_name_and_number() -> None:
     nobody = pwd.getpwnam("nobody")
     for member in ("unix:nobody", f"unix:{nobody.pw_uid}"):

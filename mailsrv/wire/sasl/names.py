@@ -36,10 +36,16 @@ def meant(login: str, login_domain: str = "", domains: Mapping[str, str] = NO_DO
 
 
 def fold(name: str) -> str:
-    """The form in which names are compared: NFC without case (decisions 33)."""
+    """The form in which names are compared: NFC without case (decisions 33).
+
+    A domain, behind "@", is in lower case: fass.example may be somebody else's than faß.example.
+    """
     if name.isascii():
         return name.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    local, at, domain = unicodedata.normalize("NFC", name).rpartition("@")
+    if not at:
+        local, domain = domain, ""
+    return unicodedata.normalize("NFC", local.casefold()) + at + unicodedata.normalize("NFC", domain.lower())
 
 
 def _windows_domain(prefix: str, default: str, domains: Mapping[str, str]) -> str:
