@@ -117,9 +117,9 @@ class Routes:
     async def hops(self, destination: str) -> Plan:
         """Where mail for it goes now.
 
-        Raises Unroutable (5.1.2: no such domain, or an address without brackets; 5.4.4: no server of it has an address; 5.4.6: it leads back here),
-        Refused (5.1.10: the domain takes no mail), TryLater (4.4.3: the name system does not tell; 4.3.5: a route names
-        hosts that are unknown, which is nobody's fault but ours, so the mail waits).
+        Raises Unroutable (5.1.2: no such domain, or an address without brackets; 5.4.4: no server of it has an address;
+        5.4.6: it leads back here), Refused (5.1.10: the domain takes no mail), TryLater (4.4.3: the name system does
+        not tell; 4.3.5: a route names hosts that are unknown, which is nobody's fault but ours, so the mail waits).
         """
         rule = self.rule(destination)
         if rule is not None and rule.hosts:

@@ -257,6 +257,9 @@ class Runner:
             began = self._now()
             pace.rest = 0.0
             rows = list(await self._lease(destination, self.attempts.batch(), began))
+            if rows and pace.limit == FIRST and all(one.attempts for one in rows) and self.shares.suspect(destination):
+                # After a start nobody knows who is dead; what was tried in vain tells.
+                return
             while rows and not self._stopping and 0 <= self._now() - began <= LEASE - ATTEMPT:
                 row = rows[0]
                 reached = await self._guarded(row)

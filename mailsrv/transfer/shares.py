@@ -80,6 +80,11 @@ class Shares:
             del self._poor[destination]
             self._taken -= self._by[destination]
 
+    def suspect(self, destination: str) -> bool:
+        """It is as if poor until an attempt shows something else; whether the poor have more than their share now."""
+        self.judge(destination, True)
+        return self._taken > MAX_WORKERS - KEPT
+
     def _left(self) -> int:
         """Workers that the poor leave to the others."""
         return MAX_WORKERS - min(self._taken, MAX_WORKERS - KEPT)

@@ -68,6 +68,20 @@ def test_servers_that_stall_do_not_hold_up_mail_for_others() -> None:
     assert post.rows() == [] and not post.runner.shares.poor and not post.runner.shares.workers
 
 
+def test_after_a_start_what_was_tried_in_vain_does_not_hold_up_new_mail() -> None:
+    post, dead = Post(), 600
+    slow = Slow(post, MINUTE)
+    for number in range(dead):
+        post.put(f"me@d{number}.example")
+        assert post.result(post.store.postpone(f"d{number}.example", START, (0.0,), "nobody answers")) == 1
+    post.put("me@live.example")
+    post.until(2)
+    assert slow.under_way == MAX_WORKERS - KEPT and len(slow.arrived) == 1
+    # All of them are tried none the less.
+    post.until(5 * MINUTE)
+    assert [row.attempts for row in post.rows()] == [2] * dead
+
+
 def test_shares() -> None:
     shares = Shares()
     for number in range(MAX_WORKERS):
