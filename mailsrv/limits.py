@@ -48,6 +48,8 @@ class Limits:
     #: Commands that make no sense, then the connection is closed; failed logins likewise.
     bad_commands: int = 20
     failed_logins: int = 3
+    #: SMTP: commands that bring no message (NOOP, RSET, EHLO, VRFY) in a row, then the connection is closed.
+    idle_commands: int = 1000
     #: A refused login is answered after this many seconds (0: at once).
     failed_login_delay: float = 2.0
     #: Input held while a command is being worked on; then the peer is made to wait.

@@ -43,6 +43,9 @@ class ReverseCheck(Policy):
         host = transaction.peer.host
         if transaction.origin == "local" or not host:
             return ACCEPT
+        if transaction.peer.unknown:
+            # The address is the proxy's, whose name says nothing of the client.
+            return self._field(transaction, "permerror") if self._action == "field" else ACCEPT
         if self._found is None and transaction.client_name:
             self._found = transaction.client_name
         result = ""
@@ -66,7 +69,8 @@ class ReverseCheck(Policy):
         name = f" ({self._found})" if self._found else ""
         host = transaction.peer.host
         written = f'"{host}"' if ":" in host else host
-        text = f"Authentication-Results: {server};\r\n\tiprev={result}{name} policy.iprev={written}\r\n"
+        about = "" if transaction.peer.unknown else f"{name} policy.iprev={written}"
+        text = f"Authentication-Results: {server};\r\n\tiprev={result}{about}\r\n"
         # RFC 8601 section 5: what others have written in our name must not be believed.
         return Verdict(rule=f"iprev={result}", fields=(text.encode("ascii", "replace"),),
                        removed=(b"authentication-results",))  # fmt: skip

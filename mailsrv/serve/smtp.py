@@ -47,6 +47,8 @@ class SmtpSession(SmtpBase):
 
     async def on_hello(self, event: wire.Hello) -> None:
         """EHLO, HELO and LHLO reset the transaction (RFC 5321 section 4.1.4)."""
+        if self.idles():
+            return
         self.reset()
         self.helo = ""
         refusal = await self.judge.refusal("on_helo", event.name, self.connection.peer, self.client_name)
@@ -58,9 +60,10 @@ class SmtpSession(SmtpBase):
         lines = await extensions(self) if event.extended else ()
         self.say(say.reply(250, "", self.services.hostname, *lines))
 
-    def on_plain(self, event: wire.Plain) -> Coroutine[Any, Any, None]:
+    async def on_plain(self, event: wire.Plain) -> None:
         """Commands without syntax of their own."""
-        return PLAIN[event.verb](self, event)
+        if event.verb in ("DATA", "QUIT") or not self.idles():
+            await PLAIN[event.verb](self, event)
 
     async def on_mail(self, event: wire.Mail) -> None:
         """MAIL FROM."""

@@ -42,6 +42,8 @@ class SmtpBase(Session):
         self.shares: list[Share] = []
         self.octets_taken = 0
         self.bare_messages = 0
+        #: Commands since a message was taken, of those that bring none.
+        self.idle_commands = 0
         #: Whether the client may say whose connection it is (XCLIENT); from where it connected, and what it said.
         self.speaks_for_others = may_speak(services.xclient, connection.peer)
         self.connected_from, self.said_name = connection.peer.host, ""
@@ -154,6 +156,16 @@ class SmtpBase(Session):
             self.services.count("closed for errors")
             self.say(say.TOO_MANY_ERRORS)
             self.connection.close()
+
+    def idles(self) -> bool:
+        """Count a command that brings no message; whether there were too many, and the connection is closed."""
+        self.idle_commands += 1
+        if self.idle_commands <= self.limits.idle_commands:
+            return False
+        self.services.count("closed for errors")
+        self.say(say.TOO_MANY_IDLE)
+        self.connection.close()
+        return True
 
     def reset(self) -> None:
         """No transaction is under way."""

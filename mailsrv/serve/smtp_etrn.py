@@ -54,7 +54,8 @@ class QueueStarts:
         return facts is not None and facts.kind == "local"
 
     def rests(self, node: str) -> bool:
-        """Whether the node has its pause, or too many have; else its pause begins now."""
+        """Whether the node has its pause, or too many have; else it has one from now on, until it is
+        known that nothing could be started."""
         now, last = self._now(), self._last
         if now - last.get(node, -PAUSE) < PAUSE:
             return True
@@ -67,7 +68,17 @@ class QueueStarts:
 
     async def start(self, node: str) -> Started:
         """Make what waits for a node due now: of "domain", of "@domain" and all below it, of the queue "#name".  What
-        an administrator holds stays held.  Raises StoreUnavailable."""
+        an administrator holds stays held.  Raises StoreUnavailable; then there is no pause, for nothing was done."""
+        found = None
+        try:
+            found = await self._start(node)
+        finally:
+            # Who asked meanwhile was told to wait; the pause is counted from the end.
+            if self._last.pop(node, None) is not None and found is not None:
+                self._last[node] = self._now()
+        return found
+
+    async def _start(self, node: str) -> Started:
         rows = waiting = 0
         for destination in await self._destinations(node):
             after, page = 0, [Queued(0, "", destination, None, ())]

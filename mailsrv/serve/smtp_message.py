@@ -253,6 +253,7 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
     assert transaction is not None
     content = content if answers.content is None else answers.content
     shares, moved = session.shares, b""
+    session.idle_commands = 0
     if answers.each or answers.whole is not ACCEPT or judge.notes:
         shares = await placed(smtp.router, transaction, shares, judge.whole, answers)
         await make_mailboxes(smtp.store, shares)

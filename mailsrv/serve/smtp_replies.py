@@ -66,6 +66,7 @@ BARE_REFUSED = reply(550, "5.5.2", "The message holds a CR or LF alone; lines en
 BARE_AGAIN = reply(421, "4.5.2", "Messages with a CR or LF alone again and again; closing")
 TOO_MANY_HOPS = reply(554, "5.4.6", "Too many hops: maximum hop count exceeded")
 MAIL_LOOP = reply(554, "5.4.6", "Mail loop: this message was delivered to that recipient before")
+TOO_MANY_IDLE = reply(421, "4.7.0", "Too many commands and no message; closing")
 TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors; closing")
 NO_TRANSACTION_AUTH = reply(503, "5.5.1", "AUTH is not allowed during a mail transaction")
 AUTH_ALREADY = reply(503, "5.5.1", "Already authenticated")

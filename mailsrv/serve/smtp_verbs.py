@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MailError
+from ..errors import AccessDenied, MailError
 from ..values import Address, Forward, Transaction
 from ..wire import smtp_server as wire
 from ..wire.smtp_syntax import print_address, read_path
 from . import smtp_replies as say
 from .smtp_dsn import is_offered as has_dsn
+from .smtp_entitled import entitled
 from .smtp_etrn import etrn, is_offered
 from .smtp_rules import refuse_data
 from .smtp_xclient import KEYWORD
@@ -99,9 +100,25 @@ def _asked(session: SmtpSession, argument: str) -> tuple[Address | None, bool]:
     return (address if address.domain else Address(address.local, session.smtp.default_domain)), utf8
 
 
+async def _still(session: SmtpSession, policy: str) -> bool:
+    """The same by the permissions of now (S-104).  Raises TryLater."""
+    if not _allowed(session, policy):
+        return False
+    if policy == "authenticated" and session.identity is not None:
+        try:
+            await entitled(session, session.identity)
+        except AccessDenied:
+            return False
+    return True
+
+
 async def _vrfy(session: SmtpSession, event: wire.Plain) -> None:
-    if not _allowed(session, session.smtp.vrfy):
-        session.say(say.CANNOT_VERIFY)
+    try:
+        refusal = None if await _still(session, session.smtp.vrfy) else say.CANNOT_VERIFY
+    except MailError:
+        refusal = say.CANNOT_VERIFY_NOW
+    if refusal is not None:
+        session.say(refusal)
         return
     address, utf8 = _asked(session, event.argument)
     if address is None:
@@ -120,11 +137,11 @@ async def _vrfy(session: SmtpSession, event: wire.Plain) -> None:
 
 
 async def _expn(session: SmtpSession, event: wire.Plain) -> None:
-    if not _allowed(session, session.smtp.expn):
-        session.complain(say.NO_EXPN)
-        return
     address, utf8 = _asked(session, event.argument)
     try:
+        if not await _still(session, session.smtp.expn):
+            session.complain(say.NO_EXPN)
+            return
         found = None if address is None else await session.services.store.directory.resolve(address)
     except MailError as error:
         session.say(say.of_error(error))

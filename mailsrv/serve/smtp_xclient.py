@@ -36,6 +36,8 @@ async def xclient(session: SmtpSession, event: XClient) -> None:
     if session.transaction is not None:
         session.complain(say.NESTED_XCLIENT)
         return
+    if session.idles():
+        return
     said = event.said
     name = said.get("NAME", session.said_name)
     helo, extended = said.get("HELO", ""), said.get("PROTO", "ESMTP") == "ESMTP"

@@ -119,7 +119,7 @@ class Intake:
         # One field to format instead of five: this line is written for every message.
         log.info(
             "{text}",
-            text=f"message {delivery_id} accepted on {transaction.server} from {transaction.peer.host}: "
+            text=f"message {delivery_id} accepted on {transaction.server} from {transaction.peer.host or 'this host'}: "
             f"{content.size} octets for {len(places)} mailboxes"
             f"{f' and {len(onward)} elsewhere' if onward else ''}{note}",
             id=delivery_id,

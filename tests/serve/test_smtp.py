@@ -343,6 +343,7 @@ def test_temporary_refusals_are_not_the_clients_mistakes(failures: list[Any]) ->
 
 def test_a_client_that_reads_nothing_is_not_answered_without_bound() -> None:
     bed = Bed()
+    bed.limit(idle_commands=10_000)
     client = bed.connect("smtp", window=10_000)
     client.take()
     client.send(b"EHLO c.example\r\n" * 4000)

@@ -226,6 +226,11 @@ def test_s120_what_a_recipient_takes_is_looked_at_with_size_and_after_the_messag
     rcpt = b"RCPT TO:<me@example.org>\r\nRCPT TO:<you@example.org>\r\n"
     assert codes(say(client, bed, b"MAIL FROM:<> SIZE=51\r\n" + rcpt + b"RSET\r\n")) == ["250", "552", "250", "250"]
     assert codes(say(client, bed, b"MAIL FROM:<> SIZE=50\r\n" + rcpt + b"DATA\r\n")) == ["250", "250", "250", "354"]
+    # The other one does not go without it.
+    assert codes(say(client, bed, b"x" * 60 + b"\r\n.\r\n")) == ["250"]
+    assert (len(stored(bed)), len(stored(bed, "you"))) == (0, 1)
+    alone = b"MAIL FROM:<>\r\nRCPT TO:<me@example.org>\r\nDATA\r\n"
+    assert codes(say(client, bed, alone)) == ["250", "250", "354"]
     assert say(client, bed, b"x" * 60 + b"\r\n.\r\n") == ["552 5.3.4 The message is larger than this recipient takes"]
     assert codes(say(client, bed, b"MAIL FROM:<>\r\n" + rcpt + b"DATA\r\n")) == ["250", "250", "250", "354"]
     assert codes(say(client, bed, b"x\r\n.\r\n")) == ["250"] and len(stored(bed)) == 1

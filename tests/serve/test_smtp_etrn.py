@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsrv.access.relay import RelayRight
-from mailsrv.errors import TryLater
+from mailsrv.errors import StoreUnavailable, TryLater
 from mailsrv.message.content import MemoryContent
 from mailsrv.serve import smtp_etrn
 from mailsrv.serve.smtp_etrn import MAX_NODES, PAUSE, Etrn, QueueStarts
@@ -88,6 +88,24 @@ def test_nodes_rest_and_their_number_is_bounded() -> None:
     assert starts.rests("one more")
     now[0] = PAUSE
     assert not starts.rests("one more") and len(starts._last) == 1
+
+
+def test_what_failed_gives_no_pause_and_the_pause_is_counted_from_the_end() -> None:
+    bed = filled("a.example")
+    client = hello(bed)
+    working, queued = [False], bed.store.queued
+
+    async def slow(**wanted: Any) -> Any:
+        if not working[0]:
+            raise StoreUnavailable()
+        bed.clock.advance(PAUSE)
+        return await queued(**wanted)
+
+    bed.store.queued = slow  # type: ignore[method-assign]
+    assert ask(bed, client, "a.example").startswith(b"458 4.3.0 ")
+    working[0] = True
+    assert ask(bed, client, "a.example").startswith(b"253 ")
+    assert ask(bed, client, "a.example").startswith(b"458 4.3.2 ")
 
 
 class Rules:

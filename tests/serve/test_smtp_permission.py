@@ -10,7 +10,7 @@ import pytest
 from mailsrv.errors import TryLater
 from mailsrv.testing.bed import Bed
 from mailsrv.testing.transport import MemoryTransport
-from mailsrv.values import Identity, Verdict
+from mailsrv.values import Address, Identity, Verdict
 
 LOGIN = "AUTH PLAIN AG1lAHNlY3JldA=="
 
@@ -78,6 +78,25 @@ def test_s_104_etrn_is_judged_by_the_permissions_of_now() -> None:
     assert say("ETRN a.example").startswith(b"251 ")
     bed.loop.run(bed.store.directory.set_enabled(bed.accounts["me"], False))
     assert say("ETRN b.example").startswith(b"550 5.7.1 ")
+
+
+def test_s_104_vrfy_and_expn_are_judged_by_the_permissions_of_now() -> None:
+    bed = Bed(vrfy="authenticated", expn="authenticated")
+    bed.loop.run(bed.store.directory.add_alias(Address("all", "example.org"), [Address("you", "example.org")]))
+    _, say = connected(bed)
+    assert say("VRFY you") == b"250 2.1.5 <you@example.org>\r\n" == say("EXPN all")
+    bed.loop.run(bed.store.directory.set_enabled(bed.accounts["me"], False))
+    assert say("VRFY you") == b"252 2.1.5 Cannot VRFY; send the message and see\r\n"
+    assert say("EXPN all").startswith(b"502 5.5.1 ")
+
+
+def test_what_cannot_be_told_now_is_no_answer_to_vrfy_and_expn() -> None:
+    rules = Rules()
+    bed = Bed(authorizer=rules, vrfy="authenticated", expn="authenticated")
+    _, say = connected(bed)
+    rules.verdict = Verdict("tempfail", "Ask later")
+    assert say("VRFY you").startswith(b"252 2.1.5 Cannot VRFY now")
+    assert say("EXPN all") == b"451 4.3.0 Ask later\r\n"
 
 
 def test_an_authorizer_that_cannot_tell_now_is_no_refusal() -> None:

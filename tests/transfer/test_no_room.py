@@ -11,6 +11,7 @@ import pytest
 from house_network import DSN, House
 from mail_network import DAY, delivery
 
+from mailsrv.message.content import MemoryContent
 from mailsrv.transfer.success import EXPANDED, NO_ROOM, TOO_LARGE
 from mailsrv.values import Address, Verdict
 
@@ -124,6 +125,16 @@ def test_a_member_elsewhere_gets_it_and_is_asked_for_no_success_of_the_list(make
     (command,) = [line for _, _, line in net.heard if line.startswith(b"RCPT")]
     assert command == b"RCPT TO:<me@one.test> NOTIFY=FAILURE ORCPT=rfc822;team@home.test"
     assert sorted(one[2] for one in told(net.reports())) == ["expanded", "failed"]
+
+
+def test_it_is_the_size_of_what_is_delivered_that_counts(make: Make) -> None:
+    class Grows:
+        async def on_content(self, transaction: Any, content: Any) -> Verdict:
+            return Verdict(content=MemoryContent(b"Subject: x\r\n\r\n" + b"x" * 500 + b"\r\n"))
+
+    net = make(None, policies=[lambda site: Grows()])
+    limit(net, "bob", quota=400)
+    assert net.send("x@two.test", "bob@home.test")[1] == "552 5.2.2 Mailbox is full"
 
 
 def test_of_what_a_policy_puts_aside_no_failure_is_told(make: Make) -> None:

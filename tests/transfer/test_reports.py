@@ -11,6 +11,7 @@ import pytest
 from house_network import DSN, House
 from mail_network import DAY, HOUR, TEXT, delivery, fields
 from smtp_network import server
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mailsrv.errors import Refused, StoreFull
 from mailsrv.transfer import bounce
@@ -598,3 +599,20 @@ def test_s135_mail_that_the_other_host_sends_back_ends_by_the_hop_count(make: Ma
     # Ours and theirs at each pass; six passes have twelve.
     assert said.startswith("554 5.4.6") and passes == 7
     assert net.rows() == [] and net.bad() == []
+
+
+def test_the_log_says_of_mail_of_our_own_that_it_is_from_this_host(make: Make) -> None:
+    lines: list[str] = []
+
+    def keep(event: LogEvent) -> None:
+        if event.get("log_namespace") == "mailsrv.transfer.intake":
+            lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(keep)
+    try:
+        net = make()
+        net.send("ann@home.test", "bob@home.test NOTIFY=SUCCESS")
+        net.until(1)
+    finally:
+        globalLogPublisher.removeObserver(keep)
+    assert [line.partition(" from ")[2].partition(":")[0] for line in lines] == ["192.0.2.99", "this host"]
