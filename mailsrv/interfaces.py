@@ -345,8 +345,9 @@ class IMailbox(Interface):
         """The lowest UID that is recent to the asker (RFC 3501 section 2.3.2); with `claim` nobody else will
         be told so again.  Need not be durable."""
 
-    async def append(messages: Sequence[v.NewMessage]) -> v.Appended:
-        """All or none, durable.  Raises StoreFull, QuotaExceeded, NoSuchMailbox (deleted meanwhile)."""
+    async def append(messages: Sequence[v.NewMessage], instead: tuple[int, int] | None = None) -> v.Appended:
+        """All or none, durable.  `instead` (mailbox id, UID): that message is expunged in the same commit.  Raises
+        StoreFull, QuotaExceeded, NoSuchMailbox (deleted meanwhile), Refused (what `instead` names is gone)."""
 
     async def update(uids: UidSet, change: v.FlagChange, unchanged_since: int | None = None) -> v.Updated:
         """Change flags, durable.  Unknown UIDs are ignored; a row that would not change keeps its MODSEQ.

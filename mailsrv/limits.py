@@ -42,6 +42,8 @@ class Limits:
     imap_command_octets: int = 256 * 2**10
     imap_literal_octets_before_login: int = 4 * 2**10
     imap_depth: int = 16
+    #: IMAP: literals that come unasked (RFC 7888); with a limit LITERAL- is offered instead of LITERAL+.
+    imap_unasked_octets: int | None = None
     #: IMAP APPEND of one message, and messages in one MULTIAPPEND.
     append_octets: int | None = 50 * 2**20
     append_messages: int = 10_000

@@ -147,9 +147,9 @@ class FormattedMailbox:
         """See IMailbox; `octets` are those stored."""
         return _dated(await self._inner.state(), self._shown)
 
-    async def append(self, messages: Sequence[v.NewMessage]) -> v.Appended:
+    async def append(self, messages: Sequence[v.NewMessage], instead: tuple[int, int] | None = None) -> v.Appended:
         """See IMailbox."""
-        return _dated(await self._inner.append(messages), self._shown)
+        return _dated(await self._inner.append(messages, instead), self._shown)
 
     async def copy(self, uids: Any, target_id: int, move: bool = False) -> v.Copied:
         """See IMailbox."""

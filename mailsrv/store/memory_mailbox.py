@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from .. import values as v
-from ..errors import NoSuchMailbox
+from ..errors import NoSuchMailbox, Refused
 from ..interfaces import IContent, IMailbox
 from ..message.content import MemoryContent
 from ..numbers import UidSet
@@ -19,6 +19,8 @@ from .memory_data import Entry, MailboxData, Row
 
 if TYPE_CHECKING:
     from .memory import MemoryStore
+
+GONE = "The message that is to be replaced is gone"
 
 
 @implementer(IMailbox)
@@ -58,9 +60,12 @@ class MemoryMailbox:
             data.recent_from = data.uidnext
         return lowest
 
-    async def append(self, messages: Sequence[v.NewMessage]) -> v.Appended:
-        """All or none.  Raises StoreFull, NoSuchMailbox, Refused for an impossible flag."""
+    async def append(self, messages: Sequence[v.NewMessage], instead: tuple[int, int] | None = None) -> v.Appended:
+        """All or none.  Raises StoreFull, NoSuchMailbox, Refused for an impossible flag, or without `instead`."""
         data = self._live()
+        other = None if instead is None else self._store.mailbox(instead[0])
+        if instead is not None and (other is None or instead[1] not in other.rows):
+            raise Refused(GONE)
         self._store.room.claim(sum(message.content.size for message in messages))
         entries = [
             Entry(
@@ -70,6 +75,10 @@ class MemoryMailbox:
             for message in messages
         ]
         uids = data.insert(entries, self._store.now(), lenient=False)
+        if instead is not None and other is not None:
+            other.remove([instead[1]])
+            if other is not data:
+                other.notify()
         data.notify()
         return v.Appended(data.uidvalidity, uids)
 

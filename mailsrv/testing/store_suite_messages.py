@@ -126,6 +126,25 @@ class AppendContract(StoreCase):
         self.run(box.copy(UidSet.of([marked, plain]), box.mailbox_id))
         assert len(self.run(box.peculiar()).international) == 2
 
+    def test_an_append_may_replace_a_message_in_one_commit(self) -> None:
+        """RFC 8508: also one of another mailbox; all or nothing."""
+        box, other = self.mailbox(), self.mailbox("bob")
+        uids = self.fill(box, 3)
+        told: list[list[int]] = []
+        box.watch(lambda: told.append(list(box.columns().uids)))
+        appended = self.run(box.append([message(7)], (box.mailbox_id, uids[1])))
+        assert box.columns().uids == [uids[0], uids[2], *appended.uids] and told == [box.columns().uids]
+        assert uids[1] in self.run(box.changes(1)).vanished
+        self.check_counters(box)
+        self.run(other.append([message(8)], (box.mailbox_id, uids[0])))
+        assert len(other.columns().uids) == 1 and box.columns().uids == [uids[2], *appended.uids]
+        for gone in (box.mailbox_id, uids[0]), (10**6, 1):
+            with pytest.raises(Refused):
+                self.run(box.append([message(9)], gone))
+        assert box.columns().uids == [uids[2], *appended.uids]
+        self.check_counters(box)
+        self.check_counters(other)
+
     def test_unique_ids_stay_with_the_message(self) -> None:
         """RFC 1939 section 7: what POP3 is to show for a message that another server had before."""
         box = self.mailbox()

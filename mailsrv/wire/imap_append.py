@@ -6,18 +6,21 @@ command the reader makes the events.  It holds no octets of a message.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..limits import Limits
-from . import imap_names
+from ..numbers import NumSet
+from . import imap_names, imap_numset
 from .buffer import Buffer
 from .engine import NEED_DATA, PAUSED
-from .imap_framing import BadLine, Literal, literal_at_end
+from .imap_framing import BadLine, Literal, check_unasked, literal_at_end
 from .imap_lexer import LITERAL, MAX_63, BadSyntax, Lexer
-from .imap_requests import Append, AppendEnd, AppendMessage, AppendOctets, Continue
+from .imap_requests import Append, AppendEnd, AppendMessage, AppendOctets, Continue, Replace
 
 _OPEN, _QUOTE, _TILDE = b'("~'
 _UTF8 = b"UTF8 ("
+_NUMBER = re.compile(rb"[0-9]+|\*").fullmatch
 # What comes next.
 _ANNOUNCE, _DECISION, _CONTINUE, _OCTETS, _LINE, _DONE = range(6)
 
@@ -47,14 +50,24 @@ def _message(lexer: Lexer, literal: Literal) -> AppendMessage:
     return AppendMessage(flags, date, zone, literal.size, literal.synchronising, binary, utf8)
 
 
+def _one(lexer: Lexer) -> NumSet:
+    """The number of one message, or "*" (RFC 8508 section 4)."""
+    octets = lexer.number_set()
+    if _NUMBER(octets) is None:
+        raise BadSyntax("Message number expected")
+    return imap_numset.parse(octets)
+
+
 class AppendReader:
     """One APPEND.  `line_limit` bounds each line between messages.  All raise BadLine, LineTooLong."""
 
-    __slots__ = ("_buffer", "_line_limit", "_literal", "_message", "_messages", "_most", "_need", "_next", "tag")
+    __slots__ = (
+        "_buffer", "_line_limit", "_literal", "_message", "_messages", "_most", "_need", "_next", "_unasked", "tag",
+    )  # fmt: skip
 
     def __init__(self, buffer: Buffer, limits: Limits, tag: bytes, line_limit: int) -> None:
         self._buffer, self._line_limit, self.tag = buffer, line_limit, tag
-        self._most = limits.append_messages
+        self._most, self._unasked = limits.append_messages, limits.imap_unasked_octets
         self._messages = 0
         self._need = 0
         self._next = _DONE
@@ -66,16 +79,22 @@ class AppendReader:
 
     def begin(self, lexer: Lexer, name: str, literal: Literal) -> Append:
         """The first line, behind the command's name; `literal` is the first message's."""
+        numbers: NumSet | None = None
         try:
             lexer.space()
+            if name.endswith("REPLACE"):
+                self._most = 1
+                numbers = _one(lexer)
+                lexer.space()
             mailbox = imap_names.decode(lexer.astring(), lexer.utf8)
             self._announced(lexer, literal)
         except BadSyntax as error:
             raise BadLine(self.tag, error.text, literal) from None
-        return Append(self.tag, name, mailbox)
+        return Append(self.tag, name, mailbox) if numbers is None else Replace(self.tag, name, mailbox, numbers)
 
     def _announced(self, lexer: Lexer, literal: Literal) -> None:
         self._message = _message(lexer, literal)
+        check_unasked(literal, self._unasked)
         self._messages += 1
         if self._messages > self._most:
             raise BadSyntax("Too many messages")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from attrs import frozen
@@ -10,13 +11,23 @@ from ..limits import Limits
 from .buffer import Buffer
 from .engine import NEED_DATA
 from .imap_commands import AUTHENTICATED, SELECTED, NoCommand, Row, find, tag_of
-from .imap_framing import BadLine, Literal, literal_at_end
-from .imap_lexer import Lexer
+from .imap_framing import BadLine, Literal, check_unasked, literal_at_end
+from .imap_lexer import BadSyntax, Lexer
 from .imap_requests import Continue
 
 _AFTER_LOGIN = (AUTHENTICATED, SELECTED)
 #: Of a first line that is too long, the tag is looked for in so many octets.
 _TAG_OCTETS = 128
+
+
+#: What stands before a mailbox that comes as a literal in REPLACE.
+_NUMBER = re.compile(rb" [0-9*]+ \0").fullmatch
+
+
+def _names_mailbox(row: Row, text: bytes) -> bool:
+    """The first literal of APPEND is the mailbox only when nothing stands before it, of REPLACE when only a number
+    does."""
+    return text == b" \0" if row.name == "APPEND" else _NUMBER(text) is not None
 
 
 @frozen
@@ -107,8 +118,11 @@ class Collector:
             tag, row, at = find(self._texts[0], state)
         except NoCommand as error:
             raise BadLine(error.tag, error.text, literal) from None
-        # The first literal of APPEND is the mailbox only when nothing stands before it.
-        if row.then == "append" and not (len(self._texts) == 1 and self._texts[0][at:] == b" \0"):
+        try:
+            check_unasked(literal, self._limits.imap_unasked_octets)
+        except BadSyntax as error:
+            raise BadLine(tag, error.text, literal) from None
+        if row.then == "append" and not (len(self._texts) == 1 and _names_mailbox(row, self._texts[0][at:])):
             return MessageComes(tag, row, Lexer(b"".join(self._texts), at, self.literals), literal)
         allowed = self._left - 2
         if state not in _AFTER_LOGIN:

@@ -81,6 +81,8 @@ ROWS = (
     Row("LISTRIGHTS", _AFTER, sharing.identifier, r.Acl),
     Row("MYRIGHTS", _AFTER, arguments.mailbox, r.Named),
     Row("APPEND", _AFTER, arguments.mailbox, r.Append, "append"),
+    Row("REPLACE", _SELECTED, arguments.nothing, r.Replace, "append"),
+    Row("UID REPLACE", _SELECTED, arguments.nothing, r.Replace, "append"),
     Row("IDLE", _AFTER, arguments.nothing, r.Simple),
     Row("CHECK", _SELECTED, arguments.nothing, r.Simple),
     Row("CLOSE", _SELECTED, arguments.nothing, r.Simple),

@@ -19,6 +19,7 @@ _CACHED_OCTETS = 1024
 _NAME = re.compile(rb"[A-Za-z0-9.]+").match
 _PART = re.compile(rb"[1-9][0-9]{0,9}").match
 _ATOM = re.compile(rb"[\x21\x23\x24\x26\x27\x2b-\x5b\x5d-\x7a\x7c-\x7e]+").fullmatch
+_LAZY = re.compile(rb" \(LAZY\)", re.IGNORECASE).match
 _OPEN, _CLOSE, _LESS, _GREATER, _DOT, _END, _BEGIN = b"()<>.]["
 
 _ENVELOPE, _BODY = FetchItem("ENVELOPE"), FetchItem("BODY")
@@ -111,6 +112,15 @@ def _range(lexer: Lexer, label: bytes) -> tuple[tuple[int, int] | None, bytes]:
     return (offset, count), b"%b<%d>" % (label, offset)
 
 
+def _preview(lexer: Lexer) -> FetchItem:
+    """RFC 8970 section 6: perhaps with modifiers, of which there is one; another list is of the command's."""
+    lazy = _LAZY(lexer.text, lexer.at)
+    if lazy is None:
+        return FetchItem("PREVIEW")
+    lexer.at = lazy.end()
+    return FetchItem("PREVIEW", label=b"LAZY")
+
+
 _BINARY = {b"BINARY": False, b"BINARY.PEEK": True, b"BINARY.SIZE": True}
 
 
@@ -139,6 +149,8 @@ def _item(lexer: Lexer) -> FetchItem:
         if name in _BINARY:
             return _binary(lexer, name)
         raise BadSyntax("Unknown data item")
+    if name == b"PREVIEW":
+        return _preview(lexer)
     item = _BODY if name == b"BODY" else _PLAIN.get(name)
     if item is None:
         raise BadSyntax("Unknown data item")

@@ -38,6 +38,12 @@ def literal_at_end(line: bytes) -> Literal | None:
     return Literal(size, not found[2], start)
 
 
+def check_unasked(literal: Literal, most: int | None) -> None:
+    """Raises BadSyntax of a literal that comes unasked and is too large for that (RFC 7888 section 5)."""
+    if most is not None and not literal.synchronising and literal.size > most:
+        raise BadSyntax("Literal too large to come unasked")
+
+
 class BadLine(BadSyntax):
     """A command goes wrong at a line that may announce `literal`; `tag` None: nobody to answer to."""
 

@@ -272,7 +272,7 @@ class Section:
 @define
 class FetchItem:
     """One data item.  `name` is FLAGS UID MODSEQ INTERNALDATE ENVELOPE BODY BODYSTRUCTURE RFC822.SIZE, or SECTION, or
-    BINARY or BINARY.SIZE (RFC 3516).
+    BINARY or BINARY.SIZE (RFC 3516), or PREVIEW (RFC 8970; `label` LAZY where that was said).
 
     For SECTION and these: `section`, `peek`, `partial` (offset, count) and `label`, the octets that name the item in
     the response (``BODY[HEADER]<0>``, ``RFC822.TEXT``).
@@ -335,6 +335,13 @@ class Append(Request):
     """APPEND began."""
 
     mailbox: str
+
+
+@define
+class Replace(Append):
+    """REPLACE and UID REPLACE (RFC 8508): the same with one message, and the number of the one that goes."""
+
+    numbers: NumSet
 
 
 @define

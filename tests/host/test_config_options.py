@@ -56,6 +56,7 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "fast_retrieval": (True, "", None),
     "public_account": ("public@example.org", "", None),
     "public_folders": (False, "", None),
+    "literal_minus": (True, "imap_unasked_octets", 4096),
     "ntlm_ok": (True, "", None),
     "apop": (True, "", None),
     "maildrop_lock": (False, "", None),

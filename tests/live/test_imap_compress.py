@@ -13,7 +13,8 @@ from .test_standard_library import context, send
 
 pytestmark = pytest.mark.live
 
-MESSAGE = b"Subject: packed\r\n\r\n" + b"".join(b"%d bottles of beer on the wall\r\n" % number for number in range(5000))
+LINES = [b"%d bottles of beer on the wall\r\n" % number for number in range(5000)]
+MESSAGE = b"Subject: packed\r\n\r\n" + b"".join(LINES)
 
 
 class Client:

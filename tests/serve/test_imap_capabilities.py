@@ -27,6 +27,10 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-append", r"C: b APPEND Drafts \{12\+\}", r"S: b OK \[APPENDUID"),
         ("imap-append", r"C: j APPEND Drafts \{61\+\}", r"S: j NO \[TOOBIG\]"),
     ),
+    b"LITERAL-": (
+        ("imap-literal-minus", r"C: b APPEND INBOX \{4096\+\}", r"S: b OK \[APPENDUID"),
+        ("imap-literal-minus", r"C: c APPEND INBOX \{4097\+\}", r"S: c BAD"),
+    ),
     b"SASL-IR": (
         ("imap-login", r"C: b1 AUTHENTICATE PLAIN AG1lAHNlY3JldA==", r"S: b1 OK"),
         ("imap-login", r"C: a8 AUTHENTICATE PLAIN AG1lAHdyb25n", r"S: a8 NO \[AUTHENTICATIONFAILED\]"),
@@ -138,6 +142,14 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
     b"BINARY": (
         ("imap-binary", r"C: a FETCH 1 \(BINARY.SIZE\[1\]", r"S: .*BINARY.SIZE\[1\] 6 BINARY\[1\] ~\{6\}"),
         ("imap-binary", r"C: e FETCH 1:2 BINARY", r"S: e NO \[UNKNOWN-CTE\]"),
+    ),
+    b"REPLACE": (
+        ("imap-replace", r"C: b REPLACE 1 INBOX", r"S: \* OK \[APPENDUID .*\nS: \* 1 EXPUNGE\n(?:.*\n)*?S: b OK"),
+        ("imap-replace", r"C: g UID REPLACE 2", r"S: g NO \[NONEXISTENT\]"),
+    ),
+    b"PREVIEW": (
+        ("imap-preview", r"C: b FETCH 1:\* PREVIEW", r"S: \* 1 FETCH \(PREVIEW .Good morning, world.\)"),
+        ("imap-preview", r"C: g FETCH 1 \(PREVIEW \(EAGER", r"S: g BAD"),
     ),
     b"UTF8=ACCEPT": (
         ("imap-utf8", r"C: g APPEND .* UTF8 \(~\{27\}", r"S: g OK \[APPENDUID"),

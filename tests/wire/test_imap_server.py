@@ -412,7 +412,8 @@ _PIECES = st.sampled_from(
     [b"a ", b"b ", b"NOOP", b"UID ", b"FETCH ", b"SEARCH ", b"APPEND x ", b"LOGIN ", b"LIST ", b"IDLE", b"STORE ",
      b"DONE", b"AUTHENTICATE X", b"STARTTLS", b"\r\n", b"\r\n", b"\r\n", b"\r", b"\n", b"\0", b" ", b"(", b")", b'"',
      b"\\", b"{3+}\r\n", b"{3}\r\n", b"~{4+}\r\n", b"{0}\r\n", b"{99999}\r\n", b"{9999999+}\r\n", b"1:*", b"BODY[",
-     b"]", b"<0.1>", b"NOT ", b"OR ", b"*", b"&", b"-", b"\xff", b"RETURN (", b"xyz", b"+FLAGS ", b"(\\Seen)"]
+     b"]", b"<0.1>", b"NOT ", b"OR ", b"*", b"&", b"-", b"\xff", b"RETURN (", b"xyz", b"+FLAGS ", b"(\\Seen)",
+     b"UTF8 (~{3+}\r\n", b"REPLACE 1 x ", b"REPLACE 1 {3+}\r\n", b"BINARY.PEEK[1]", b"PREVIEW (LAZY)", b"COMPRESS X"]
 )  # fmt: skip
 _STATES = st.sampled_from([NOT, AUTH, SELECTED])
 _KNOWN = {value for value in vars(r).values() if isinstance(value, type)}

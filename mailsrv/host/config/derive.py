@@ -15,6 +15,9 @@ from ...transfer.submission import Submission
 from ...values import DomainFacts
 from .options import ImapOptions, PolicyChoice, Pop3Options, ServerOptions, SiteOptions, SmtpOptions
 
+#: Octets of a literal that may come unasked with LITERAL- (RFC 7888 section 5).
+LITERAL_MINUS = 4096
+
 
 def limits_of(server: ServerOptions, site: SiteOptions) -> Limits:
     """The limits of one virtual server."""
@@ -37,6 +40,8 @@ def limits_of(server: ServerOptions, site: SiteOptions) -> Limits:
             hops=server.max_hops,
             data_timeout=server.message_timeout,
         )
+    if isinstance(server, ImapOptions) and server.literal_minus:
+        limits = evolve(limits, imap_unasked_octets=LITERAL_MINUS)
     return limits
 
 

@@ -275,6 +275,9 @@ class ImapOptions(ServerOptions):
     fast_retrieval: bool = option(
         FLAG, False, "with a format: sizes are those stored, so that nothing has to be rendered for them (S-148)"
     )
+    literal_minus: bool = option(
+        FLAG, False, "LITERAL- instead of LITERAL+: what is larger than 4096 octets is not sent before it is asked for"
+    )
     #: The table [imap.NAME.format].
     format: FormatTable = derived(FormatTable())
 

@@ -36,6 +36,14 @@ def _login_disabled(session: ImapSession) -> bool:
     return session.identity is None and bool(session.refused_password())
 
 
+def _any_unasked(session: ImapSession) -> bool:
+    return session.limits.imap_unasked_octets is None
+
+
+def _few_unasked(session: ImapSession) -> bool:
+    return session.limits.imap_unasked_octets is not None
+
+
 def _append_limit(session: ImapSession) -> bytes:
     """The same for all mailboxes, so it stands here (RFC 7889 section 3)."""
     limit = session.limits.append_octets
@@ -61,7 +69,8 @@ REV2_PARTS = frozenset(
 )  # fmt: skip
 _REV1 = Extension(b"IMAP4rev1", "RFC 3501")
 _ROWS = (
-    Extension(b"LITERAL+", "RFC 7888"),
+    Extension(b"LITERAL+", "RFC 7888", _any_unasked),
+    Extension(b"LITERAL-", "RFC 7888", _few_unasked),
     Extension(b"SASL-IR", "RFC 4959", _before_login),
     Extension(b"ENABLE", "RFC 5161"),
     Extension(b"ID", "RFC 2971"),
@@ -89,7 +98,9 @@ _ROWS = (
     Extension(b"UIDPLUS", "RFC 4315"),
     Extension(b"MOVE", "RFC 6851"),
     Extension(b"MULTIAPPEND", "RFC 3502"),
+    Extension(b"REPLACE", "RFC 8508"),
     Extension(b"BINARY", "RFC 3516"),
+    Extension(b"PREVIEW", "RFC 8970"),
     Extension(b"UTF8=ACCEPT", "RFC 6855"),
     Extension(b"CONDSTORE", "RFC 7162 section 3.1"),
     Extension(b"QRESYNC", "RFC 7162 section 3.2"),

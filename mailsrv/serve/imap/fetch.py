@@ -21,7 +21,7 @@ from ...numbers import UidSet
 from ...values import SEEN, FlagChange, MessageFacts, Updated
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import binary, condstore, qresync, results, tell
+from . import binary, condstore, preview, qresync, results, tell
 from .answer import Bad, No
 from .modes import CONDSTORE, QRESYNC, UIDONLY
 from .sections import Sections
@@ -48,6 +48,7 @@ class Row:
     facts: MessageFacts | None = None
     summary: Summary | None = None
     head: Head | None = None
+    preview: bytes | None = None
 
     @property
     def told(self) -> bool:
@@ -72,6 +73,7 @@ _ITEMS: dict[str, tuple[bytes, str, Callable[[Row], object]]] = {
     "THREADID": (b"THREADID %b", "", lambda row: b"NIL"),
     "RFC822.SIZE": (b"RFC822.SIZE %d", "size", lambda row: row.facts.size),  # type: ignore[union-attr]
     "ENVELOPE": (b"ENVELOPE %b", "summary", lambda row: row.summary.envelope),  # type: ignore[union-attr]
+    "PREVIEW": (b"PREVIEW %b", "preview", lambda row: preview.value(row.preview)),
     "BODY": (b"BODY %b", "summary", lambda row: row.summary.body),  # type: ignore[union-attr]
     "BODYSTRUCTURE": (b"BODYSTRUCTURE %b", "summary", lambda row: row.summary.bodystructure),  # type: ignore[union-attr]
 }
@@ -85,7 +87,7 @@ WITH_UID, WITH_MODSEQ, TELLS_MODSEQ, UID_ONLY = 1, 2, 4, 8
 class Plan:
     """What a list of items means for every message: a form with its getters, then the sections."""
 
-    __slots__ = ("_extra", "_forms", "_getters", "manner", "names", "sections", "wanted")
+    __slots__ = ("_extra", "_forms", "_getters", "lazy", "manner", "names", "sections", "wanted")
 
     def __init__(self, items: Sequence[r.FetchItem], manner: int) -> None:
         asked = {item.name for item in items}
@@ -94,6 +96,7 @@ class Plan:
         if manner & WITH_MODSEQ:
             asked.add("MODSEQ")
         self.manner = manner
+        self.lazy = all(item.label for item in items if item.name == "PREVIEW")
         self.names = [name for name in _ITEMS if name in asked]
         found = {item.label: item for item in items if item.section is not None}
         self.sections = Sections(list(found.values())) if found else None
@@ -272,13 +275,17 @@ class Block:
             for kind in KINDS:
                 if kind.name in plan.wanted:
                     await complete(mailbox, facts, self._session.services, self._session.connection.breathe, kind)
+        shown: Sequence[bytes | None] = [None] * len(uids)
+        if "preview" in plan.wanted:
+            shown = await preview.previews(self._session, mailbox, uids, plan.lazy)
         contents = await self._contents(facts)
         try:
             gone = 0
-            for row, content in zip(self._rows(facts), contents):
+            for row, content, words in zip(self._rows(facts), contents, shown):
                 if row is None or (content is None and sections is not None and not row.told):
                     gone += 1
                     continue
+                row.preview = words
                 await self._send_row(row, content)
                 await self._session.pace()
         finally:

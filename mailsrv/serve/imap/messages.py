@@ -147,10 +147,10 @@ async def expunge(session: ImapSession, request: r.Simple | r.UidExpunge) -> byt
     marked = marked_deleted(view, within)
     if marked:
         await selection.mailbox.expunge(view.uid_set(marked))
-    return await _vanished(session, b"OK EXPUNGE completed")
+    return await vanished(session, b"OK EXPUNGE completed")
 
 
-async def _vanished(session: ImapSession, words: bytes) -> bytes:
+async def vanished(session: ImapSession, words: bytes) -> bytes:
     """Tell what is gone, then the words with the MODSEQ up to which the client knows all (RFC 7162 section 3.2.7)."""
     await tell.catch_up(session, expunge=True)
     return condstore.with_highest(session, words)
@@ -173,7 +173,7 @@ async def move(session: ImapSession, request: r.Copy) -> bytes:
     if copied is None or not copied.pairs:
         return b"OK MOVE completed, there was nothing to move"
     session.say(b"* OK [%b] Moved" % _copyuid(copied))
-    return await _vanished(session, b"OK MOVE completed")
+    return await vanished(session, b"OK MOVE completed")
 
 
 async def _copy(session: ImapSession, selection: Selection, request: r.Copy, move: bool) -> Copied | None:

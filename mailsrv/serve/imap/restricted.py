@@ -36,11 +36,11 @@ class Restricted:
         if right not in self.rights:
             raise AccessDenied()
 
-    async def append(self, messages: Sequence[NewMessage]) -> Appended:
+    async def append(self, messages: Sequence[NewMessage], instead: tuple[int, int] | None = None) -> Appended:
         """With those flags that may be set."""
         self._need("i")
         kept = [evolve(message, flags=rights.permitted(message.flags, self.rights)) for message in messages]
-        return await self._mailbox.append(kept)
+        return await self._mailbox.append(kept, instead)
 
     async def update(self, uids: UidSet, change: FlagChange, unchanged_since: int | None = None) -> Updated:
         """Change those flags that may be changed; refused when that is none of them."""

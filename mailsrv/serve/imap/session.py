@@ -34,6 +34,7 @@ from . import (
     messages,
     metadata,
     quota,
+    replace,
     search,
     selected,
     sort,
@@ -52,7 +53,7 @@ OUTPUT = 64 * 1024
 #: What a command's end may tell of other sessions' doings: nothing, all but EXPUNGE, all; or ask the store anew.
 NOTHING, HOLD, TELL, ASK = range(4)
 #: Commands that speak of message numbers, which RFC 9586 forbids.
-NUMBERED = frozenset({"FETCH", "STORE", "SEARCH", "COPY", "MOVE", "SORT", "THREAD"})
+NUMBERED = frozenset({"FETCH", "STORE", "SEARCH", "COPY", "MOVE", "REPLACE", "SORT", "THREAD"})
 _BYE = {
     "idle": b"Idle for too long",
     "shutdown": b"Server shutting down",
@@ -105,6 +106,8 @@ ROWS: dict[str, Row] = {
     "UNSELECT": Row(selected.unselect, NOTHING),
     "CHECK": Row(basics.noop, ASK),
     "APPEND": Row(append.append),
+    "REPLACE": Row(replace.replace),
+    "UID REPLACE": Row(replace.replace),
     "IDLE": Row(idle.idle, NOTHING),
     "EXPUNGE": Row(messages.expunge),
     "UID EXPUNGE": Row(messages.expunge),
@@ -196,6 +199,7 @@ class ImapSession(Session):
         self.tag, ask = request.tag, False
         try:
             if request.name in NUMBERED and UIDONLY in self.enabled:
+                self.engine.refuse_append()
                 raise Bad("Only UIDs can be used now", "UIDREQUIRED")
             words = await row.run(self, request)
         except (Bad, No, MailError) as problem:

@@ -67,10 +67,10 @@ class EmbeddedMailbox:
             self._store.put(ClaimRecent(self.mailbox_id, uidnext))
         return lowest
 
-    async def append(self, messages: Sequence[v.NewMessage]) -> v.Appended:
+    async def append(self, messages: Sequence[v.NewMessage], instead: tuple[int, int] | None = None) -> v.Appended:
         """All or none, durable.  Raises StoreFull, StoreUnavailable, NoSuchMailbox, Refused."""
         self._live()
-        appended: v.Appended = await self._store.submit(Append(self.mailbox_id, messages))
+        appended: v.Appended = await self._store.submit(Append(self.mailbox_id, messages, instead))
         return appended
 
     async def update(self, uids: UidSet, change: v.FlagChange, unchanged_since: int | None = None) -> v.Updated:

@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from ...errors import MailError, NoSuchMailbox, Refused
+from ...numbers import UidSet
 from ...values import Appended, NewDelivery, NewMessage
 from .. import keywords as kw
 from .. import queue_rules
@@ -183,11 +184,11 @@ class Deliver(Operation):
 class Append(Operation):
     """IMailbox.append: all or none, in one batch."""
 
-    __slots__ = ("_mailbox", "_messages", "octets", "rows")
+    __slots__ = ("_instead", "_mailbox", "_messages", "octets", "rows")
 
-    def __init__(self, mailbox: int, messages: Sequence[NewMessage]) -> None:
+    def __init__(self, mailbox: int, messages: Sequence[NewMessage], instead: tuple[int, int] | None = None) -> None:
         super().__init__()
-        self._mailbox, self._messages = mailbox, messages
+        self._mailbox, self._messages, self._instead = mailbox, messages, instead
         self.octets = sum(message.content.size for message in messages)
         self.rows = len(messages)
 
@@ -205,6 +206,7 @@ class Append(Operation):
         if not masks:
             self.result = Appended(box.uidvalidity, ())
             return True
+        old = self._replaced(transaction)
         rows = []
         for number, (mask, message) in enumerate(zip(masks, self._messages, strict=True)):
             flags = [flag.decode("latin-1") for flag in kw.names_of(mask, keywords)]
@@ -222,8 +224,20 @@ class Append(Operation):
         ids = [(uid, message.unique_id) for uid, message in enumerate(self._messages, first) if message.unique_id]
         if ids:
             transaction.keep_unique_ids(box, ids)
+        if old is not None and self._instead is not None:
+            transaction.expunge(old, UidSet.of([self._instead[1]]), 1)
         self.result = Appended(box.uidvalidity, tuple(range(first, first + len(rows))))
         return True
+
+    def _replaced(self, transaction: Transaction) -> Box | None:
+        """Where the message is that goes.  Raises Refused when it is gone already."""
+        if self._instead is None:
+            return None
+        box = transaction.boxes.get(self._instead[0])
+        found = transaction.connection.execute("SELECT 1 FROM message WHERE mailbox=? AND uid=?", self._instead).get
+        if box is None or not found:
+            raise Refused("The message that is to be replaced is gone")
+        return box
 
 
 def _name(name: str) -> str:
