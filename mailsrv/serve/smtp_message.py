@@ -20,7 +20,7 @@ from ..wire.smtp_binary import BinaryReader
 from ..wire.smtp_data import ChunkReader, TextRules
 from . import smtp_replies as say
 from .smtp_dsn import promised
-from .smtp_room import check_sender, check_whole
+from .smtp_room import check_sender, check_whole, refuse_full
 from .smtp_rules import is_binary, refuse_size
 from .smtp_verdicts import Answers, left_out, make_mailboxes, moved_field, placed
 
@@ -262,6 +262,7 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
             smtp.count(_MOVED[action])
     owners = [owner for share in shares for owner in share.owners]
     if not owners and not any(share.onward for share in shares):
+        refuse_full(shares)
         smtp.count("messages discarded")
         judge.done()
         return say.DISCARDED

@@ -5,6 +5,7 @@ Who has no room keeps nobody else of a list, or of a message, from it: the sende
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import MailError, QuotaExceeded, TooBig
@@ -65,3 +66,10 @@ async def check_whole(session: SmtpBase, octets: int) -> None:
             first = first or error
     if first is not None and not any(share.taken for share in session.shares):
         raise first
+
+
+def refuse_full(shares: Sequence[Share]) -> None:
+    """Nobody gets the message, but not because all wanted it dropped.  Raises TooBig, QuotaExceeded."""
+    for share in shares:
+        for _, status in share.full:
+            raise QuotaExceeded() if status == QuotaExceeded.status else TooBig()

@@ -137,6 +137,17 @@ def test_it_is_the_size_of_what_is_delivered_that_counts(make: Make) -> None:
     assert net.send("x@two.test", "bob@home.test")[1] == "552 5.2.2 Mailbox is full"
 
 
+def test_it_is_not_lost_with_the_one_who_has_room_and_whose_copy_is_dropped(make: Make) -> None:
+    class Drops:
+        async def on_content(self, transaction: Any, content: Any) -> Any:
+            return {Address("ann", "home.test"): Verdict("discard")}
+
+    net = make(None, policies=[lambda site: Drops()])
+    limit(net, "bob", quota=50)
+    said = net.send("x@two.test", "ann@home.test", "bob@home.test")
+    assert said[2] == "552 5.2.2 Mailbox is full" and net.rows() == [] and net.inbox() == []
+
+
 def test_of_what_a_policy_puts_aside_no_failure_is_told(make: Make) -> None:
     class Aside:
         async def on_content(self, transaction: Any, content: Any) -> Verdict:
