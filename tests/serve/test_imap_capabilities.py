@@ -204,7 +204,8 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-search-progress", r"C: b SEARCH BODY", r"S: b BAD"),
     ),
     b"PARTIAL": (
-        ("imap-partial", r"C: a UID SEARCH RETURN \(PARTIAL -1:-2\)", r"S: \* ESEARCH .* PARTIAL \(-1:-2 4:5\)\nS: a OK"),
+        ("imap-partial", r"C: a UID SEARCH RETURN \(PARTIAL -1:-2\)",
+         r"S: \* ESEARCH .* PARTIAL \(-1:-2 4:5\)\nS: a OK"),
         ("imap-partial", r"C: j FETCH 1:\* \(UID\) \(PARTIAL", r"S: j BAD"),
     ),
     b"COMPRESS=DEFLATE": (
