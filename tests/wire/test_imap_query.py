@@ -190,7 +190,7 @@ def test_field_names_may_be_literals() -> None:
      b"BODY[FOO]", b"BODY[1.FOO]", b"BODY[HEADER.FIELDS]", b"BODY[HEADER.FIELDS ()]", b'BODY[HEADER.FIELDS ("")]',
      b'BODY[HEADER.FIELDS ("caf\xc3\xa9")]', b'BODY[HEADER.FIELDS ("a\tb")]', b"BODY[]<1>", b"BODY[]<1.0>",
      b"BODY[]<.1>", b"BODY[]<1.2", b"BODY[]<9223372036854775808.1>", b"BODY.FOO[]", b"FLAGS[]", b"RFC822.SIZE[1]",
-     b"BODY.PEEK", b"BINARY[1]", b"BODY[" + b"1." * 101 + b"1]", b"(" + b"UID " * 200 + b"UID)",
+     b"BODY.PEEK", b"BINARY[1.MIME]", b"BODY[" + b"1." * 101 + b"1]", b"(" + b"UID " * 200 + b"UID)",
      b"BODY[HEADER.FIELDS (" + b"a " * 1000 + b"b)]", b"(" * 1000],
 )  # fmt: skip
 def test_refused_items(text: bytes) -> None:
