@@ -24,6 +24,7 @@ from . import (
     config,
     dns,
     domain,
+    mailbox,
     part,
     queue,
     server,
@@ -38,8 +39,8 @@ log = Logger()
 
 #: Importing them filled the table.
 NOUNS = (
-    access, alias, app_password, auth, badmail, ban, config, dns, domain, part, queue, server, session, status, store,
-    user,
+    access, alias, app_password, auth, badmail, ban, config, dns, domain, mailbox, part, queue, server, session, status,
+    store, user,
 )  # fmt: skip
 
 
