@@ -119,9 +119,13 @@ def test_hostile_documents_take_linear_time_and_room(piece: str) -> None:
     times = []
     for size in (20_000, 80_000):
         document = piece * (size // len(piece))
-        began = time.process_time()
-        made = html_to_text(document)
-        times.append(time.process_time() - began)
+        taken = []
+        for _ in range(3):
+            # The best of three: a collection of all the garbage of a test run may fall into one of them.
+            began = time.process_time()
+            made = html_to_text(document)
+            taken.append(time.process_time() - began)
+        times.append(min(taken))
         assert len(made.encode()) <= 40 * len(document) + 100
     # Four times the octets: sixteen times the time would be quadratic.
     assert times[1] < 9 * times[0] + 0.02, times

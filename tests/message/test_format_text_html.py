@@ -69,8 +69,11 @@ def test_hostile_texts_take_linear_time_and_room(piece: str) -> None:
     times = []
     for size in (20_000, 80_000):
         text = piece * (size // len(piece))
-        began = time.process_time()
-        made = text_to_html(text, "utf-8")
-        times.append(time.process_time() - began)
+        taken = []
+        for _ in range(3):
+            began = time.process_time()
+            made = text_to_html(text, "utf-8")
+            taken.append(time.process_time() - began)
+        times.append(min(taken))
         assert len(made) <= 50 * len(text) + 200
     assert times[1] < 9 * times[0] + 0.02, times
