@@ -190,7 +190,9 @@ class MboxSource:
     def __init__(self, path: Path, quoting: str) -> None:
         from .mailbox_names import name_of_file
 
-        files = sorted(path.rglob("*.mbox"), key=lambda one: (one.name != "INBOX.mbox", one)) if path.is_dir() else [path]
+        files = sorted(path.rglob("*.mbox")) if path.is_dir() else [path]
+        # INBOX first: with --into it is the level above the others.
+        files.sort(key=lambda one: one != path / "INBOX.mbox")
         self._folders = [
             MboxFolder(one, name_of_file(str(one.relative_to(path))), str(one.relative_to(path)), quoting)
             if path.is_dir()
