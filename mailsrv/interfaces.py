@@ -15,6 +15,7 @@ from zope.interface import Attribute, Interface
 from . import values as v
 from .interfaces_sharing import IGrants as IGrants
 from .interfaces_sharing import IMetadata as IMetadata
+from .interfaces_sharing import INotices as INotices
 from .interfaces_transfer import IDeliveryAgent as IDeliveryAgent
 from .interfaces_transfer import IQueue as IQueue
 from .numbers import UidSet

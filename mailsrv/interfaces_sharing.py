@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from zope.interface import Interface
 
+from . import notices as n
 from . import values as v
 
 
@@ -37,3 +39,11 @@ class IGrants(Interface):
     async def granted(identifiers: Collection[str], without: int = 0) -> Sequence[v.Shared]:
         """The mailboxes of all accounts but `without` that have a grant for one of these identifiers, by account and
         name."""
+
+
+class INotices(Interface):
+    """Add-on of a store that tells of changes in mailboxes that nobody has open (RFC 5465)."""
+
+    def notices(watcher: Callable[[n.Notice], Any]) -> n.Watch:
+        """Call `watcher(notice)` in the reactor thread after every commit that concerns it: all that changed names,
+        rights or annotations, and what became of messages in the mailboxes that the watch names."""

@@ -120,7 +120,7 @@ def test_the_drop_in_imports_nothing_but_contracts() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     allowed = (
         "interfaces", "interfaces_sharing", "interfaces_transfer", "parts", "errors", "values", "identity", "queueing",
-        "numbers", "query",
+        "notices", "numbers", "query",
     )
     assert set(eval(done.stdout)) == {f"mailsrv.{name}" for name in allowed}
 

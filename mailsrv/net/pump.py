@@ -110,7 +110,9 @@ class Pump(TwistedProtocol):
         if self._held >= WORTH_SENDING:
             self.flush()
         while self._blocked and not self._lost:
-            self._drained = Deferred()
+            if self._drained is None:
+                # Two may wait: what is pushed, and the command that comes meanwhile.
+                self._drained = Deferred()
             await self._drained
         if self._lost:
             raise ConnectionResetError("the peer is gone")

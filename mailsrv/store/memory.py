@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from zope.interface import implementer
 
 from ..errors import AccessDenied, BadMailboxName, StoreUnavailable
-from ..interfaces import IContent, IGrants, IMessageStore, IMetadata, IQueue, IQuota
+from ..interfaces import IContent, IGrants, IMessageStore, IMetadata, INotices, IQueue, IQuota
+from ..notices import Notice, Notices, Watch
 from ..values import DomainFacts, NewDelivery, Placement
 from .memory_account import MemoryAccount
 from .memory_data import Entry, MailboxData, Message, Room
@@ -20,7 +22,7 @@ from .names import INBOX, normalise
 from .queue_rules import check_delivery
 
 
-@implementer(IMessageStore, IQuota, IQueue, IMetadata, IGrants)
+@implementer(IMessageStore, IQuota, IQueue, IMetadata, IGrants, INotices)
 class MemoryStore(MemoryQueue, MemorySharing):
     """Everything in this process, gone with it.  Its coroutines never wait.
 
@@ -38,6 +40,7 @@ class MemoryStore(MemoryQueue, MemorySharing):
     ) -> None:
         super().__init__()
         MemorySharing.__init__(self)
+        self.noticed = Notices()
         self._clock, self._history = clock, history
         self.room = Room(capacity)
         self._accounts: dict[int, MemoryAccount] = {}
@@ -97,6 +100,10 @@ class MemoryStore(MemoryQueue, MemorySharing):
         """UTC epoch seconds."""
         return int(self._clock())
 
+    def notices(self, watcher: Callable[[Notice], Any]) -> Watch:
+        """See INotices."""
+        return self.noticed.watch(watcher)
+
     def take_in(self, content: IContent, international: bool = False) -> Message:
         """Keep the octets of `content`, whose owner may close it afterwards."""
         return Message(b"".join(content.chunks()), f"M{next(self._email_ids)}", international=international)
@@ -109,6 +116,7 @@ class MemoryStore(MemoryQueue, MemorySharing):
         """An empty mailbox, not yet named."""
         box = MailboxData(next(self._mailbox_ids), account_id, uidvalidity, self.room, self._history)
         self._mailboxes[box.mailbox_id] = box
+        box.told = self.noticed.tell
         return box
 
     def drop_mailbox(self, mailbox_id: int) -> None:

@@ -9,6 +9,7 @@ from zope.interface import implementer
 from .. import values as v
 from ..errors import BadMailboxName, MailboxExists, NoSuchMailbox
 from ..interfaces import IAccount
+from ..notices import Notice
 from . import keywords as kw
 from .memory_data import Entry, MailboxData
 from .memory_mailbox import MemoryMailbox
@@ -65,6 +66,7 @@ class MemoryAccount:
         for parent in missing_parents(self._boxes, name):
             self._add(parent, None)
         self._add(name, special_use)
+        self._renamed()
         return self._info(name)
 
     async def delete(self, name: str) -> None:
@@ -75,6 +77,7 @@ class MemoryAccount:
         self._store.room.claim(0)
         del self._boxes[box.name]
         self._forget(box)
+        self._renamed()
 
     async def rename(self, old: str, new: str) -> None:
         """With children.  Raises NoSuchMailbox, MailboxExists, BadMailboxName."""
@@ -86,11 +89,13 @@ class MemoryAccount:
         if old == INBOX:
             self._add(new, None)
             self._empty_into(self._boxes[INBOX], self._boxes[new])
+            self._renamed()
             return
         moved = [(target, self._boxes.pop(name)) for name, target in plan]
         for target, box in moved:
             box.name = target
             self._boxes[target] = box
+        self._renamed()
 
     async def subscribe(self, name: str, on: bool) -> None:
         """Any possible name; RFC 9051 section 6.3.7.  Raises BadMailboxName."""
@@ -99,6 +104,10 @@ class MemoryAccount:
             self._subscribed.add(name)
         else:
             self._subscribed.discard(name)
+        self._renamed()
+
+    def _renamed(self) -> None:
+        self._store.noticed.tell(Notice({}, names=True))
 
     def _add(self, name: str, special_use: bytes | None) -> None:
         # Starting at the time keeps an account that was made anew from repeating what clients have cached.

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from ..errors import MailError, StoreFull
+from ..notices import FLAGS, GONE, NEW, Notice
 from ..numbers import UidSet
 from ..values import DELETED, SEEN, Changes, Columns, MailboxState
 from . import keywords as kw
@@ -73,8 +74,9 @@ class MailboxData:
     """
 
     __slots__ = (
-        "account_id", "columns", "deleted", "floor", "gone", "handles", "history", "mailbox_id", "name", "octets",
-        "recent_from", "room", "rows", "special_use", "tombstones", "uidnext", "uidvalidity", "unseen", "watchers",
+        "account_id", "columns", "deleted", "floor", "gone", "handles", "history", "mailbox_id", "name", "news",
+        "octets", "recent_from", "room", "rows", "special_use", "told", "tombstones", "uidnext", "uidvalidity",
+        "unseen", "watchers",
     )
 
     def __init__(self, mailbox_id: int, account_id: int, uidvalidity: int, room: Room, history: int) -> None:
@@ -93,6 +95,9 @@ class MailboxData:
         self.gone = False
         self.handles: set[Any] = set()
         self.watchers: dict[object, Callable[[], Any]] = {}
+        #: What became of messages since `notify` was called, and who is told of it besides the watchers.
+        self.news: set[str] = set()
+        self.told: Callable[[Notice], Any] = lambda notice: None
 
     def state(self) -> MailboxState:
         """Counters now."""
@@ -122,6 +127,7 @@ class MailboxData:
             columns.modseqs.append(columns.modseq)
             self._count(mask, len(entry.message.octets), 1)
         self.uidnext = first + len(entries)
+        self.news.add(NEW)
         return tuple(range(first, self.uidnext))
 
     def reflag(self, at: int, mask: int) -> None:
@@ -131,6 +137,7 @@ class MailboxData:
         self._count(mask, 0, 1)
         columns.flags[at] = mask
         columns.modseqs[at] = columns.modseq
+        self.news.add(FLAGS)
 
     def remove(self, uids: Sequence[int]) -> UidSet:
         """Take the ascending existing `uids` out in one change; open handles keep them readable."""
@@ -149,6 +156,7 @@ class MailboxData:
             [column[at] for at in kept] for column in (columns.uids, columns.flags, columns.modseqs)
         )
         columns.modseq += 1
+        self.news.add(GONE)
         gone = UidSet.of(uids)
         self.tombstones.append((columns.modseq, gone))
         while len(self.tombstones) > self.history:
@@ -184,6 +192,9 @@ class MailboxData:
         for token, watcher in list(self.watchers.items()):
             if token in self.watchers:
                 watcher()
+        if self.news:
+            news, self.news = self.news, set()
+            self.told(Notice({self.mailbox_id: news}))
 
     def _count(self, mask: int, octets: int, sign: int) -> None:
         """Add (1) or take (-1) a row's share of the counters."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import NoSuchMailbox
+from ..notices import Entries, Notice, Notices
 from ..values import Shared
 from . import sharing_rules as rules
 from .memory_data import Room
@@ -18,6 +19,7 @@ class MemorySharing:
     """The part of a store that is IMetadata and IGrants."""
 
     room: Room
+    noticed: Notices
     _mailboxes: dict[int, MailboxData]
 
     def __init__(self) -> None:
@@ -46,6 +48,7 @@ class MemorySharing:
                 self._annotations.pop((mailbox_id, owners[entry], entry), None)
             else:
                 self._annotations[mailbox_id, owners[entry], entry] = bytes(value)
+        self.noticed.tell(Notice({}, entries=tuple(Entries(mailbox_id, owners[entry], (entry,)) for entry in changes)))
 
     async def grants(self, mailbox_id: int) -> Mapping[str, str]:
         """Identifier -> rights."""
@@ -60,6 +63,7 @@ class MemorySharing:
             self._grants[identifier, mailbox_id] = rights
         else:
             self._grants.pop((identifier, mailbox_id), None)
+        self.noticed.tell(Notice({}, names=True))
 
     async def granted(self, identifiers: Collection[str], without: int = 0) -> Sequence[Shared]:
         """The mailboxes with a grant for one of these."""

@@ -50,7 +50,7 @@ from .store_suite_persistent import PersistentStoreContract  # noqa: E402
 from .store_suite_queue import QueueContract  # noqa: E402
 from .store_suite_queue_admin import QueueAdminContract  # noqa: E402
 from .store_suite_search import SearchContract  # noqa: E402
-from .store_suite_sharing import GrantsContract, MetadataContract  # noqa: E402
+from .store_suite_sharing import GrantsContract, MetadataContract, NoticesContract  # noqa: E402
 
 __all__ = ["PersistentStoreContract", "ShortHistoryContract", "StoreContract"]
 
@@ -76,5 +76,6 @@ class StoreContract(
     QueueAdminContract,
     MetadataContract,
     GrantsContract,
+    NoticesContract,
 ):
     """All that every store must do."""

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from ..errors import LimitReached, NoSuchMailbox, Refused, TooBig
-from ..interfaces import IGrants, IMetadata
+from ..interfaces import IGrants, IMetadata, INotices
+from ..notices import FLAGS, GONE, NEW, Entries, Notice
 from ..store import sharing_rules as rules
-from .store_suite_base import StoreCase
+from ..values import Placement
+from .store_suite_base import ALL, StoreCase, add, message
 
 
 class MetadataContract(StoreCase):
@@ -163,3 +165,81 @@ class GrantsContract(StoreCase):
         with pytest.raises(LimitReached):
             self.run(self.store.grant(box, "anyone", "l"))
         self.run(self.store.grant(box, "#1", "lr"))
+
+
+class NoticesContract(StoreCase):
+    """RFC 5465: what happens in mailboxes that nobody has open."""
+
+    @pytest.fixture(autouse=True)
+    def _told(self, _fresh_store: None) -> None:
+        if not INotices.providedBy(self.store):
+            pytest.skip("the store tells nothing")
+        self.notices: list[Notice] = []
+        self.watched = self.store.notices(self.notices.append)
+
+    def _news(self) -> list[dict[int, set[str]]]:
+        """What became of messages since the last time."""
+        found = [{mailbox: set(kinds) for mailbox, kinds in one.messages.items()} for one in self.notices]
+        self.notices.clear()
+        return found
+
+    def test_notices_of_messages_are_for_the_mailboxes_that_are_named(self) -> None:
+        """One notice for each commit, of what it did."""
+        box, other = self.mailbox(), self.mailbox("bob")
+        self.notices.clear()
+        self.fill(box, 1)
+        assert self._news() == []
+        self.watched.mailboxes_are([box.mailbox_id])
+        self.fill(box, 2)
+        self.fill(other, 1)
+        self.run(box.update(ALL, add(b"\\Seen")))
+        self.run(box.update(ALL, add(b"\\Seen")))
+        self.run(box.expunge(ALL))
+        assert self._news() == [{box.mailbox_id: {kind}} for kind in (NEW, FLAGS, GONE)]
+        self.run(other.copy(ALL, box.mailbox_id, True))
+        assert [one[box.mailbox_id] for one in self._news()] == [{NEW}]
+        self.watched.mailboxes_are([other.mailbox_id])
+        self.run(other.append([message(2)]))
+        assert self._news() == [{other.mailbox_id: {NEW}}]
+        self.watched.stop()
+        self.run(other.append([message(3)]))
+        assert self._news() == []
+
+    def test_notices_of_deliveries(self) -> None:
+        """A delivery is a change like any other."""
+        account = self.account()
+        mailbox = self.run(account.status("INBOX")).mailbox_id
+        self.watched.mailboxes_are([mailbox])
+        self.notices.clear()
+        self.deliver(message(1), [Placement(account.account_id)])
+        assert self._news() == [{mailbox: {NEW}}]
+
+    def test_notices_of_names_subscriptions_and_rights_come_to_all(self) -> None:
+        """Whoever watches may see them now, or no more."""
+        account = self.account()
+        for operation in (
+            account.create("a/b"), account.rename("a", "c"), account.subscribe("x", True),
+            account.subscribe("x", False), account.delete("c/b"),
+        ):  # fmt: skip
+            self.notices.clear()
+            self.run(operation)
+            assert [one.names for one in self.notices] == [True]
+        if IGrants.providedBy(self.store):
+            mailbox = self.run(account.open("INBOX")).mailbox_id
+            self.notices.clear()
+            self.run(self.store.grant(mailbox, "anyone", "lr"))
+            assert [one.names for one in self.notices] == [True]
+
+    def test_notices_of_annotations_name_them(self) -> None:
+        """With the account that sees them."""
+        if not IMetadata.providedBy(self.store):
+            pytest.skip("the store keeps no annotations")
+        account = self.account()
+        mailbox = self.run(account.open("INBOX")).mailbox_id
+        self.notices.clear()
+        changes = {"/private/comment": b"x", "/shared/comment": b"y"}
+        self.run(self.store.annotate(mailbox, account.account_id, changes))
+        (notice,) = self.notices
+        assert not notice.names and set(notice.entries) == {
+            Entries(mailbox, account.account_id, ("/private/comment",)), Entries(mailbox, 0, ("/shared/comment",)),
+        }  # fmt: skip

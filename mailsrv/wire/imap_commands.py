@@ -15,9 +15,9 @@ from attrs import frozen
 
 from . import imap_arguments as arguments
 from . import imap_list as mailbox_lists
+from . import imap_notify, imap_sort
 from . import imap_requests as r
 from . import imap_sharing as sharing
-from . import imap_sort
 from .imap_lexer import BadSyntax, Lexer
 from .imap_query import UnknownCharset
 
@@ -83,6 +83,7 @@ ROWS = (
     Row("APPEND", _AFTER, arguments.mailbox, r.Append, "append"),
     Row("REPLACE", _SELECTED, arguments.nothing, r.Replace, "append"),
     Row("UID REPLACE", _SELECTED, arguments.nothing, r.Replace, "append"),
+    Row("NOTIFY", _AFTER, imap_notify.notify, r.Notify),
     Row("IDLE", _AFTER, arguments.nothing, r.Simple),
     Row("CHECK", _SELECTED, arguments.nothing, r.Simple),
     Row("CLOSE", _SELECTED, arguments.nothing, r.Simple),

@@ -115,15 +115,17 @@ def list_line(
     separator: bytes = b"/",
     utf8: bool = False,
     children: Sequence[str] = (),
+    former: str = "",
 ) -> bytes:
     """``* LIST`` or ``* LSUB``; `separator` b"" is NIL; `utf8`: the client enabled names in UTF-8; `children`: the
-    selection options of CHILDINFO (RFC 5258 section 4)."""
+    selection options of CHILDINFO (RFC 5258 section 4); `former`: the name it had before (RFC 5465 section 5.4)."""
     delimiter = b'"%b"' % separator if separator else b"NIL"
     more = ""
     if children:
         more = ' ("CHILDINFO" (%s))' % " ".join(f'"{option}"' for option in children)
+    extended = more.encode("ascii") if not former else b' ("OLDNAME" (%b))' % imap_names.wire(former, utf8)
     return b"* %b (%b) %b %b%b\r\n" % (
-        kind, b" ".join(attributes), delimiter, imap_names.wire(name, utf8), more.encode("ascii"),
+        kind, b" ".join(attributes), delimiter, imap_names.wire(name, utf8), extended,
     )  # fmt: skip
 
 
@@ -153,6 +155,12 @@ def metadata(name: str, values: Iterable[tuple[str, bytes | None]], utf8: bool =
     """``* METADATA`` with values (RFC 5464 section 4.4.1); `name` "" is the server."""
     listed = b" ".join([b"%b %b" % (astring(entry.encode("ascii")), nstring(value)) for entry, value in values])
     return b"* METADATA %b (%b)\r\n" % (imap_names.wire(name, utf8), listed)
+
+
+def metadata_names(name: str, entries: Iterable[str], utf8: bool = False) -> bytes:
+    """``* METADATA`` of what has changed, without values (RFC 5464 section 4.4.2)."""
+    listed = b" ".join([astring(entry.encode("ascii")) for entry in entries])
+    return b"* METADATA %b %b\r\n" % (imap_names.wire(name, utf8), listed)
 
 
 def acl(name: str, listed: Iterable[tuple[str, str]], utf8: bool = False) -> bytes:

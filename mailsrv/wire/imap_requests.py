@@ -296,6 +296,25 @@ class Fetch(Request):
 
 
 @define
+class EventGroup:
+    """One group of NOTIFY (RFC 5465): `filter` in upper case, `names` of SUBTREE and MAILBOXES; events in upper case
+    -> as they were spelled, none for NONE; `items` to be fetched of new messages."""
+
+    filter: str
+    names: tuple[str, ...]
+    events: dict[str, str]
+    items: tuple[FetchItem, ...] = ()
+
+
+@define
+class Notify(Request):
+    """NOTIFY; `groups` None: nothing; `status`: STATUS first."""
+
+    groups: tuple[EventGroup, ...] | None
+    status: bool
+
+
+@define
 class Store(Request):
     """STORE and UID STORE.  `action` is add, remove or replace.  `modifiers` as in Select: of UNCHANGEDSINCE the
     MODSEQ (RFC 7162 section 3.1.3)."""

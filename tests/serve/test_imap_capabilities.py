@@ -151,6 +151,10 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
         ("imap-preview", r"C: b FETCH 1:\* PREVIEW", r"S: \* 1 FETCH \(PREVIEW .Good morning, world.\)"),
         ("imap-preview", r"C: g FETCH 1 \(PREVIEW \(EAGER", r"S: g BAD"),
     ),
+    b"NOTIFY": (
+        ("imap-notify", r"C: a NOTIFY SET STATUS", r"S: a OK NOTIFY completed\n@deliver .*\nS: \* STATUS INBOX "),
+        ("imap-notify", r"C: m1 NOTIFY SET", r"S: m1 NO \[BADEVENT"),
+    ),
     b"UTF8=ACCEPT": (
         ("imap-utf8", r"C: g APPEND .* UTF8 \(~\{27\}", r"S: g OK \[APPENDUID"),
         ("imap-utf8", r"C: c APPEND INBOX UTF8 \(~\{5\+\}", r"S: c NO \[CANNOT\]"),

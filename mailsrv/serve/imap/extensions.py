@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from . import acl, condstore, metadata, modes, quota, utf8
+from . import acl, condstore, metadata, modes, notify, quota, utf8
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -101,6 +101,7 @@ _ROWS = (
     Extension(b"REPLACE", "RFC 8508"),
     Extension(b"BINARY", "RFC 3516"),
     Extension(b"PREVIEW", "RFC 8970"),
+    Extension(b"NOTIFY", "RFC 5465", notify.possible),
     Extension(b"UTF8=ACCEPT", "RFC 6855"),
     Extension(b"CONDSTORE", "RFC 7162 section 3.1"),
     Extension(b"QRESYNC", "RFC 7162 section 3.2"),

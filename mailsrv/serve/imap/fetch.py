@@ -171,7 +171,7 @@ async def fetch(session: ImapSession, request: r.Fetch) -> bytes:
     if "PARTIAL" in request.modifiers:
         # RFC 9394 section 3.3: of what the rest leaves.
         ranges = results.part_of_ranges(ranges, request.modifiers["PARTIAL"])
-    plan = _plan(_Same(request.items, _manner(session, by_uid, since is not None)))
+    plan = _plan(_Same(request.items, manner(session, by_uid, since is not None)))
     if plan.wanted or plan.sections is not None:
         gone, unknown = 0, False
         for chunk in gathered(ranges, BLOCK):
@@ -203,9 +203,9 @@ def _since(session: ImapSession, request: r.Fetch, by_uid: bool) -> int | None:
     return since
 
 
-def _manner(session: ImapSession, by_uid: bool, changes: bool) -> int:
-    """UIDFETCH has UID only when it is asked for (RFC 9586 section 3.4).  With QRESYNC a UID FETCH always tells
-    MODSEQ (RFC 7162 section 3.2.4)."""
+def manner(session: ImapSession, by_uid: bool, changes: bool) -> int:
+    """What responses have besides the items.  UIDFETCH has UID only when it is asked for (RFC 9586 section 3.4).  With
+    QRESYNC a UID FETCH always tells MODSEQ (RFC 7162 section 3.2.4)."""
     enabled = session.enabled
     manner = UID_ONLY if UIDONLY in enabled else WITH_UID if by_uid else 0
     if CONDSTORE in enabled:

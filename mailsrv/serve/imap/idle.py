@@ -43,9 +43,14 @@ class Idle:
             self._scheduled = True
             self._session.connection.host.call_soon(self._push)
 
-    def _push(self) -> None:
+    def _push(self, result: Any = None) -> None:
+        notifying = self._session.notifying
+        if notifying is not None and notifying.at_work is not None:
+            # One speaks at a time.
+            notifying.at_work.addCallback(self._push)
+            return
         self._scheduled = False
-        if self.stopped:
+        if self.stopped or self._session.connection.closing:
             return
         done: Deferred[None] = Deferred()
         self.at_work = done

@@ -33,6 +33,7 @@ from . import (
     mailboxes,
     messages,
     metadata,
+    notify,
     quota,
     replace,
     search,
@@ -108,6 +109,7 @@ ROWS: dict[str, Row] = {
     "APPEND": Row(append.append),
     "REPLACE": Row(replace.replace),
     "UID REPLACE": Row(replace.replace),
+    "NOTIFY": Row(notify.notify),
     "IDLE": Row(idle.idle, NOTHING),
     "EXPUNGE": Row(messages.expunge),
     "UID EXPUNGE": Row(messages.expunge),
@@ -141,6 +143,7 @@ class ImapSession(Session):
         self.account: Mailboxes | None = None
         self.selection: Selection | None = None
         self.idling: idle.Idle | None = None
+        self.notifying: notify.Notifying | None = None
         self.tag: bytes | None = None
         self.streaming = self.deleted = False
         #: Names of `modes`.
@@ -157,6 +160,8 @@ class ImapSession(Session):
 
     async def handle(self, event: Any) -> None:
         """One event of the engine."""
+        if self.notifying is not None and self.notifying.at_work is not None:
+            await self.notifying.at_work
         if isinstance(event, r.Request):
             await self._command(event, ROWS[event.name])
         elif isinstance(event, r.Done):
@@ -165,6 +170,8 @@ class ImapSession(Session):
             self.reply(event)
         if self.deleted and self.tag is None:
             self.bye(b"The selected mailbox was deleted")
+        elif self.notifying is not None:
+            self.notifying.resume()
         await self.pace()
         await self.connection.breathe()
 
@@ -187,6 +194,7 @@ class ImapSession(Session):
         if self.idling is not None:
             self.idling.stop()
             self.idling = None
+        notify.stop(self)
         self.deselect()
 
     def limit(self, connected: float, active: float) -> float | None:
@@ -259,6 +267,7 @@ class ImapSession(Session):
 
     def leave(self) -> None:
         """Logged out: nothing of the login or of what came after it is left (RFC 8437 section 3)."""
+        notify.stop(self)
         self.deselect()
         self.account = self.identity = None
         self.enabled = frozenset()

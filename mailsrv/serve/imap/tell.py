@@ -56,6 +56,7 @@ async def catch_up(session: ImapSession, expunge: bool, ask: bool = False) -> No
     assert selection is not None
     if not ask and not selection.view.behind(expunge):
         return
+    last = selection.view.last_uid()
     try:
         news = await selection.view.sync(expunge)
     except NoSuchMailbox:
@@ -69,6 +70,8 @@ async def catch_up(session: ImapSession, expunge: bool, ask: bool = False) -> No
     if news.exists is not None and REV2 not in session.enabled:
         await claim_recent(selection)
     await tell(session, selection, news)
+    if news.exists is not None and session.notifying is not None:
+        await session.notifying.fetch_new(selection, last)
 
 
 async def claim_recent(selection: Selection) -> None:

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ...errors import AccessDenied, MailError, StoreUnavailable
-from ...interfaces import IGrants, IMessageStore, IMetadata, IQueue, IQuota, IStoreMaintenance
+from ...interfaces import IGrants, IMessageStore, IMetadata, INotices, IQueue, IQuota, IStoreMaintenance
 from ...values import NewDelivery
 from ..queue_rules import check_delivery
 from . import schema
@@ -30,6 +30,7 @@ from .ghosts import Ghosts
 from .index import Index, Loaded, Snapshot
 from .log import SegmentLog
 from .naming import Purge
+from .notices import EmbeddedNotices
 from .opened import Opened, Openings
 from .operations import Barrier, Deliver, Operation
 from .queue import EmbeddedQueue
@@ -47,8 +48,8 @@ CHECKPOINT_SECONDS = 600.0
 CLOSE_ROWS = 2_000_000
 
 
-@implementer(IMessageStore, IQuota, IStoreMaintenance, IQueue, IMetadata, IGrants)
-class EmbeddedStore(EmbeddedQueue, EmbeddedSharing):
+@implementer(IMessageStore, IQuota, IStoreMaintenance, IQueue, IMetadata, IGrants, INotices)
+class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
     """Open one with `EmbeddedStore.open`; `report` lists what the start found."""
 
     def __init__(
@@ -65,6 +66,7 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing):
         self._closed = False
         self._checkpointed = time.monotonic()
         self._waiting_close: list[Deferred[None]] = []
+        EmbeddedNotices.__init__(self)
         #: Account -> its INBOX, until mailboxes or accounts change: every login of POP3 asks for it.
         self.inboxes: dict[int, int] = {}
 
@@ -240,6 +242,8 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing):
             operation.acknowledge()
         for opened in changed:
             opened.notify()
+        if transaction is not None:
+            self.tell(transaction)
         if queued:
             self._queue_changed()
 
