@@ -108,6 +108,17 @@ def test_the_deflater_is_forgotten_while_nothing_is_said() -> None:
     assert say(bed, client, b"b FETCH 1 BODY.PEEK[]").endswith(b"b OK FETCH completed\r\n")
 
 
+def test_a_client_in_idle_costs_no_deflater() -> None:
+    bed = Bed()
+    client = compressed(bed)
+    say(bed, client, b"a NOOP")
+    assert layer_of(client)._deflater is not None
+    assert say(bed, client, b"b IDLE") == b"+ idling\r\n"
+    assert layer_of(client)._deflater is None
+    bed.deliver(message())
+    assert client.take() == b"* 1 EXISTS\r\n* 1 RECENT\r\n" and layer_of(client)._deflater is None
+
+
 def test_a_slow_client_is_waited_for_by_what_is_sent_not_by_what_is_said() -> None:
     bed = Bed()
     bed.deliver(message(4_000_000))

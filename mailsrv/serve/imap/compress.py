@@ -25,3 +25,10 @@ async def compress(session: ImapSession, request: r.Compress) -> bytes:
     session.connection.flush()
     session.connection.layer = Deflate()
     return b""
+
+
+def rest(session: ImapSession) -> None:
+    """What was said leaves, and nothing follows for a while: an idle client costs no deflater."""
+    session.connection.flush()
+    if session.connection.layer is not None:
+        session.connection.layer.rest()

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from ...wire import imap_requests as r
 from . import tell
+from .compress import rest
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -65,7 +66,7 @@ class Idle:
             if not self.stopped:
                 # A mailbox that was deleted has no new MODSEQ, so the store is asked.
                 await tell.catch_up(session, expunge=True, ask=True)
-                session.connection.flush()
+                rest(session)
 
     def _failed(self, failure: Failure) -> None:
         if isinstance(failure.value, ConnectionResetError) or self.stopped:
@@ -99,6 +100,7 @@ async def idle(session: ImapSession, request: r.Simple) -> bytes:
         session.idling = Idle(session)
         if session.selection is not None and session.selection.view.behind(expunge=True):
             session.idling.notice()
+    rest(session)
     return b""
 
 
