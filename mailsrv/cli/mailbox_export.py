@@ -128,4 +128,4 @@ class _Export:
         self.messages += 1
         self.octets += content.size
         self.counts[name] += 1
-        self._progress.add(content.size)
+        self._progress.add(content.size, self.before + self.messages)

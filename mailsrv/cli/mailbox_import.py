@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import MailError, Refused
 from ..host.control.mailbox import MAX_MESSAGES, MAX_OCTETS
 from ..interfaces import IContent
+from ..store.names import INBOX, parents
 from .common import Call
 from .mailbox_journal import Journal
 from .mailbox_names import placed
@@ -54,7 +55,7 @@ class _Import:
         self._done = dict[str, set[str]]()
         self._offsets = dict[str, int]()
         self._special = dict[str, str]()
-        self._there = set[str]()
+        self._there = dict[str, dict[str, Any]]()
 
     def dry(self) -> None:
         """Read all, count."""
@@ -68,7 +69,7 @@ class _Import:
     def run(self, path: Path) -> Talk:
         """Folder by folder."""
         listed = yield "mailbox.list", {"address": self._address}
-        self._there = {one["name"] for one in listed if one["exists"]}
+        self._there = {one["name"]: one for one in listed if one["exists"]}
         self._special = {one["special_use"]: one["name"] for one in listed if one["special_use"] and one["exists"]}
         inbox = next([one["mailbox_id"], one["uidvalidity"]] for one in listed if one["name"] == "INBOX")
         header = {
@@ -134,14 +135,14 @@ class _Import:
             if name not in self._there:
                 made = yield "mailbox.create", {"address": self._address, "name": name}
                 name = made["name"]
-                # The levels above it as well.
-                self._there |= {"/".join(name.split("/")[: at + 1]) for at in range(name.count("/") + 1)}
+                self._there[name] = made
+                yield from self._learn_parents(name)
         except Refused as error:
             if not error.status.startswith("5.3.5"):
                 raise
             self._skip(folder.name, f"{error}; with --into it goes elsewhere")
             return
-        facts = next(one for one in (yield "mailbox.list", {"address": self._address}) if one["name"] == name)
+        facts = self._there[name]
         self.counts[name] += 0
         after = facts["uidnext"] - 1
         done, offset = self._done.get(folder.key, set()), self._offsets.get(folder.key, 0)
@@ -157,6 +158,13 @@ class _Import:
             after = appended["uids"][-1]
             for item in batch:
                 self._count(name, item)
+
+    def _learn_parents(self, name: str) -> Talk:
+        """Levels above a new mailbox were made as well, perhaps."""
+        if any(one not in self._there for one in parents(name)):
+            for one in (yield "mailbox.list", {"address": self._address}):
+                if one["exists"]:
+                    self._there.setdefault(one["name"], one)
 
     def _batches(self, journal: Journal, folder: Folder, items: Iterator[Item]) -> Iterator[list[Item]]:
         """Messages that fit into one call; a large one alone."""
@@ -186,15 +194,28 @@ class _Import:
             for item in batch:
                 row = {
                     "flags": b" ".join(sorted(item.flags)).decode("utf-8", "replace"), "date": str(item.date),
-                    "zone": str(item.zone), "unique_id": item.unique_id.decode("latin-1"),
+                    "zone": str(item.zone),
                 }  # fmt: skip
+                if name == INBOX:
+                    # POP3 shows no other mailbox.
+                    row["unique_id"] = item.unique_id.decode("latin-1")
                 assert item.content is not None
                 if item.content.size > MAX_OCTETS:
                     row["upload"] = yield from self._upload(item.content)
                 else:
                     row["data"] = b64encode(b"".join(item.content.chunks())).decode("ascii")
                 rows.append(row)
-            return (yield "mailbox.append", {"address": self._address, "mailbox": name, "messages": rows})
+            given = {"address": self._address, "mailbox": name, "messages": rows}
+            try:
+                return (yield "mailbox.append", given)
+            except Refused as error:
+                if error.status != "5.5.4":
+                    raise
+                # A mailbox has so many keywords and no more: the messages matter most.
+                for row, item in zip(rows, batch, strict=True):
+                    row["flags"] = " ".join(flag for flag in row["flags"].split(" ") if flag.startswith("\\"))
+                    self._skip(item.key, f"keywords are left out: {error}")
+                return (yield "mailbox.append", given)
         finally:
             for item in batch:
                 if item.content is not None:
@@ -240,7 +261,7 @@ class _Import:
         self.counts[name] += 1
         if item.content is not None:
             item.content.close()
-        self._progress.add(size, item.reached or None)
+        self._progress.add(size, item.reached or self.before + self.messages)
 
 
 def _size(item: Item) -> int:

@@ -74,7 +74,7 @@ class MaildirTarget:
             (self._folder / part).mkdir(mode=0o700, exist_ok=True)
         if name != INBOX:
             (self._folder / "maildirfolder").touch(mode=0o600)
-        self._inbox, self._validity = name == INBOX, mailbox["uidvalidity"]
+        self._inbox, self._validity = mailbox["name"] == INBOX, mailbox["uidvalidity"]
         known = b""
         with suppress(FileNotFoundError):
             known = (self._folder / "dovecot-keywords").read_bytes()

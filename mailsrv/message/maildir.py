@@ -44,10 +44,11 @@ def letters_of(flags: Iterable[bytes], keywords: dict[bytes, int]) -> tuple[str,
         folded = flag.lower()
         if folded in _LETTERS:
             letters.add(_LETTERS[folded])
-        elif flag.startswith(b"\\") or (folded not in keywords and len(keywords) >= MAX_KEYWORDS):
-            left.append(flag)
-        else:
+        # QUIRK: Dovecot knows no P, so $Forwarded is a keyword as well.
+        if usable(flag) and (folded in keywords or len(keywords) < MAX_KEYWORDS):
             letters.add(chr(97 + keywords.setdefault(folded, len(keywords))))
+        elif folded not in _LETTERS:
+            left.append(flag)
     return "".join(sorted(letters)), left
 
 

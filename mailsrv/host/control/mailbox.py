@@ -69,7 +69,7 @@ async def create(site: Any, address: str, name: str) -> dict[str, Any]:
     account = await _account(site, address)
     info = await account.create(name)
     await account.subscribe(info.name, True)
-    return {"name": info.name, "uidvalidity": info.uidvalidity}
+    return {"name": info.name, "uidvalidity": info.uidvalidity, "uidnext": (await account.status(info.name)).uidnext}
 
 
 @operation("mailbox.delete")
