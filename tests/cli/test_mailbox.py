@@ -382,6 +382,20 @@ def test_mbox_text_that_only_looks_like_a_from_line_stays(fresh: Moving, tmp_pat
     ]
 
 
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"data": "!"}, "base64"), ({"upload": "../../etc/passwd"}, "hexadecimal"), ({"upload": "0" * 32}, "no such"),
+        ({"data": "YQ==", "flags": "a\r\nb"}, "atom"), ({"data": "YQ==", "date": "x"}, "whole number"),
+        ({"data": "YQ==", "zone": "9999"}, "east of UTC"), ({"data": "YQ==", "unique_id": "a b"}, "RFC 1939"),
+    ],
+)  # fmt: skip
+def test_the_server_takes_no_message_that_makes_no_sense(moving: Moving, row: dict[str, str], why: str) -> None:
+    messages = [{"data": "YQ=="}, row]
+    answer = moving.run(moving.ask("mailbox.append", {"address": ME, "mailbox": "INBOX", "messages": messages}))
+    assert why in answer["error"] and moving.rows("INBOX") == []
+
+
 # ---------------------------------------------------------------- the commands
 
 

@@ -21,6 +21,7 @@ from attrs import frozen
 from ...errors import BadMailboxName, QuotaExceeded, Refused, StoreFull
 from ...interfaces import IContent, IMailbox
 from ...message.content import MemoryContent
+from ...message.mbox import usable
 from ...net.spool import FileContent
 from ...serve.pop3_uidl import DEFAULT, UidlFormat, possible, unique_ids
 from ...store.keywords import names_of
@@ -32,6 +33,8 @@ from .table import operation
 MAX_OCTETS, MAX_MESSAGES = 2**20, 1000
 #: Octets of one message.
 MAX_MESSAGE = 2**29
+#: Minutes between UTC and any zone.
+MAX_ZONE = 24 * 60
 #: An upload that nobody went on with is forgotten after this.
 UPLOAD_SECONDS = 86_400.0
 _UPLOAD = re.compile("[0-9a-f]{32}")
@@ -164,25 +167,38 @@ def _incoming(site: Any, account_id: int, messages: list[dict[str, str]]) -> _In
     if not 0 < len(messages) <= MAX_MESSAGES:
         raise Refused(f"1 to {MAX_MESSAGES} messages at once")
     new = _Incoming([], [])
-    for one in messages:
-        unique_id = one.get("unique_id", "").encode("latin-1", "replace")
-        if unique_id and not possible(unique_id):
-            raise Refused("a unique id has 1 to 70 characters from ! to ~ (RFC 1939 section 7)")
-        content: IContent
-        if "upload" in one:
-            path = _path(site, account_id, one["upload"])
-            try:
-                file = path.open("rb")
-            except FileNotFoundError:
-                raise Refused("there is no such upload") from None
-            content = FileContent(file, path.stat().st_size)
-            new.uploads.append(path)
-        else:
-            content = MemoryContent(_octets(one.get("data", "")))
-        flags = frozenset(flag.encode("utf-8", "replace") for flag in one.get("flags", "").split(" ") if flag)
-        date, zone = _number(one, "date"), _number(one, "zone")
-        new.messages.append(NewMessage(content, flags, date, zone, unique_id))
+    try:
+        for one in messages:
+            new.messages.append(_message(site, account_id, one, new.uploads))
+    except Refused:
+        new.close()
+        raise
     return new
+
+
+def _message(site: Any, account_id: int, one: dict[str, str], uploads: list[Path]) -> NewMessage:
+    """One of them.  Raises Refused."""
+    unique_id = one.get("unique_id", "").encode("latin-1", "replace")
+    if unique_id and not possible(unique_id):
+        raise Refused("a unique id has 1 to 70 characters from ! to ~ (RFC 1939 section 7)")
+    flags = frozenset(flag.encode("utf-8", "replace") for flag in one.get("flags", "").split(" ") if flag)
+    if not all(usable(flag.removeprefix(b"\\")) for flag in flags):
+        raise Refused("a flag is an atom (RFC 9051 section 9)")
+    date, zone = _number(one, "date"), _number(one, "zone")
+    if abs(zone) > MAX_ZONE:
+        raise Refused('"zone" is minutes east of UTC')
+    content: IContent
+    if "upload" in one:
+        path = _path(site, account_id, one["upload"])
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            raise Refused("there is no such upload") from None
+        content = FileContent(file, path.stat().st_size)
+        uploads.append(path)
+    else:
+        content = MemoryContent(_octets(one.get("data", "")))
+    return NewMessage(content, flags, date, zone, unique_id)
 
 
 def _number(one: dict[str, str], key: str) -> int:
