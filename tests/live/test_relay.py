@@ -26,6 +26,9 @@ BOTH = """
 use = ["any", "directory"]
 [auth.any]
 password_file = "password"
+[limits]
+# One test logs in wrongly, as often as it takes; the others must not suffer for it.
+failed_logins_per_address = "off"
 [pop3.default]
 listen = ["127.0.0.1:0/tls"]
 """
