@@ -51,7 +51,7 @@ class Limits:
     bad_commands: int = 20
     failed_logins: int = 3
     #: SMTP: commands that bring no message (NOOP, RSET, EHLO, VRFY) in a row, then the connection is closed.
-    idle_commands: int = 1000
+    idle_commands: int = 1_000_000
     #: A refused login is answered after this many seconds (0: at once).
     failed_login_delay: float = 2.0
     #: Input held while a command is being worked on; then the peer is made to wait.
