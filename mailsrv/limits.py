@@ -50,7 +50,8 @@ class Limits:
     #: Commands that make no sense, then the connection is closed; failed logins likewise.
     bad_commands: int = 20
     failed_logins: int = 3
-    #: SMTP: commands that bring no message (NOOP, RSET, EHLO, VRFY) in a row, then the connection is closed.
+    #: SMTP: commands that bring no message (NOOP, RSET, EHLO, VRFY) in a row, then the connection is closed.  More than
+    #: the answers that the buffers of a socket hold: who reads none is held up by those first.
     idle_commands: int = 1_000_000
     #: A refused login is answered after this many seconds (0: at once).
     failed_login_delay: float = 2.0
