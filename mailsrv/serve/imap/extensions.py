@@ -60,15 +60,9 @@ class Extension:
     shown: Callable[[ImapSession], bytes] | None = None
 
 
-#: What of RFC 9051 had a name of its own before (appendix E): IMAP4rev2 is there when all of it is.
-REV2_PARTS = frozenset(
-    {
-        b"BINARY", b"ENABLE", b"ESEARCH", b"IDLE", b"LIST-EXTENDED", b"LIST-STATUS", b"MOVE", b"NAMESPACE", b"SASL-IR",
-        b"SEARCHRES", b"SPECIAL-USE", b"STATUS=SIZE", b"UIDPLUS", b"UNSELECT",
-    }
-)  # fmt: skip
-_REV1 = Extension(b"IMAP4rev1", "RFC 3501")
-_ROWS = (
+TABLE = (
+    Extension(b"IMAP4rev2", "RFC 9051"),
+    Extension(b"IMAP4rev1", "RFC 3501"),
     Extension(b"LITERAL+", "RFC 7888", _any_unasked),
     Extension(b"LITERAL-", "RFC 7888", _few_unasked),
     Extension(b"SASL-IR", "RFC 4959", _before_login),
@@ -121,8 +115,6 @@ _ROWS = (
     Extension(b"STARTTLS", "RFC 3501 section 6.2.1", _tls_possible),
     Extension(b"LOGINDISABLED", "RFC 3501 section 6.2.3", _login_disabled),
 )
-REV2 = Extension(b"IMAP4rev2", "RFC 9051")
-TABLE = (*((REV2,) if REV2_PARTS <= {row.name for row in _ROWS} else ()), _REV1, *_ROWS)
 
 
 def _nothing(session: ImapSession) -> None:
