@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from zope.interface import implementer
 
+from ..errors import StoreUnavailable
 from ..interfaces import IContent
 
 #: The largest piece `chunks()` gives (IContent).
@@ -97,3 +98,15 @@ class _Prefixed:
 def prefixed(prefix: bytes, content: IContent) -> IContent:
     """A content that is `prefix`, then `content`; closing it closes `content`."""
     return _Prefixed(prefix, content) if prefix else content
+
+
+async def read_all(content: IContent) -> bytes:
+    """The whole message.  Raises StoreUnavailable, also when the octets are not all there."""
+    size = content.size
+    if size <= CHUNK:
+        octets: bytes = await content.read(0, size)
+    else:
+        octets = b"".join([await content.read(at, CHUNK) for at in range(0, size, CHUNK)])
+    if len(octets) != size:
+        raise StoreUnavailable()
+    return octets

@@ -18,8 +18,8 @@ from attrs import evolve, field, frozen
 from zope.interface import directlyProvides, implementer, providedBy
 
 from .. import values as v
-from ..errors import StoreUnavailable
 from ..interfaces import IAccount, IContent, IMailbox, IMessageStore
+from ..message.content import read_all
 from ..message.format import FormatOptions, fingerprint, render
 from ..query import Query
 
@@ -27,8 +27,6 @@ from ..query import Query
 CACHE, LARGEST = 16 * 2**20, 4 * 2**20
 #: Messages opened at once to be measured.
 LOT = 50
-#: Octets read at a time.
-_PIECE = 256 * 1024
 #: What intake puts on top of every delivery (RFC 5321 section 4.4).
 _DELIVERED = b"return-path:"
 #: What the store keeps of a content, and is another thing for each rendering.
@@ -81,19 +79,11 @@ class Format:
         return sha256(self.name.encode("ascii")).hexdigest()[:8]
 
 
-async def _all(content: IContent) -> bytes:
-    """The whole message.  Raises StoreUnavailable, also when the octets are not all there."""
-    octets = b"".join([await content.read(at, _PIECE) for at in range(0, content.size, _PIECE)])
-    if len(octets) != content.size:
-        raise StoreUnavailable()
-    return octets
-
-
 async def _rendered(content: IContent, shown: Format, key: tuple[int, int]) -> bytes:
     """The octets to show.  Rendering is done in a thread: it takes milliseconds, with hostile mail more."""
     found = shown.cache.get(key)
     if found is None:
-        octets = await _all(content)
+        octets = await read_all(content)
         found = octets
         if octets[: len(_DELIVERED)].lower() == _DELIVERED:
             found = await shown.aside(render, octets, shown.options)
@@ -156,10 +146,12 @@ class FormattedMailbox:
         return _dated(await self._inner.copy(uids, target_id, move), self._shown)
 
     async def sizes(self, uids: Sequence[int]) -> Sequence[int]:
-        """Of the renderings; those that are not known yet are made."""
+        """Of the renderings, or about that."""
         stored: Sequence[int] = await self._inner.sizes(uids)
-        if self._shown.approximate:
-            return stored
+        return stored if self._shown.approximate else await self._exact(uids, stored)
+
+    async def _exact(self, uids: Sequence[int], stored: Sequence[int]) -> Sequence[int]:
+        """Of the renderings; those that are not known yet are made."""
         kind = f"size.{self._shown.name}"
         kept = await self._inner.records(uids, kind)
         found = [size if size < 0 or not record else _SIZE.unpack(record)[0]
@@ -214,10 +206,9 @@ class FormattedMailbox:
 
     async def contents(self, uids: Sequence[int]) -> Sequence[IContent | None]:
         """See IMailbox: each is rendered when it is read."""
-        exact = evolve(self._shown, approximate=False) if self._shown.approximate else self._shown
-        sizes = await FormattedMailbox(self._inner, exact).sizes(uids)
+        sizes = await self._exact(uids, await self._inner.sizes(uids))
         return [
-            None if content is None else RenderedContent(content, exact, (self._inner.mailbox_id, uid), size)
+            None if content is None else RenderedContent(content, self._shown, (self._inner.mailbox_id, uid), size)
             for uid, size, content in zip(uids, sizes, await self._inner.contents(uids))
         ]
 

@@ -10,6 +10,7 @@ from attrs import define, field
 
 from ... import query as q
 from ...errors import MailError
+from ...message.content import read_all
 from ...message.head import Head
 from ...message.query import Candidate, Matcher, keyword_masks, matcher, needs
 from ...message.summary import Summary
@@ -20,7 +21,7 @@ from ...wire import imap_requests as r
 from . import condstore, results, tell
 from .answer import No
 from .selected import Selection
-from .summaries import HEAD, complete, examine, read_all, read_header
+from .summaries import HEAD, complete, examine, read_header
 from .view import View, gathered
 
 if TYPE_CHECKING:

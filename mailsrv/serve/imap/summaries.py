@@ -7,30 +7,18 @@ from typing import Any
 
 from attrs import frozen
 
-from ...errors import MailError, StoreUnavailable
+from ...errors import MailError
 from ...interfaces import IContent, IMailbox
+from ...message.content import read_all
 from ...message.head import Head, extract
-from ...message.header import MAX_OCTETS, header_end
+from ...message.header import header_end
+from ...message.rewrite import read_head
 from ...message.summary import Summary, summarise
 from ...values import MessageFacts
 from ..session import Services
 
-#: Octets read at a time.
-PIECE = 256 * 1024
 #: What takes longer than a turn of the reactor: a message of more octets is worked on aside.
 LARGE = 512 * 1024
-
-
-async def read_all(content: IContent) -> bytes:
-    """The whole message.  Raises StoreUnavailable, also when the octets are not all there."""
-    size = content.size
-    if size <= PIECE:
-        octets = await content.read(0, size)
-    else:
-        octets = b"".join([await content.read(at, PIECE) for at in range(0, size, PIECE)])
-    if len(octets) != size:
-        raise StoreUnavailable()
-    return octets
 
 
 async def examine(services: Services, function: Callable[[Any], Any], what: Any, octets: int) -> Any:
@@ -51,18 +39,12 @@ class Kind:
 SUMMARY = Kind("summary", Summary.current, summarise, True)
 HEAD = Kind("head", Head.current, extract, False)
 KINDS = (SUMMARY, HEAD)
-#: What is read of a message first when only its header is asked for.
-_HEADER_OCTETS = 16 * 1024
 
 
 async def read_header(content: IContent) -> bytes:
     """The header block, as much of it as is ever looked at."""
-    block = await content.read(0, _HEADER_OCTETS)
-    end = header_end(block)
-    if end == len(block) and content.size > len(block):
-        block = await content.read(0, MAX_OCTETS)
-        end = header_end(block)
-    return block[:end]
+    block = await read_head(content)
+    return block[: header_end(block)]
 
 
 async def complete(
