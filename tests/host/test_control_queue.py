@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from mailsrv.host.control import run as control
 from mailsrv.host.control.table import OPERATIONS
 from mailsrv.testing.queue_site import START, QueueSite
 from mailsrv.values import Identity, Verdict
+from tests.timing import takes_at_most
 
 CHANGES = ("retry", "hold", "release", "delete", "reroute", "fail")
 
@@ -352,7 +352,5 @@ def test_a_row_of_a_server_that_is_gone_goes_by_the_first_one(site: QueueSite) -
 def test_ten_thousand_rows_are_listed_in_no_time(site: QueueSite) -> None:
     for number in range(100):
         site.put(*(f"u{number}@d{destination}.example" for destination in range(100)))
-    begun = time.process_time()
-    assert ids(site, recipient="u99@d99.example") == [10_000]
-    assert site.ask("queue.summary")["destinations"] == 100
-    assert time.process_time() - begun < 1.0
+    assert takes_at_most(1, lambda: ids(site, recipient="u99@d99.example")) == [10_000]
+    assert takes_at_most(1, lambda: site.ask("queue.summary"))["destinations"] == 100

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsrv.message.subject import MAX_SUBJECT, base_subject
+from tests.timing import takes_at_most
 
 #: Subject, base subject, whether it is a reply or a forward.
 CASES = [
@@ -71,7 +70,4 @@ def test_what_was_taken_off_is_not_there_again(pieces: list[str]) -> None:
 @pytest.mark.parametrize("piece", ["[a]", "re:", "[fwd:", "(fwd)", "[", "re[", " ", "[a]re"])
 def test_evil_subjects_cost_no_more_than_others(piece: str) -> None:
     text = (piece * MAX_SUBJECT)[:MAX_SUBJECT]
-    started = time.process_time()
-    base_subject(text + "]" * 500)
-    base_subject("]" + text)
-    assert time.process_time() - started < 1
+    takes_at_most(1, lambda: (base_subject(text + "]" * 500), base_subject("]" + text)))
