@@ -25,30 +25,22 @@ from twisted.python.threadpool import ThreadPool
 from ..auth.hashing import PasswordHasher
 from ..errors import ConfigError, MailError, Refused
 from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, IQueue
-from ..net.certificate import ensure
 from ..net.tls import Certificate
 from ..parts import find
 from ..serve.allowances import Allowances
-from ..serve.pop3_base import Pop3Services
-from ..serve.session import Services, SmtpServices
-from ..serve.smtp_policies import PolicyMaker
 from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
 from ..values import DomainFacts
-from .access import Access, speakers_of
+from .access import Access
 from .arrivals import Ceiling
 from .config.derive import (
     domain_facts,
-    imap_settings,
     limits_of,
-    policies_of,
-    pop3_settings,
     site_limits,
-    submission_of,
 )
 from .config.edit import write_atomically
-from .config.options import PolicyChoice, Pop3Options, ServerOptions, SiteOptions, SmtpOptions
+from .config.options import ServerOptions, SiteOptions
 from .control.wire import ControlFactory
 from .control.wire import listen as listen_control
 from .delivery import Delivery
@@ -57,6 +49,7 @@ from .logins import Logins
 from .protocols import SESSIONS
 from .recipients import Recipients
 from .vserver import VirtualServer
+from .wiring import Wiring, certificates_of
 
 log = Logger()
 
@@ -100,6 +93,7 @@ class Site(MultiService):
         self.recipients: Any = None
         self.maildrops: set[int] = set()
         self.access = Access(self)
+        self.wiring = Wiring(self)
         self.started: Deferred[Site] = Deferred()
         self.store: Any = store
         self.given_authenticators, self.given_policies = tuple(authenticators), tuple(policies)
@@ -169,7 +163,7 @@ class Site(MultiService):
     def privilegedStartService(self) -> None:
         """Twisted: take the ports while the process may; a second call does nothing."""
         if not self.servers:
-            certificates = self._certificates()
+            certificates = certificates_of(self)
             for name, server in self.options.servers.items():
                 made = self.servers[name] = self._server(server, certificates)
                 if made.automatic:
@@ -233,27 +227,6 @@ class Site(MultiService):
 
     # ------------------------------------------------------------ wiring
 
-    def _certificates(self) -> Mapping[str, Certificate]:
-        base, default = self.base, self.options.certificates.get("default")
-        if default is not None and self.options.makes_certificate:
-            # A site of its own makes its own, so that TLS always works.
-            names = [self.options.site.hostname, *self.options.domains]
-            try:
-                # Made here, it is for nobody else to read; as the parent of the certificate it would be.
-                self.options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-                if ensure(base / default.certificate, base / default.key, names):
-                    log.warn("made a self-signed certificate, {file}", file=str(base / default.certificate))
-            except OSError as error:
-                reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-                log.error("cannot make a certificate: {reason}", reason=reason)
-        return {
-            name: Certificate(
-                base / table.certificate, base / table.key, self.monotonic,
-                base / table.client_ca if table.client_ca else None, name,
-            )
-            for name, table in self.options.certificates.items()
-        }
-
     def _server(self, server: ServerOptions, certificates: Mapping[str, Certificate]) -> VirtualServer:
         certificate = certificates.get(server.certificate)
         return VirtualServer(
@@ -271,75 +244,11 @@ class Site(MultiService):
         )
 
     def _wire(self) -> None:
-        """All parts of the site, made and given to the servers: the architecture on one screen."""
-        options = self.options
+        """All parts of the site, made and given to the servers."""
         self.recipients = Recipients(self)
-        formats = Formats(options, self.aside, self.clock)
-        for name, server in options.servers.items():
-            common = {**self._common(server), "store": formats.store_of(name, self.store)}
-            if isinstance(server, SmtpOptions):
-                services: Services = SmtpServices(
-                    **common,
-                    router=self.router,
-                    intake=self.intake,
-                    policies=[
-                        *(self._policy(choice) for choice in policies_of(server, options)),
-                        *self.recipients.policies_of(server),
-                        *(partial(make, self) for make in self.given_policies),
-                    ],
-                    anonymous=self.logins.anonymous(server),
-                    submission=submission_of(server),
-                    default_domain=server.default_domain or self.first_domain(),
-                    reverse=self.access.check_of(server),
-                    vrfy=server.vrfy,
-                    expn=server.expn,
-                    etrn=self.access.etrn_of(server),
-                    xclient=speakers_of(server),
-                    bare_newlines=server.bare_newlines,
-                    dsn=self.access.dsn_of(server),
-                )
-            elif isinstance(server, Pop3Options):
-                services = Pop3Services(**common, **pop3_settings(server))
-            else:
-                services = Services(**common, **imap_settings(server))
+        formats = Formats(self.options, self.aside, self.clock)
+        for name, services in self.wiring.services(formats, self.recipients).items():
             self.servers[name].equip(services)
-
-    def _common(self, server: ServerOptions) -> dict[str, Any]:
-        """What a server of any protocol gives to its sessions, as far as it is not shared by all of them."""
-        counters: dict[str, int] = {}
-
-        def count(what: str) -> None:
-            counters[what] = counters.get(what, 0) + 1
-
-        return {
-            "counters": counters,
-            "access": self.access.filter_of(server, count),
-            "name": server.id,
-            "protocol": server.protocol,
-            "hostname": server.hostname,
-            "limits": self.servers[server.id].limits,
-            "offers": self.logins.offers(server),
-            "door": self.logins.door(server),
-            "decoy": self.logins.decoy,
-            "now": self.clock,
-            "random": os.urandom,
-            "sleep": self.sleep,
-            "aside": self.aside,
-            "spool_folder": str(self.options.data),
-            "maildrops": self.maildrops,
-            "login_domain": server.login_domain or self.first_domain(),
-            "require_tls": server.require_tls,
-            "allowances": self.allowances,
-            "ntlm_ok": getattr(server, "ntlm_ok", False),
-            "tls_available": server.certificate in self.options.certificates,
-        }
-
-    def _policy(self, choice: PolicyChoice) -> PolicyMaker:
-        """A maker of one policy's object per connection; the first is made now, to find mistakes at the start."""
-        part, options, common = find(IMessagePolicy, choice.use), choice.options, choice.common
-        built = part.build(options, self)
-        make = getattr(built, "for_connection", None) or partial(part.builder, options, self)
-        return PolicyMaker(make, choice.name, common.timeout or None, common.on_failure)
 
     def first_domain(self) -> str:
         """Completes names where nothing else is said."""
