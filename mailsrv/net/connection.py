@@ -69,6 +69,7 @@ class Connection(Pump):
         """Twisted: octets came."""
         if self._closing:
             return
+        self.octets_in += len(data)
         if self.layer is not None:
             self.layer.feed(data)
         else:

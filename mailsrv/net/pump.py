@@ -40,6 +40,10 @@ class Pump(TwistedProtocol):
     noisy = False
     session: ConnectionSession
     engine: Engine
+    # What few connections have is theirs alone: Python keeps the attributes of objects of one class packed, about 28.
+    #: Between the transport and all else here; the session puts it there, after `flush`.
+    layer: Deflate | None = None
+    _farewell = ""
 
     def __init__(self, host: Host, peer: Peer) -> None:
         self.host = host
@@ -51,11 +55,10 @@ class Pump(TwistedProtocol):
         self._drained: Deferred[None] | None = None
         self._more: Deferred[None] | None = None
         self._turn_began = 0.0
-        self._farewell = ""
-        #: Between the transport and all else here; the session puts it there, after `flush`.
-        self.layer: Deflate | None = None
         # Octets in the middle of a command, and of output that the peer had not taken when that was last looked at.
         self._pieces = self._unsent = 0
+        #: Of all that was read and said, as it is on the wire but for TLS.
+        self.octets_in = self.octets_out = 0
         self.connected_at = self.active_at = host.monotonic()
 
     def close(self) -> None:
@@ -97,7 +100,10 @@ class Pump(TwistedProtocol):
         if out:
             if not self._lost:
                 octets = out[0] if len(out) == 1 else b"".join(out)
-                send(self.transport, octets if self.layer is None else self.layer.deflate(octets))
+                if self.layer is not None:
+                    octets = self.layer.deflate(octets)
+                self.octets_out += len(octets)
+                send(self.transport, octets)
             out.clear()
             self._held = 0
 
@@ -164,7 +170,7 @@ class Pump(TwistedProtocol):
         self._step()
 
     async def _pump(self) -> None:
-        engine, session, handled = self.engine, self.session, 0
+        session, handled = self.session, 0
         while not self._closing:
             if self._farewell:
                 self.dismiss(self._farewell)
@@ -172,7 +178,7 @@ class Pump(TwistedProtocol):
             if self._blocked:
                 # Who takes no answers gets no more of them.
                 await self.drain()
-            event = engine.next_event()
+            event = self.engine.next_event()
             if event is NEED_DATA or event is PAUSED:
                 if event is PAUSED or not self._pull():
                     return

@@ -28,8 +28,9 @@ class Pop3Session(Pop3Login):
 
     async def handle(self, event: Any) -> None:
         """Work on one event of the engine."""
+        kind = self.verb = type(event)
         try:
-            await _HANDLERS[type(event)](self, event)
+            await _HANDLERS[kind](self, event)
         except MailError as error:
             if self.streaming:
                 # The peer waits for the rest of a message: only the end of the connection tells it the truth.

@@ -123,6 +123,10 @@ class Pop3Base(Session):
             text = f"{text} {self.stamp.decode('ascii')}"
         self.say(line(text))
 
+    def state(self) -> str:
+        """See Session (RFC 1939 section 3)."""
+        return "transaction" if self.drop is not None else "authorization"
+
     def dismiss(self, why: str) -> None:
         """Last words, unless they would end up inside an answer."""
         if not self.streaming:

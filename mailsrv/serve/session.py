@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from twisted.logger import Logger
 
 from ..access.networks import Matcher
@@ -21,6 +21,7 @@ from ..transfer.intake import Intake
 from ..transfer.submission import PLAIN, Submission
 from ..values import AuthContext, Credentials, Identity, Verdict
 from .allowances import Allowances
+from .session_info import SessionInfo, info_of
 from .smtp_etrn import Etrn
 
 if TYPE_CHECKING:
@@ -32,19 +33,6 @@ log = Logger()
 GUARDED = "4.7.0"
 #: `await enter(identity)`: get hold of what the identity owns.
 Enter = Callable[[Identity], Awaitable[None]]
-
-
-@frozen
-class SessionInfo:
-    """One line of "Current Sessions" (S-065).  `since` is UTC epoch seconds; ids are never reused."""
-
-    id: int
-    server: str
-    protocol: str
-    peer: str
-    user: str
-    since: float
-    secure: bool
 
 
 @define(eq=False)
@@ -122,7 +110,12 @@ class SmtpServices(Services):
 
 
 class Session:
-    """Base of the three sessions.  A subclass sets `engine`, and gives greet, handle, dismiss and fail."""
+    """Base of the three sessions.  A subclass sets `engine`, and gives greet, handle, dismiss, fail and state.
+
+    `verb` is the last command, or the class of its event; `client_name` and `helo` are SMTP's.
+    """
+
+    client_name = helo = ""
 
     def __init__(self, connection: Connection, services: Services, number: int) -> None:
         self.connection = connection
@@ -133,20 +126,17 @@ class Session:
         self.identity: Identity | None = None
         self.bad_commands = 0
         self.failed_logins = 0
+        self.verb: str | type = ""
         #: Monotonic: when the client last said something of the login under way.
         self._asked = 0.0
 
     def info(self) -> SessionInfo:
         """This session as administrators see it (S-065)."""
-        return SessionInfo(
-            id=self.number,
-            server=self.services.name,
-            protocol=self.services.protocol,
-            peer=self.connection.peer.host,
-            user=self.identity.authcid if self.identity else "",
-            since=self.since,
-            secure=self.connection.secure,
-        )
+        return info_of(self)
+
+    def state(self) -> str:
+        """How far the conversation is, in the protocol's words."""
+        return ""
 
     def arriving(self) -> Coroutine[Any, Any, Verdict] | None:
         """Whom to ask before the greeting, besides the access list: nobody."""

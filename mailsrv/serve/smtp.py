@@ -32,7 +32,9 @@ class SmtpSession(SmtpBase):
 
     def handle(self, event: Any) -> Coroutine[Any, Any, None]:
         """One event of the engine."""
-        return _HANDLERS[type(event)](self, event)
+        kind = type(event)
+        self.verb = event.verb if kind is wire.Plain else kind
+        return _HANDLERS[kind](self, event)
 
     # ------------------------------------------------------------ commands
 

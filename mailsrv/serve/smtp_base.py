@@ -12,10 +12,17 @@ from ..wire import smtp_commands
 from ..wire.smtp_server import SmtpServerEngine
 from . import smtp_replies as say
 from .session import Session, SmtpServices
+from .session_info import SessionInfo
 from .smtp_message import MessageInput
 from .smtp_policies import Judge
 from .smtp_verdicts import Share
 from .smtp_xclient import may_speak
+
+_DISMISSED = {
+    "idle": "Idle for too long",
+    "shutdown": "Service is stopping",
+    "terminated": "Session terminated by an administrator",
+}
 
 
 class SmtpBase(Session):
@@ -63,13 +70,24 @@ class SmtpBase(Session):
         """220 with the server's FQDN (S-086)."""
         self.say(say.reply(220, "", f"{self.services.hostname} {self.greeting} mailsrv"))
 
+    def info(self) -> SessionInfo:
+        """See Session."""
+        self.recall()
+        return super().info()
+
+    def state(self) -> str:
+        """See Session: connected, ready (after EHLO), transaction, message."""
+        if self.message is not None:
+            return "message"
+        return "transaction" if self.transaction is not None else "ready" if self.helo else "connected"
+
     def must_log_in(self) -> bool:
         """Only where mail is not taken without a login."""
         return not self.smtp.anonymous
 
     def dismiss(self, why: str) -> None:
         """421 with the reason (RFC 5321 section 3.8)."""
-        text = {"idle": "Idle for too long", "shutdown": "Service is stopping"}.get(why, "Closing connection")
+        text = _DISMISSED.get(why, "Closing connection")
         if why == "idle" and self.message is not None and self._late():
             text = "The message comes in too slowly"
         self.say(say.reply(421, "4.4.2" if why == "idle" else "4.3.2", text))

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 
 class Selection:
-    """The selected mailbox: the open handle, the view on it, and how many keywords the client knows of."""
+    """The selected mailbox: its name when it was selected, the open handle, the view on it, and how many keywords the
+    client knows of."""
 
-    __slots__ = ("announced", "mailbox", "read_only", "view")
+    __slots__ = ("announced", "mailbox", "name", "read_only", "view")
 
-    def __init__(self, mailbox: IMailbox, read_only: bool) -> None:
+    def __init__(self, mailbox: IMailbox, read_only: bool, name: str = "") -> None:
+        self.name = name
         self.mailbox = mailbox
         self.read_only = read_only
         self.view = View(mailbox)
@@ -56,7 +58,7 @@ async def select(session: ImapSession, request: r.Select) -> bytes:
         # RFC 9051 has no \\Recent: it is left to those who ask for it.
         recent = None if REV2 in session.enabled else await mailbox.claim_recent(not read_only)
         state = await mailbox.state()
-        selection = Selection(mailbox, read_only)
+        selection = Selection(mailbox, read_only, request.mailbox)
         selection.view.uid_only = UIDONLY in session.enabled
         complete = True
     finally:

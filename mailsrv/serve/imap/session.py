@@ -163,6 +163,7 @@ class ImapSession(Session):
         if self.notifying is not None and self.notifying.at_work is not None:
             await self.notifying.at_work
         if isinstance(event, r.Request):
+            self.verb = event.name
             await self._command(event, ROWS[event.name])
         elif isinstance(event, r.Done):
             await idle.done(self, event)
@@ -174,6 +175,13 @@ class ImapSession(Session):
             self.notifying.resume()
         await self.pace()
         await self.connection.breathe()
+
+    def state(self) -> str:
+        """See Session; the states of RFC 3501 section 3, with the mailbox."""
+        state: str = self.engine.state
+        if self.selection is not None:
+            state = f"{state} {self.selection.name}"
+        return f"{state}, idle" if self.idling is not None else state
 
     def dismiss(self, why: str) -> None:
         """BYE with the reason (RFC 3501 section 7.1.5)."""
