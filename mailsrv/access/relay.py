@@ -95,7 +95,8 @@ class RelayPolicy:
     ) -> None:
         self._directory = directory
         self._authorizer = authorizer
-        self._lists = lists or {}
+        # The very mapping: it changes while the site runs.
+        self._lists = {} if lists is None else lists
         #: The look-up, and whose.
         self._asked: Once | None = None
         self._about = ""

@@ -68,7 +68,7 @@ class Guard:
     ) -> None:
         self.settings = settings
         self.refused = 0
-        self._monotonic, self._wall = monotonic, wall
+        self._monotonic, self._wall, self._random = monotonic, wall, random
         # Without a limit for addresses the last 100 guesses are known, to count repeated ones once for the account.
         self._most = min(settings.per_address or 100, MAX_PER_ADDRESS)
         self._guesses = Guesses(settings.window, random, self._most)
@@ -77,6 +77,14 @@ class Guard:
         self._banned, self._slowed = Bans("address"), Bans("account")
         self._waiting: set[tuple[str, str]] = set()
         self._last = ("", "")
+
+    def adopt(self, settings: GuardSettings) -> None:
+        """Go by these from now on.  Bans stay; guesses are counted anew where the window or their number changes."""
+        old, self.settings = self.settings, settings
+        if (old.window, old.per_address) != (settings.window, settings.per_address):
+            self._most = min(settings.per_address or 100, MAX_PER_ADDRESS)
+            self._guesses = Guesses(settings.window, self._random, self._most)
+            self._rates = Rates(settings.window)
 
     # ------------------------------------------------------------ asked by every login
 

@@ -31,6 +31,7 @@ class Access:
     def __init__(self, site: Any) -> None:
         self._site = site
         self._lists: dict[str, AccessList] = {}
+        self._built: dict[str, AccessTable] = {}
         self._changing = DeferredLock()
         self._tables: dict[str, AccessTable] = {}
 
@@ -57,8 +58,32 @@ class Access:
     def list_of(self, name: str) -> AccessList:
         """The list [access.NAME], built once."""
         if name not in self._lists:
-            self._lists[name] = self._made(name, self.tables[name])
+            self._built[name] = self.tables[name]
+            self._lists[name] = self._made(name, self._built[name])
         return self._lists[name]
+
+    async def prepare(self, options: SiteOptions) -> Callable[[], None]:
+        """Build the lists that are other ones in these options, away from the reactor; the result puts them in the
+        place of what there is, for open connections too."""
+        made = {
+            name: (table, await self._site.aside(self._made, name, table))
+            for name, table in options.access.items()
+            if name in self._lists and table != self._built[name]
+        }
+        return partial(self._adopt, made, options)
+
+    def _adopt(self, made: Mapping[str, tuple[AccessTable, AccessList]], options: SiteOptions) -> None:
+        """The site has these options already."""
+        self._tables.clear()
+        for name, (table, found) in made.items():
+            self._lists[name].adopt(found)
+            self._built[name] = table
+        for name in [name for name in self._lists if name not in options.access]:
+            del self._lists[name], self._built[name]
+        lists = self._relay_lists(options)
+        # Policies hold this very mapping.
+        self.relay_lists.clear()
+        self.relay_lists.update(lists)
 
     def _made(self, name: str, table: AccessTable) -> AccessList:
         return AccessList(name, table.mode, table.entries, str(self._site.options.file or ""))
@@ -72,6 +97,7 @@ class Access:
             table: AccessTable = options.access[name]
             self._tables[name] = table
             if name in self._lists:
+                self._built[name] = table
                 self._lists[name].adopt(await self._site.aside(self._made, name, table))
             return table
         finally:
@@ -113,8 +139,11 @@ class Access:
     @cached_property
     def relay_lists(self) -> dict[str, RelayList]:
         """Server -> who may relay there without a login, for those that have such a list."""
+        return self._relay_lists(self._site.options)
+
+    def _relay_lists(self, options: SiteOptions) -> dict[str, RelayList]:
         return {
             server.id: RelayList(self.list_of(server.relay), self.names, self._site.reactor)
-            for server in self._site.options.servers.values()
+            for server in options.servers.values()
             if isinstance(server, SmtpOptions) and server.relay
         }

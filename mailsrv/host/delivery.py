@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from attrs import evolve
+from attrs import define, evolve
+from twisted.internet.defer import Deferred
 
 from ..auth.any import read_password
 from ..auth.outbound import choose
@@ -28,9 +30,9 @@ from ..transfer.success import arrival, passed_on, told_here
 from ..values import Address, Envelope, Owner, Peer, Queued, Recipient, Transaction
 from ..wire.ntlm import Ntlm
 from ..wire.sasl import mechanisms
-from .config.delivery import DeliveryTable, badmail_folder, defaults_of, policy_of, unresolved_rule
+from .config.delivery import DeliveryTable, defaults_of, policy_of, unresolved_rule
 from .config.derive import limits_of
-from .config.options import SmtpOptions
+from .config.options import SiteOptions, SmtpOptions
 from .config.routes import LoginTable, login_of, rule_of
 from .reports import Reporter
 
@@ -39,6 +41,22 @@ HEAD = 64 * 1024
 DNS_PORT = 53
 #: Of a server that is gone.
 MAX_HOPS = 30
+
+
+@define(eq=False)
+class Half:
+    """One server's half.  `key` is all that it was made of."""
+
+    key: Any
+    lane: Lane
+    reporter: Reporter
+    connector: Connector
+    connections: Connections
+
+    def stop(self) -> None:
+        """Cut off what is open."""
+        self.connections.close()
+        self.connector.stop()
 
 
 class Delivery:
@@ -50,32 +68,77 @@ class Delivery:
     def __init__(self, site: Any) -> None:
         self._site = site
         self.queue: IQueue = site.store
-        options = site.options
-        self.servers: dict[str, SmtpOptions] = {
-            name: server for name, server in options.servers.items() if isinstance(server, SmtpOptions)
-        }
-        self._rules = {
-            name: rule_of(name, table, login_of(table, self._secret(table, f"routes.{name}")))
-            for name, table in options.routes.items()
-        }
-        self._connectors: list[tuple[Connector, Connections]] = []
-        self._hops = {name: limits_of(server, options).hops for name, server in self.servers.items()}
-        self.badmail = {name: self._bad_mail(name, server) for name, server in self.servers.items()}
-        self.reporters = {name: Reporter(self, site, name, server) for name, server in self.servers.items()}
-        self.lanes = {name: self._lane(name, server) for name, server in self.servers.items()}
+        self.servers: dict[str, SmtpOptions] = {}
+        self.lanes: dict[str, Lane] = {}
+        self.badmail: dict[str, BadMail] = {}
+        self.reporters: dict[str, Reporter] = {}
+        self._halves: dict[str, Half] = {}
+        self._old: list[Half] = []
+        self._started = False
+        self._take(self._made(site.options), site.options)
         self.runner = Runner(self.queue, self.lanes, site.clock, site.reactor.callLater)
 
     async def start(self) -> None:
         """Begin to send."""
+        self._started = True
         if self.lanes:
             self.runner.start()
 
     async def stop(self) -> None:
         """Let attempts under way end, then close what is open."""
+        self._started = False
         await self.runner.stop()
-        for connector, connections in self._connectors:
-            connections.close()
-            connector.stop()
+        for half in (*self._halves.values(), *self._old):
+            half.stop()
+
+    def prepare(self, options: SiteOptions) -> Callable[[], None]:
+        """Make all that other options ask for; the result puts it in the place of what there is.  Raises ConfigError.
+
+        Attempts under way end as they began.  What is the same keeps its connections.
+        """
+        return partial(self._adopt, self._made(options), options)
+
+    def _adopt(self, halves: dict[str, Half], options: SiteOptions) -> None:
+        had = bool(self.lanes)
+        self._take(halves, options)
+        if self.lanes:
+            self.runner.adopt(self.lanes)
+            if self._started and not had:
+                self.runner.start()
+        elif had:
+            Deferred.fromCoroutine(self.runner.stop())
+
+    def _made(self, options: SiteOptions) -> dict[str, Half]:
+        """A half for each SMTP server; those that would be the same are kept.  Raises ConfigError."""
+        rules = {
+            name: rule_of(name, table, login_of(table, self._secret(table, f"routes.{name}")))
+            for name, table in options.routes.items()
+        }
+        made = {}
+        for name, server in options.servers.items():
+            if isinstance(server, SmtpOptions):
+                half = self._halves.get(name)
+                routes = self._rules(name, server, rules)
+                if half is None or half.key != (server, *routes):
+                    half = self._half(name, server, *routes)
+                made[name] = half
+        return made
+
+    def _take(self, halves: dict[str, Half], options: SiteOptions) -> None:
+        kept = set(halves.values())
+        self._old = [half for half in self._old if len(half.connector)]
+        for half in self._halves.values():
+            if half not in kept:
+                half.connections.close()
+                self._old.append(half)
+        self._halves = halves
+        self.servers = {name: one for name, one in options.servers.items() if isinstance(one, SmtpOptions)}
+        self._hops = {name: limits_of(server, options).hops for name, server in self.servers.items()}
+        # The runner holds this very mapping.
+        self.lanes.clear()
+        self.lanes.update({name: half.lane for name, half in halves.items()})
+        self.reporters = {name: half.reporter for name, half in halves.items()}
+        self.badmail = {name: half.reporter.badmail for name, half in halves.items()}
 
     def unresolved(self, server: str) -> str:
         """The destination of mail for unknown recipients of shared domains (S-133); "" for none."""
@@ -84,37 +147,39 @@ class Delivery:
 
     # ------------------------------------------------------------ one server's half
 
-    def _lane(self, name: str, server: SmtpOptions) -> Lane:
+    def _half(self, name: str, server: SmtpOptions, rules: dict[str, RouteRule], login: Any) -> Half:
         site, table = self._site, server.delivery
         connector = Connector(site.reactor, site.monotonic, idle=table.timeout)
         connections = Connections(
             connector, total=table.max_connections, per_domain=table.max_connections_per_domain,
             messages=table.messages_per_connection,
         )  # fmt: skip
-        self._connectors.append((connector, connections))
+        reporter = Reporter(site, name, server)
         wanted = [*mechanisms().values(), Ntlm()]
         opener = Opener(connector, lambda: server.hostname, partial(choose, wanted), os.urandom, site.clock)
-        return Lane(
+        lane = Lane(
             server=name,
             policy=policy_of(table),
-            routes=self._routes(name, server),
+            routes=Routes(self._resolver(table), rules, self._own, defaults_of(table, login)),
             agent=SmtpAgent(opener, connections, recipients=table.recipients_per_message, aside=site.aside),
-            reporter=self.reporters[name],
+            reporter=reporter,
             messages=table.messages_per_connection or 1000,
             per_domain=table.max_connections_per_domain,
-            copy_to=self.reporters[name].copy_to,
+            copy_to=reporter.copy_to,
             active=lambda: name not in site.servers or site.servers[name].state != "stopped",
             outgoing=partial(self._outgoing, table.masquerade_domain),
         )
+        return Half((server, rules, login), lane, reporter, connector, connections)
 
-    def _routes(self, name: str, server: SmtpOptions) -> Routes:
+    def _rules(self, name: str, server: SmtpOptions, routes: Mapping[str, RouteRule]) -> tuple[Any, Any]:
+        """The routes of its mail, and the login at its smart host.  Raises ConfigError."""
         table = server.delivery
-        rules: dict[str, RouteRule] = dict(self._rules)
+        rules = dict(routes)
         rule = unresolved_rule(name, table)
         if rule is not None:
             rules[rule.name] = rule
         login = login_of(table, self._secret(table, f"smtp.{name}.delivery")) if SMART_HOST in rules else None
-        return Routes(self._resolver(table), rules, self._own, defaults_of(table, login))
+        return rules, login
 
     def _resolver(self, table: DeliveryTable) -> Any:
         """The servers of names for outside (S-094, S-095), or the system's."""
@@ -150,13 +215,6 @@ class Delivery:
                 raise ConfigError(f"the environment has no {table.password_env}", key=f"{key}.password_env")
             return found
         return ""
-
-    def _bad_mail(self, name: str, server: SmtpOptions) -> BadMail:
-        site, table = self._site, server.delivery
-        short = name.partition("/")[2]
-        return BadMail(
-            lambda: badmail_folder(short, table, site.base, site.options.data), octets=table.badmail_size
-        )
 
     async def _outgoing(self, masquerade: str, row: Queued, content: IContent) -> Queued:
         """The row as other servers are told of it (S-083): on its first hop, before others had it (S-085)."""

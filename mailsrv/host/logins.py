@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import sha256
 from hmac import digest
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
+from zope.interface import implementer
 
 from ..auth.attempt import Door
 from ..auth.directory import DirectoryAuthenticator
@@ -19,15 +20,30 @@ from ..auth.offers import Offers
 from ..errors import ConfigError
 from ..interfaces import IAuthenticator, IAuthorizer, ISaslMechanism
 from ..parts import all_parts, find
+from ..values import Identity, Verdict
 from .config.derive import guard_settings, login_domains
 from .config.edit import write_atomically
-from .config.options import ServerOptions, SmtpOptions
+from .config.options import ServerOptions, SiteOptions, SmtpOptions
 
 #: SASL mechanisms in the order they are offered, the strongest first: clients that do not judge take the first they
 #: know.  Others that are installed come after SCRAM.  NTLM is late: clients that know it and have no domain fail.
 FIRST = ("scram-sha-256-plus", "scram-sha-1-plus", "scram-sha-256", "scram-sha-1", "external")
 LAST = ("oauthbearer", "xoauth2", "cram-md5", "ntlm", "plain", "login", "anonymous")
 KEY_OCTETS = 32
+#: Seconds after which authenticators that were replaced are closed: whoever is logging in has finished by then.
+LEAVING = 600.0
+
+
+@implementer(IAuthorizer)
+class Authorizer:
+    """The authorizer in effect: whoever holds this one goes by the rules of now, sessions that are open too."""
+
+    current: IAuthorizer
+
+    async def permits(self, identity: Identity | None, action: str, resource: str) -> Verdict:
+        """See IAuthorizer."""
+        verdict: Verdict = await self.current.permits(identity, action, resource)
+        return verdict
 
 
 class Logins:
@@ -40,13 +56,50 @@ class Logins:
         self.changing = DeferredLock()
         self.domains = login_domains(options)
         self.guard = Guard(guard_settings(options), monotonic=site.monotonic, wall=site.clock, random=os.urandom)
-        choice = options.authorizer
-        self.authorizer: IAuthorizer = find(IAuthorizer, choice.use).build(choice.options, site)
-        self.authenticators: list[IAuthenticator] = [
-            *(make(site) for make in site.given_authenticators),
-            *(find(IAuthenticator, choice.use).build(choice.options, site) for choice in options.authenticators),
-        ]
+        self.authorizer = Authorizer()
+        self.authorizer.current = self._authorizer(options)
+        self._given: list[IAuthenticator] = [make(site) for make in site.given_authenticators]
+        self._configured = self._authenticators(options)
+        self._choices = options.authenticators
+        self._leaving: dict[Any, list[IAuthenticator]] = {}
         self.decoy = partial(digest, _key(options.data / "decoy.key"), digest=sha256)
+
+    @property
+    def authenticators(self) -> list[IAuthenticator]:
+        """Those in effect, in the order they are asked."""
+        return [*self._given, *self._configured]
+
+    def _authorizer(self, options: SiteOptions) -> IAuthorizer:
+        made: IAuthorizer = find(IAuthorizer, options.authorizer.use).build(options.authorizer.options, self._site)
+        return made
+
+    def _authenticators(self, options: SiteOptions) -> list[IAuthenticator]:
+        return [
+            find(IAuthenticator, choice.use).build(choice.options, self._site) for choice in options.authenticators
+        ]
+
+    def prepare(self, options: SiteOptions) -> Callable[[], None]:
+        """Make what other options ask for; the result puts it in the place of what there is.  Raises ConfigError.
+
+        The site has these options already: parts look at them.
+        """
+        same = options.authenticators == self._choices
+        made = self._configured if same else self._authenticators(options)
+        return partial(self._adopt, options, made, self._authorizer(options))
+
+    def _adopt(self, options: SiteOptions, made: list[IAuthenticator], authorizer: IAuthorizer) -> None:
+        self.domains = login_domains(options)
+        self.guard.adopt(guard_settings(options))
+        self.authorizer.current = authorizer
+        old, self._configured, self._choices = self._configured, made, options.authenticators
+        if old is not made:
+            # Connections that are open ask those that they began with.
+            key = object()
+            self._leaving[key] = old
+            self._site.reactor.callLater(LEAVING, self._leave, key)
+
+    def _leave(self, key: Any) -> None:
+        Deferred.fromCoroutine(_close(self._leaving.pop(key, [])))
 
     @property
     def kept(self) -> frozenset[str]:
@@ -93,10 +146,15 @@ class Logins:
 
     async def close(self) -> None:
         """Let the authenticators finish what they have under way."""
-        for authenticator in self.authenticators:
-            close = getattr(authenticator, "close", None)
-            if close is not None:
-                await close()
+        leaving, self._leaving = self._leaving, {}
+        await _close([*self.authenticators, *(one for some in leaving.values() for one in some)])
+
+
+async def _close(authenticators: Iterable[IAuthenticator]) -> None:
+    for authenticator in authenticators:
+        close = getattr(authenticator, "close", None)
+        if close is not None:
+            await close()
 
 
 def _key(path: Path) -> bytes:

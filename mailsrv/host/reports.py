@@ -12,9 +12,10 @@ from ..errors import Refused
 from ..interfaces import IContent
 from ..message.report import Issuer, Reported, make
 from ..message.report_text import TOO_MANY_HOPS
-from ..transfer.badmail import entry_of
+from ..transfer.badmail import BadMail, entry_of
 from ..transfer.bounce import NEWS, Asked, lots, wants
 from ..values import Address, Envelope, Outcome, Queued
+from .config.delivery import badmail_folder
 from .config.options import SmtpOptions
 
 log = Logger()
@@ -24,18 +25,22 @@ class Reporter:
     """See `transfer.attempts.Reporter` (S-125..S-130).  `copy_to` gets a copy of every report of a failure, and is
     where answers to reports go (S-126, S-127)."""
 
-    def __init__(self, delivery: Any, site: Any, name: str, server: SmtpOptions) -> None:
-        self._delivery, self._site, self._name = delivery, site, name
+    def __init__(self, site: Any, name: str, server: SmtpOptions) -> None:
+        self._site, self._name = site, name
         table = server.delivery
         self.copy_to = table.ndr_copy if isinstance(table.ndr_copy, Address) else None
         sender = Address("postmaster", server.default_domain or server.hostname)
         self._issuer = Issuer(server.hostname, sender, self.copy_to)
         self._bound = table.report_size
+        short = name.partition("/")[2]
+        self.badmail = BadMail(
+            lambda: badmail_folder(short, table, site.base, site.options.data), octets=table.badmail_size
+        )
 
     async def report(self, row: Queued, content: IContent, asked: Asked, until: float | None) -> None:
         """See Reporter."""
         site = self._site
-        original = await self._delivery.queue.queue_content(row)
+        original = await site.delivery.queue.queue_content(row)
         try:
             made = await make(
                 Reported(original, row.delivery, row.received_at, row.parameters), asked.to, asked.outcomes,
@@ -44,15 +49,14 @@ class Reporter:
             envelope = made.envelope
             if all(one.action != "failed" for one in asked.outcomes):
                 envelope = evolve(envelope, parameters={**envelope.parameters, NEWS: ""})
-            await self._delivery.submit(envelope, made.content, self._name)
+            await site.delivery.submit(envelope, made.content, self._name)
         finally:
             original.close()
 
     async def keep_bad(self, row: Queued, content: IContent, outcomes: Sequence[Outcome]) -> None:
         """See Reporter."""
         site = self._site
-        badmail = self._delivery.badmail[self._name]
-        key = await site.aside(badmail.keep, content, entry_of(row, outcomes, site.clock()))
+        key = await site.aside(self.badmail.keep, content, entry_of(row, outcomes, site.clock()))
         log.warn("message {id} is bad mail of {server} now: {key}", id=row.delivery, server=self._name, key=key)
 
     async def circling(self, envelope: Envelope, content: IContent) -> tuple[Envelope, IContent]:
@@ -72,6 +76,6 @@ class Reporter:
                 id=site.ids.next(), now=site.clock(), bound=self._bound,
             )  # fmt: skip
             if lot is not last:
-                await self._delivery.submit(made.envelope, made.content, self._name)
+                await site.delivery.submit(made.envelope, made.content, self._name)
         log.info("a message from {sender} has gone round in circles: returned", sender=str(envelope.reverse_path))
         return made.envelope, made.content

@@ -42,6 +42,10 @@ class Allowances:
         self._directory, self._site = directory, site
         self._usage = store.usage if IQuota.providedBy(store) else None  # type: ignore[attr-defined]
 
+    def adopt(self, site: SiteLimits) -> None:
+        """These hold from now on for accounts without limits of their own."""
+        self._site = site
+
     async def take_in(self, account_id: int, octets: int | None) -> None:
         """A message of so many octets (None: not known yet) is to be delivered to the account.
 

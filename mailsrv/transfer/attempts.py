@@ -95,11 +95,11 @@ class Down:
 
 
 class Attempts:
-    """What one row goes through.  `lanes` by server, the first one also for mail of servers that are gone; `now` gives
-    UTC epoch seconds."""
+    """What one row goes through.  `lanes` by server, the first one also for mail of servers that are gone: the mapping
+    may change while attempts are under way.  `now` gives UTC epoch seconds."""
 
     def __init__(self, queue: IQueue, lanes: Mapping[str, Lane], now: Callable[[], float]) -> None:
-        self._queue, self._lanes, self._now = queue, dict(lanes), now
+        self._queue, self._lanes, self._now = queue, lanes, now
         #: When the last attempts were begun, by row; not known after a restart.
         self.tried: OrderedDict[int, float] = OrderedDict()
         self._down: OrderedDict[tuple[str, str], Down] = OrderedDict()
@@ -300,7 +300,9 @@ class Attempts:
 
     async def resume(self) -> None:
         """What waits for a server that runs now is due at once.  Raises StoreFull, StoreUnavailable."""
-        for server in [name for name in self._parked if self._lanes[name].active()]:
+        lanes = self._lanes
+        # What a server that is gone has accepted goes by the first one's rules.
+        for server in [name for name in self._parked if name not in lanes or lanes[name].active()]:
             await self._queue.alter(sorted(self._parked[server]), "retry", due=self._now())
             del self._parked[server]
 

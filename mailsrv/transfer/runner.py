@@ -142,6 +142,12 @@ class Runner:
         else:
             self._begin(self._look())
 
+    def adopt(self, lanes: Mapping[str, Lane]) -> None:
+        """The lanes have changed; there is at least one.  What is due stays due, attempts under way end as they began,
+        and later ones are counted by the new schedule."""
+        self._horizon = horizon(lanes)
+        self.wake()
+
     # ------------------------------------------------------------ choosing
 
     def _begin(self, work: Any) -> None:
@@ -320,22 +326,23 @@ class Runner:
         except Exception:
             incident = secrets.token_hex(4)
             log.failure("an attempt at {id} failed: incident {incident}", id=row.delivery, incident=incident)
-            await self._broken(row, f"Internal error, incident {incident}")
+            await _broken(self.attempts, row, f"Internal error, incident {incident}")
         finally:
             for one in (timer, end):
                 if one.active():
                     one.cancel()
         return None
 
-    async def _broken(self, row: Queued, reply: str) -> None:
-        """Even what follows from a mistake may have one: the row must not come back at once."""
-        try:
-            await self.attempts.broken(row, reply)
-        except MailError:
-            raise
-        except Exception:
-            log.failure("no report about {id} can be made", id=row.delivery)
-            await self.attempts.put_off(row, reply)
+
+async def _broken(attempts: Attempts, row: Queued, reply: str) -> None:
+    """Even what follows from a mistake may have one: the row must not come back at once."""
+    try:
+        await attempts.broken(row, reply)
+    except MailError:
+        raise
+    except Exception:
+        log.failure("no report about {id} can be made", id=row.delivery)
+        await attempts.put_off(row, reply)
 
 
 def _long(runner: Runner, destination: str) -> None:
