@@ -6,15 +6,15 @@ import argparse
 import getpass
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, InUse, MailError, Refused
 from ..host.config.load import load
 from ..host.config.options import SiteOptions
+from ..host.control.client import Client, NotReachable
 from ..host.control.run import needs_server
-from ..host.control.wire import Client, NotReachable
 
 #: Exit statuses.
 DONE, NO, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -72,7 +72,7 @@ def _result(answer: Mapping[str, Any]) -> Any:
     return answer.get("result")
 
 
-def _perform_alone(options: SiteOptions, calls: Sequence[Call]) -> list[Any]:
+def _perform_alone(options: SiteOptions, calls: Sequence[Call], send: Any = None) -> list[Any]:
     """Without a server: open the store, run the operations, close it.  Turns the reactor, so once in a process."""
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
@@ -85,11 +85,64 @@ def _perform_alone(options: SiteOptions, calls: Sequence[Call]) -> list[Any]:
         site = Site(options, reactor, options.base)
         try:
             await site.open()
-            return [_result(await run(site, name, arguments)) for name, arguments in calls]
+            return [_result(await run(site, name, arguments, send=send)) for name, arguments in calls]
         finally:
             await site.close()
 
     return list(turn_reactor(reactor, lambda: Deferred.fromCoroutine(work())))
+
+
+def follow(options: SiteOptions, call: Call, show: Callable[[Any], None]) -> Any:
+    """The result of an operation that answers with a stream; `show` gets each item as it comes.
+
+    By the running server, else on the store itself.  Raises Refused, NotReachable, what `show` raises.
+    """
+    try:
+        client = Client(options.control)
+    except NotReachable as error:
+        if needs_server(call[0]):
+            raise
+        reason = error
+    else:
+        with client:
+            return _follow(client.stream(*call), show)
+    try:
+        return _follow_alone(options, call, show)
+    except InUse as error:
+        raise NotReachable(f"a server has the data folder, but: {reason.text}") from error
+
+
+def _follow(items: Generator[Any, None, Any], show: Callable[[Any], None]) -> Any:
+    """Show item by item; the result."""
+    try:
+        while True:
+            show(next(items))
+    except StopIteration as end:
+        return end.value
+    finally:
+        items.close()
+
+
+def _follow_alone(options: SiteOptions, call: Call, show: Callable[[Any], None]) -> Any:
+    """Without a server.  Turns the reactor, so once in a process."""
+    from twisted.internet.defer import CancelledError
+
+    broken: list[OSError] = []
+
+    async def send(item: Any) -> None:
+        """Show it; when it cannot be shown the stream ends."""
+        try:
+            show(item)
+        except OSError as error:
+            broken.append(error)
+            raise CancelledError from error
+
+    try:
+        return _perform_alone(options, [call], send)[0]
+    except Refused:
+        if broken:
+            raise broken[0] from None
+        raise
 
 
 def turn_reactor(reactor: Any, start: Callable[[], Any]) -> Any:

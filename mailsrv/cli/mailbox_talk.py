@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import InUse, Refused
 from ..host.config.options import SiteOptions
-from ..host.control.wire import Client, NotReachable
+from ..host.control.client import Client, NotReachable
 from .common import Call, turn_reactor
 
 Conversation = Generator[Call, Any, Any]

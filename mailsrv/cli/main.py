@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import MailError, Refused
-from ..host.control.wire import NotReachable
+from ..host.control.client import NotReachable
 from . import access, auth, badmail, bans, config, dns, init, mailbox, queue, site, users
 from .common import NO, UNREACHABLE, USAGE, UsageError, common_arguments
 

@@ -25,9 +25,10 @@ from mailsrv.errors import ConfigError
 from mailsrv.host.config.load import loads
 from mailsrv.host.control import run as control
 from mailsrv.host.control import wire
+from mailsrv.host.control.client import Client, NotReachable
 from mailsrv.host.control.run import IN_PROCESS, run
 from mailsrv.host.control.table import OPERATIONS, resource_by, whole_site
-from mailsrv.host.control.wire import Client, ControlFactory, listen, peer_of
+from mailsrv.host.control.wire import ControlFactory, listen, peer_of
 from mailsrv.store.memory import MemoryStore
 from mailsrv.testing.loop import Loop
 from mailsrv.values import DomainFacts, Identity, Verdict
@@ -64,10 +65,14 @@ class Site:
         domains = [DomainFacts("example.org"), DomainFacts("other.example")]
         self.directory = MemoryStore(domains=domains).directory
         self.servers: dict[str, Any] = {
-            name: SimpleNamespace(state="running", reason="", bindings=(), sessions=list, addresses=list)
+            name: SimpleNamespace(
+                state="running", reason="", bindings=(), sessions=list, addresses=list,
+                arrivals=SimpleNamespace(connections=list, present=()),
+            )  # fmt: skip
             for name in ("imap/a", "imap/b")
         }
         self.options = SimpleNamespace(servers={})
+        self.monotonic = lambda: 0.0
         self.hasher = SimpleNamespace(hash=self._hash)
         self.logins = SimpleNamespace(kept=frozenset())
         scope = ["domain/example.org", "server/imap/a"]
@@ -241,7 +246,7 @@ def test_another_user_comes_through_the_groups_socket_with_the_rights_of_its_rol
             try:
                 with Client(reachable.path) as client:
                     return [client.call(*call) for call in calls]
-            except wire.NotReachable as error:
+            except NotReachable as error:
                 return [str(error)]
 
         return work

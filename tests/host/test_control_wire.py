@@ -17,8 +17,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from mailsrv.host.control import wire
+from mailsrv.host.control.client import Client, NotReachable
 from mailsrv.host.control.table import OPERATIONS, Operation
-from mailsrv.host.control.wire import Client, ControlFactory, ControlProtocol, NotReachable
+from mailsrv.host.control.wire import ControlFactory, ControlProtocol
 from mailsrv.values import ACCEPT, Identity, Verdict
 
 SERVER = """

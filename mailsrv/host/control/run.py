@@ -7,9 +7,10 @@ One of the three places where anything at all is caught: a bug in an operation m
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from ...errors import AccessDenied, MailError, Refused, TryLater
@@ -33,7 +34,7 @@ from . import (
     store,
     user,
 )  # fmt: skip
-from .table import OPERATIONS, Operation, find_operation
+from .table import OPERATIONS, Asker, End, Operation, find_operation
 
 log = Logger()
 
@@ -52,14 +53,33 @@ MAX_LOGGED = 1000
 IN_PROCESS = Identity(0, "this process", mechanism="PROCESS")
 
 
+#: Takes one item of a stream; the next is not made before it returns.
+Send = Callable[[Any], Awaitable[None]]
+
+
+class Abandoned(MailError):
+    """The reader of a stream has left, or the server stops."""
+
+    status = "4.3.2"
+    text = "the stream was cut off"
+
+
 async def run(
-    site: Any, name: Any, arguments: Any = None, identity: Identity | None = IN_PROCESS
+    site: Any,
+    name: Any,
+    arguments: Any = None,
+    identity: Identity | None = IN_PROCESS,
+    *,
+    peer: str = "",
+    send: Send | None = None,
 ) -> dict[str, Any]:
     """``{"result": ...}``, or ``{"error": text, "status": RFC 3463}`` for no.  Only cancellation passes through.
 
-    `identity` is who asks; None is nobody, who may do nothing.
+    `identity` is who asks; None is nobody, who may do nothing; `peer` is the address of one elsewhere.  `send` takes
+    the items of an operation that answers with a stream; its cancellation ends the stream.
     """
-    who = "nobody" if identity is None else identity.authcid
+    asker = Asker(identity, peer)
+    who = asker.who
     try:
         if not isinstance(name, str) or not isinstance(arguments or {}, Mapping):
             raise Refused("an operation has a name and an object of arguments")
@@ -67,7 +87,7 @@ async def run(
         given = found.check(arguments or {})
         if identity is not IN_PROCESS:
             await _permit(site, found, given, identity, who)
-        result = await found.function(site, **given)
+        result = await _call(site, found, given, asker, send)
         shown = _line({key: value for key, value in given.items() if key not in found.secret})
         log.info("operation {operation} {arguments} by {who}: done", operation=name, arguments=shown, who=who)
         return {"result": result}
@@ -81,6 +101,32 @@ async def run(
             operation=_line(name), who=who, incident=incident,
         )  # fmt: skip
         return {"error": f"internal error, incident {incident} in the log", "status": "4.3.0"}
+
+
+async def _call(site: Any, operation: Operation, given: Mapping[str, Any], asker: Asker, send: Send | None) -> Any:
+    """The result of an operation that may be done."""
+    more = {operation.asker: asker} if operation.asker else {}
+    if not operation.stream:
+        return await operation.function(site, **given, **more)
+    if send is None:
+        raise Refused(f"{operation.name} answers with a stream, and nobody takes its items")
+    return await _stream(operation.function(site, **given, **more), send)
+
+
+async def _stream(items: AsyncGenerator[Any, None], send: Send) -> Any:
+    """Send item by item; the result.  Raises Abandoned."""
+    count = 0
+    try:
+        async for item in items:
+            if isinstance(item, End):
+                return item.result
+            await send(item)
+            count += 1
+    except CancelledError:
+        raise Abandoned() from None
+    finally:
+        await items.aclose()
+    return {"items": count}
 
 
 def _line(said: object) -> str:
@@ -100,6 +146,11 @@ async def _permit(
     if verdict.action != "accept":
         what = f"{operation.name} {resource[:MAX_LOGGED]}" if resource else f"{operation.name} on the whole site"
         raise AccessDenied(f"{who} may not {what}: {verdict.rule or verdict.text or 'denied'}")
+
+
+def streams(name: Any) -> bool:
+    """True when the operation answers with a stream."""
+    return isinstance(name, str) and name in OPERATIONS and OPERATIONS[name].stream
 
 
 def needs_server(name: str) -> bool:

@@ -1,14 +1,21 @@
 """The table of operations: one annotated coroutine each, learnt by command line and wire alike (floor 4).
 
 An operation takes the site first, then parameters of JSON types (text, number, flag, list), each annotated; a default
-makes one optional.  It returns what JSON can hold and raises MailError for "no".
+makes one optional.  It returns what JSON can hold and raises MailError for "no".  A parameter annotated `Asker` is no
+argument: it is given who asks.
+
+An operation of many items, or of items that come one by one, is registered with `stream=True` and is an async
+generator of what JSON can hold; each item is on its way before the next is asked for.  Its last item may be an `End`,
+which holds the result; without one the result is ``{"items": count}``.  When nobody listens any more, CancelledError
+is raised where the generator waits, or it is closed: it undoes what it began in a `finally`.  Items that come by
+themselves wait in a `Feed` (`mailsrv.host.events`), whose room is bounded.
 """
 
 from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -16,13 +23,15 @@ from attrs import frozen
 from ...auth.patterns import fold
 from ...errors import Refused
 from ...parts import did_you_mean
+from ...values import Identity
 from ..config.values import HOSTNAME
 from .common import MAX_ADDRESS, address_of
 
 #: Characters of a name that is none, as it is told.
 MAX_SHOWN = 100
 
-Function = Callable[..., Coroutine[Any, Any, Any]]
+#: A coroutine function, or an async generator function.
+Function = Callable[..., Any]
 #: What an operation is done to, from its checked arguments: "" (the site), "domain/NAME", "server/ID", "user/ADDRESS".
 Resource = Callable[[Mapping[str, Any]], str]
 
@@ -76,9 +85,30 @@ def resource_by(parameters: Iterable[str]) -> Resource:
 
 
 @frozen
+class Asker:
+    """Who asks for an operation: `identity` (None: nobody), and `peer`, the address of a remote one."""
+
+    identity: Identity | None
+    peer: str = ""
+
+    @property
+    def who(self) -> str:
+        """As logs name it: "unix:anna"."""
+        return "nobody" if self.identity is None else self.identity.authcid
+
+
+@frozen
+class End:
+    """The last item of a stream: its result."""
+
+    result: Any
+
+
+@frozen
 class Operation:
     """One operation.  `parameters` maps a name to (annotation, must be given); `secret` ones are never logged;
-    `running`: makes sense only for a server that runs; `resource` tells what roles must cover."""
+    `running`: makes sense only for a server that runs; `resource` tells what roles must cover; `stream`: it is an async
+    generator; `asker` is the name of the parameter that is given who asks, or ""."""
 
     name: str
     function: Function
@@ -86,6 +116,8 @@ class Operation:
     secret: frozenset[str]
     running: bool
     resource: Resource = whole_site
+    stream: bool = False
+    asker: str = ""
 
     @property
     def text(self) -> str:
@@ -111,9 +143,14 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def operation(
-    name: str, *, secret: tuple[str, ...] = (), running: bool = False, resource: Resource | None = None
+    name: str,
+    *,
+    secret: tuple[str, ...] = (),
+    running: bool = False,
+    resource: Resource | None = None,
+    stream: bool = False,
 ) -> Callable[[Function], Function]:
-    """Register a coroutine function as the operation "noun.verb".
+    """Register a coroutine function, or with `stream` an async generator function, as the operation "noun.verb".
 
     Without `resource`: the one parameter of `address`, `domain`, `server` says what it is done to; with none of them,
     or several, it is done to the site.
@@ -123,15 +160,21 @@ def operation(
         """Read its signature."""
         hints = typing.get_type_hints(function)
         parameters = {}
+        asker = ""
+        if inspect.isasyncgenfunction(function) is not stream:
+            raise TypeError(f"{name}: an operation with stream=True, and no other, is an async generator function")
         for parameter in list(inspect.signature(function).parameters.values())[1:]:
             annotation = hints[parameter.name]
+            if annotation is Asker:
+                asker = parameter.name
+                continue
             if annotation not in _TYPES:
                 raise TypeError(f"{name}: {parameter.name} has a type that JSON cannot carry")
             parameters[parameter.name] = (annotation, parameter.default is inspect.Parameter.empty)
         if name in OPERATIONS:
             raise TypeError(f"{name} is registered twice")
         found = resource or resource_by(parameters)
-        OPERATIONS[name] = Operation(name, function, parameters, frozenset(secret), running, found)
+        OPERATIONS[name] = Operation(name, function, parameters, frozenset(secret), running, found, stream, asker)
         return function
 
     return register

@@ -1,9 +1,13 @@
 """The control wire: JSON lines over a UNIX socket (floor 4).
 
 A request is ``{"id": any, "operation": "noun.verb", "arguments": {...}}``, answered in order by one line
-``{"id": the same, "result": ...}`` or ``{"id": ..., "error": text, "status": "5.x.y"}``.  Only the server's user and
-root can open the socket (mode 0600), and with `site.control_group` that group (0660).  The system says which user is
-at the other end, and the authorizer what that user may do.
+``{"id": the same, "result": ...}`` or ``{"id": ..., "error": text, "status": "5.x.y"}``.  An operation that answers
+with a stream sends ``{"id": ..., "item": ...}`` for each item first, and ``{"id": null, "alive": true}`` each minute,
+so that both sides notice when the other is gone.  A client that reads slowly makes the stream wait; one that takes
+nothing for ten minutes, or closes the connection, ends it.
+
+Only the server's user and root can open the socket (mode 0600), and with `site.control_group` that group (0660).  The
+system says which user is at the other end, and the authorizer what that user may do.
 """
 
 from __future__ import annotations
@@ -18,39 +22,66 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ...auth.roles import unix_identity
-from ...errors import ConfigError, MailError
+from ...errors import ConfigError
 from ...values import Identity
-from .run import run
+from .run import run, streams
 
 log = Logger()
 
 #: One request; what does not fit is answered and the connection closed.
 MAX_REQUEST = 2 * 2**20
-#: One answer, as far as a client reads.
-MAX_ANSWER = 256 * 2**20
 #: Connections at a time, and how long one may say nothing.
 MAX_CONNECTIONS = 32
 IDLE_SECONDS = 600.0
-#: How long a client waits to connect, and for an answer (a check of a large store takes its time).
-CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 3600.0
+#: How often a stream says that it is there.
+ALIVE_SECONDS = 60.0
 
 
-class NotReachable(MailError):
-    """No server answers at the control socket."""
+@implementer(IPushProducer)
+class Flow:
+    """Whether a client reads what it is sent; `resumed` is called when it does again."""
 
-    status = "4.4.1"
+    def __init__(self, resumed: Callable[[], None]) -> None:
+        self.full = False
+        self._resumed = resumed
+        self._waiting: Deferred[None] | None = None
+
+    async def room(self) -> None:
+        """Returns when there is room for more; one may wait at a time."""
+        if self.full:
+            self._waiting = Deferred()
+            await self._waiting
+
+    def pauseProducing(self) -> None:
+        """Twisted: the client takes its time."""
+        self.full = True
+
+    def resumeProducing(self) -> None:
+        """Twisted: what was written is gone."""
+        self.full = False
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+        self._resumed()
+
+    def stopProducing(self) -> None:
+        """Twisted: the connection is gone; its protocol hears of it."""
 
 
 class ControlProtocol(Protocol):
-    """One connection: requests are worked on one at a time, and no more is read while one is."""
+    """One connection: requests are worked on one at a time, and no more is read while one is.
+
+    During a stream the connection is read, to see its end; what comes then waits for its turn.
+    """
 
     factory: ControlFactory
 
@@ -58,12 +89,15 @@ class ControlProtocol(Protocol):
         self._buffer = bytearray()
         self._searched = 0
         self._task: Deferred[Any] | None = None
-        self._closing = False
+        self._streaming = self._closing = False
+        self.flow = Flow(self._turn)
         self._timer: Any = None
+        self._stuck = 0.0
         self._identity: Identity | None = None
 
     def connectionMade(self) -> None:
         """Count it; turn away too many; see who it is."""
+        self.transport.registerProducer(self.flow, True)
         self._identity = self.factory.identify(self.transport)
         self.factory.connections.add(self)
         if len(self.factory.connections) > MAX_CONNECTIONS:
@@ -75,23 +109,29 @@ class ControlProtocol(Protocol):
         if self._closing:
             return
         self._buffer += data
+        if self._task is not None and len(self._buffer) > MAX_REQUEST:
+            self._end("too much was sent during a stream")
         self._turn()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Forget it; an operation under way is finished, its answer goes nowhere."""
+        """Forget it.  A stream ends; any other operation under way is finished, its answer goes nowhere."""
         self._closing = True
         self._cancel_timer()
         self.factory.connections.discard(self)
+        self._cut()
 
     def close(self) -> None:
-        """After the answer to the operation under way."""
+        """After the answer to the operation under way; a stream is cut off."""
         self._closing = True
         if self._task is None and self.transport is not None:
-            self.transport.loseConnection()
+            self._lose()
+        self._cut()
+
+    # ------------------------------------------------------------ requests
 
     def _turn(self) -> None:
-        """Start on the next whole line, if nothing is under way."""
-        if self._task is not None or self._closing:
+        """Start on the next whole line, if nothing is under way and the answers are read."""
+        if self._task is not None or self._closing or self.flow.full:
             return
         end = self._buffer.find(b"\n", self._searched)
         self._searched = len(self._buffer) if end < 0 else end
@@ -116,14 +156,31 @@ class ControlProtocol(Protocol):
         if not isinstance(request, Mapping):
             self._write({"id": None, "error": "a request is one JSON object on a line", "status": "5.5.2"})
             return
-        answer = await run(self.factory.site, request.get("operation"), request.get("arguments"), self._identity)
+        answer = await self.perform(request)
         self._write({"id": request.get("id"), **answer})
+
+    async def perform(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a request, without its id."""
+        name = request.get("operation")
+        if streams(name):
+            self._begin_stream()
+
+        async def send(item: Any) -> None:
+            """One item; returns when there is room for the next."""
+            if self._closing:
+                raise CancelledError
+            self._write({"id": request.get("id"), "item": item})
+            await self.flow.room()
+
+        return await run(self.factory.site, name, request.get("arguments"), self._identity, send=send)
 
     def _done(self, result: Any) -> Any:
         """Go on with what has arrived meanwhile."""
         self._task = None
+        self._streaming = False
+        self._cancel_timer()
         if self._closing:
-            self.transport.loseConnection()
+            self._lose()
         else:
             self.transport.resumeProducing()
             self._wait()
@@ -131,16 +188,47 @@ class ControlProtocol(Protocol):
             self.factory.reactor.callLater(0, self._turn)
         return result
 
+    # ------------------------------------------------------------ streams
+
+    def _begin_stream(self) -> None:
+        """Read on, so that the end of the connection is seen, and say that the stream is there."""
+        self._streaming, self._stuck = True, 0.0
+        self.transport.resumeProducing()
+        self._timer = self.factory.reactor.callLater(ALIVE_SECONDS, self._alive)
+
+    def _alive(self) -> None:
+        """A minute is over: say so, or see that the client takes nothing any more."""
+        self._timer = self.factory.reactor.callLater(ALIVE_SECONDS, self._alive)
+        self._stuck = self._stuck + ALIVE_SECONDS if self.flow.full else 0.0
+        if not self.flow.full:
+            self._write({"id": None, "alive": True})
+        elif self._stuck >= IDLE_SECONDS:
+            self.transport.abortConnection()
+
+    def _cut(self) -> None:
+        """End a stream that is under way."""
+        if self._streaming and self._task is not None:
+            self._task.cancel()
+
+    # ------------------------------------------------------------ the line
+
     def _write(self, answer: Mapping[str, Any]) -> None:
         """One line."""
         self.transport.write(json.dumps(answer, separators=(",", ":")).encode("utf-8") + b"\n")
+
+    def _lose(self) -> None:
+        """Close when all is written."""
+        # Twisted does not close for a producer that it has paused.
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def _end(self, text: str) -> None:
         """Say why, and close."""
         self._write({"id": None, "error": text, "status": "4.3.2"})
         self._closing = True
         self._buffer.clear()
-        self.transport.loseConnection()
+        self._lose()
+        self._cut()
 
     def _wait(self) -> None:
         """Start the idle time anew."""
@@ -149,9 +237,11 @@ class ControlProtocol(Protocol):
             self._timer = self.factory.reactor.callLater(IDLE_SECONDS, self._idle)
 
     def _idle(self) -> None:
-        """Nothing was asked for too long."""
+        """Nothing was asked for too long, or no answer was read."""
         self._timer = None
         self._end("idle for too long")
+        if self.flow.full:
+            self.transport.abortConnection()
 
     def _cancel_timer(self) -> None:
         """No idle time runs while working or after the end."""
@@ -247,60 +337,3 @@ def _open_to(path: Path, gid: int, group: str) -> None:
             "the group {group} cannot reach {path} through its folder: set site.control to a place that it can",
             group=group, path=str(path),
         )  # fmt: skip
-
-
-class Client:
-    """A blocking client, for commands.  Raises NotReachable on every trouble with the connection."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._buffer = bytearray()
-        self._count = 0
-        try:
-            self._socket.settimeout(CONNECT_SECONDS)
-            self._socket.connect(str(path))
-            self._socket.settimeout(ANSWER_SECONDS)
-        except OSError as error:
-            self._socket.close()
-            raise NotReachable(f"no server at {path}: {error.strerror or error}") from error
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
-
-    def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The answer: it holds "result", or "error" and "status"."""
-        self._count += 1
-        request = {"id": self._count, "operation": operation, "arguments": dict(arguments or {})}
-        try:
-            self._socket.sendall(json.dumps(request).encode("utf-8") + b"\n")
-            answer = json.loads(self._line())
-        except (OSError, ValueError) as error:
-            raise NotReachable(f"the server at {self._path} stopped answering: {error}") from error
-        if not isinstance(answer, dict) or answer.get("id") != self._count:
-            text = answer.get("error", "") if isinstance(answer, dict) else ""
-            raise NotReachable(f"the server at {self._path} refused: {text or 'no sense in its answer'}")
-        del answer["id"]
-        return answer
-
-    def _line(self) -> bytes:
-        """The next line.  Raises OSError at the end of the connection or past the bound."""
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer)
-            if searched > MAX_ANSWER:
-                raise OSError("the answer is too long")
-            octets = self._socket.recv(256 * 2**10)
-            if not octets:
-                raise OSError("connection closed")
-            self._buffer += octets
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        return line
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._socket.close()

@@ -1,0 +1,123 @@
+"""A blocking client of the control wire, for commands (floor 4)."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import MailError, Refused
+from .wire import ALIVE_SECONDS
+
+#: One answer, as far as a client reads.
+MAX_ANSWER = 256 * 2**20
+#: How long a client waits to connect, and for an answer (a check of a large store takes its time).
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 3600.0
+#: A server that says nothing for so long in the middle of a stream is gone.
+SILENCE_SECONDS = 3 * ALIVE_SECONDS
+
+
+class NotReachable(MailError):
+    """No server answers at the control socket."""
+
+    status = "4.4.1"
+
+
+class Client:
+    """A blocking client, for commands.  Raises NotReachable on every trouble with the connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._name = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._buffer = bytearray()
+        self._count = 0
+        try:
+            self._socket.settimeout(CONNECT_SECONDS)
+            self._socket.connect(str(path))
+            self._socket.settimeout(ANSWER_SECONDS)
+        except OSError as error:
+            self._socket.close()
+            raise NotReachable(f"no server at {path}: {error.strerror or error}") from error
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def call(self, operation: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer: it holds "result", or "error" and "status"."""
+        answer = self._ask(operation, arguments)
+        if "item" in answer:
+            self.close()
+            raise Refused(f"{operation} answers with a stream")
+        del answer["id"]
+        return answer
+
+    def stream(self, operation: str, arguments: Mapping[str, Any] | None = None) -> Generator[Any, None, Any]:
+        """Item by item, as they come; returns the result (so `result = yield from client.stream(...)`).
+
+        Raises Refused with a "no".  Who stops before the end closes the connection, which ends the stream there.
+        """
+        self._socket.settimeout(SILENCE_SECONDS)
+        ended = False
+        try:
+            answer = self._ask(operation, arguments)
+            while "item" in answer:
+                yield answer["item"]
+                answer = self._answer()
+            ended = True
+        finally:
+            if ended:
+                self._socket.settimeout(ANSWER_SECONDS)
+            else:
+                self.close()
+        if "error" in answer:
+            raise Refused(answer["error"], answer.get("status", "5.0.0"))
+        return answer.get("result")
+
+    def _ask(self, operation: str, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The first answer to a request."""
+        self._count += 1
+        request = {"id": self._count, "operation": operation, "arguments": dict(arguments or {})}
+        try:
+            self._socket.sendall(json.dumps(request).encode("utf-8") + b"\n")
+        except OSError as error:
+            raise NotReachable(f"the server at {self._name} stopped answering: {error}") from error
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        """The next line that says something."""
+        alive = True
+        while alive:
+            try:
+                answer = json.loads(self._line())
+            except (OSError, ValueError) as error:
+                raise NotReachable(f"the server at {self._name} stopped answering: {error}") from error
+            alive = isinstance(answer, dict) and "alive" in answer
+        if not isinstance(answer, dict) or answer.get("id") != self._count:
+            text = answer.get("error", "") if isinstance(answer, dict) else ""
+            raise NotReachable(f"the server at {self._name} refused: {text or 'no sense in its answer'}")
+        return answer
+
+    def _line(self) -> bytes:
+        """The next line.  Raises OSError at the end of the connection or past the bound."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > MAX_ANSWER:
+                raise OSError("the answer is too long")
+            octets = self._socket.recv(256 * 2**10)
+            if not octets:
+                raise OSError("connection closed")
+            self._buffer += octets
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._socket.close()
