@@ -143,6 +143,12 @@ def find(text: bytes, state: str) -> tuple[bytes, Row, int]:
     return tag, row, at
 
 
+def _literal8s(text: bytes, literals: list[bytes]) -> bool:
+    """Whether all literals with a NUL are written as those that may have it (RFC 3516 section 7)."""
+    before = text.split(b"\0")
+    return all(b"\0" not in literal or before[at].endswith(b" ~") for at, literal in enumerate(literals))
+
+
 def read(text: bytes, state: str, literals: list[bytes], max_depth: int, utf8: bool = False) -> tuple[Any, str]:
     """(event, the row's `then`) of a whole command; (Invalid or BadCharset, "") of one that is none.
 
@@ -154,7 +160,7 @@ def read(text: bytes, state: str, literals: list[bytes], max_depth: int, utf8: b
         if row.then == "append":
             # The engine would have begun a conversation at the message's literal.
             raise BadSyntax("Message literal expected")
-        if literals and any(b"\0" in literal for literal in literals):
+        if literals and any(b"\0" in literal for literal in literals) and not _literal8s(text, literals):
             raise BadSyntax("NUL in a literal")
         return row.request(tag, row.name, *row.read(Lexer(text, at, literals, max_depth, utf8))), row.then
     except UnknownCharset as error:

@@ -161,6 +161,12 @@ class Lexer:
             return None
         return self.string()
 
+    def value(self) -> bytes | None:
+        """A string, None for NIL, or a literal8 (RFC 5464 section 5)."""
+        if self.text[self.at : self.at + 2] == b"~\0":
+            self.at += 1
+        return self.nstring()
+
     def list_mailbox(self) -> bytes:
         """A pattern of LIST: list-char atom or string."""
         found = _LIST(self.text, self.at)

@@ -153,8 +153,13 @@ def quota(root: bytes, resources: Iterable[tuple[str, int, int]]) -> bytes:
 
 def metadata(name: str, values: Iterable[tuple[str, bytes | None]], utf8: bool = False) -> bytes:
     """``* METADATA`` with values (RFC 5464 section 4.4.1); `name` "" is the server."""
-    listed = b" ".join([b"%b %b" % (astring(entry.encode("ascii")), nstring(value)) for entry, value in values])
+    listed = b" ".join([b"%b %b" % (astring(entry.encode("ascii")), _value(value)) for entry, value in values])
     return b"* METADATA %b (%b)\r\n" % (imap_names.wire(name, utf8), listed)
+
+
+def _value(octets: bytes | None) -> bytes:
+    """A string, a literal8 where there is a NUL in it, NIL for None."""
+    return nstring(octets) if octets is None or b"\0" not in octets else b"~{%d}\r\n%b" % (len(octets), octets)
 
 
 def metadata_names(name: str, entries: Iterable[str], utf8: bool = False) -> bytes:

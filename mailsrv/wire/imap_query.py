@@ -292,11 +292,13 @@ def returns(lexer: Lexer) -> Returns:
     return frozenset(options or {"ALL"}), some
 
 
-def charset(lexer: Lexer, saving: bool) -> None:
-    """The name of a character set and a space.  Raises BadSyntax, UnknownCharset."""
-    if lexer.astring().upper() not in CHARSETS:
+def charset(lexer: Lexer, saving: bool) -> bytes:
+    """The name of a character set, in upper case, and a space.  Raises BadSyntax, UnknownCharset."""
+    name = lexer.astring().upper()
+    if name not in CHARSETS:
         raise UnknownCharset(saving)
     lexer.space()
+    return name
 
 
 def keys(lexer: Lexer) -> Query:
@@ -309,10 +311,11 @@ def keys(lexer: Lexer) -> Query:
     return found[0] if len(found) == 1 else And(tuple(found))
 
 
-def search(lexer: Lexer) -> tuple[Query, frozenset[str] | None, tuple[int, int] | None]:
-    """All that follows SEARCH: the query, `Returns`.  Raises BadSyntax, UnknownCharset."""
+def search(lexer: Lexer) -> tuple[Query, frozenset[str] | None, tuple[int, int] | None, bytes]:
+    """All that follows SEARCH: the query, `Returns`, the character set.  Raises BadSyntax, UnknownCharset."""
     lexer.space()
     options, some = returns(lexer)
+    named = b""
     if _keyword_follows(lexer, b"CHARSET"):
-        charset(lexer, options is not None and "SAVE" in options)
-    return keys(lexer), options, some
+        named = charset(lexer, options is not None and "SAVE" in options)
+    return keys(lexer), options, some, named

@@ -237,11 +237,13 @@ class Search(Request):
     """SEARCH and UID SEARCH.  `returns` is None without RETURN (RFC 4731), else of MIN MAX ALL COUNT SAVE PARTIAL.
 
     `partial` are the first and the last place of PARTIAL (RFC 9394): from 1, or from -1 when counted from the end.
+    `charset`: the one that was named, in upper case, b"" for none.
     """
 
     query: Query
     returns: frozenset[str] | None = None
     partial: tuple[int, int] | None = None
+    charset: bytes = b""
 
 
 @define
@@ -257,6 +259,7 @@ class Thread(Request):
 
     algorithm: str
     query: Query
+    charset: bytes = b""
 
 
 @define

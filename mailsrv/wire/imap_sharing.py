@@ -103,7 +103,7 @@ def set_metadata(lexer: Lexer) -> Fields:
         if entry in values:
             raise BadSyntax("The same annotation twice")
         lexer.space()
-        values[entry] = lexer.nstring()
+        values[entry] = lexer.value()
         if len(values) > _MAX_ENTRIES:
             raise BadSyntax("Too many annotations")
         if not lexer.more():

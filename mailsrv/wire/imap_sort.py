@@ -39,8 +39,8 @@ def sort(lexer: Lexer) -> tuple[Any, ...]:
     options, partial = imap_query.returns(lexer)
     criteria = _criteria(lexer)
     lexer.space()
-    imap_query.charset(lexer, options is not None and "SAVE" in options)
-    return imap_query.keys(lexer), options, partial, criteria
+    charset = imap_query.charset(lexer, options is not None and "SAVE" in options)
+    return imap_query.keys(lexer), options, partial, charset, criteria
 
 
 def thread(lexer: Lexer) -> tuple[Any, ...]:
@@ -50,5 +50,5 @@ def thread(lexer: Lexer) -> tuple[Any, ...]:
     if algorithm not in ALGORITHMS:
         raise BadSyntax("Unknown threading algorithm")
     lexer.space()
-    imap_query.charset(lexer, False)
-    return algorithm, imap_query.keys(lexer)
+    charset = imap_query.charset(lexer, False)
+    return algorithm, imap_query.keys(lexer), charset

@@ -65,14 +65,23 @@ KEYS: list[tuple[bytes, q.Query]] = [
     (b"(SEEN ALL)", q.And((SEEN, q.All()))),
     (b"OR (SEEN NOT ALL) NOT OR ALL SEEN", q.Or(q.And((SEEN, q.Not(q.All()))), q.Not(q.Or(q.All(), SEEN)))),
     (b"SEEN UID 1 ALL", q.And((SEEN, q.UidNumbers(NumSet([(1, 1)])), q.All()))),
-    (b"CHARSET us-ascii TEXT x", q.TextContains("x")),
-    (b'CHARSET "UTF-8" TEXT "\xc3\xa9"', q.TextContains("é")),
 ]
 
 
 @pytest.mark.parametrize(("program", "query"), KEYS, ids=[row[0].decode("latin-1") for row in KEYS])
 def test_rfc3501_section_6_4_4_keys(program: bytes, query: q.Query) -> None:
     assert search(program) == Search(b"a", "SEARCH", query)
+
+
+@pytest.mark.parametrize(
+    ("program", "charset", "query"),
+    [
+        (b"CHARSET us-ascii TEXT x", b"US-ASCII", q.TextContains("x")),
+        (b'CHARSET "UTF-8" TEXT "\xc3\xa9"', b"UTF-8", q.TextContains("é")),
+    ],
+)
+def test_charset_is_told(program: bytes, charset: bytes, query: q.Query) -> None:
+    assert search(program) == Search(b"a", "SEARCH", query, charset=charset)
 
 
 def test_text_may_be_literals() -> None:

@@ -95,7 +95,7 @@ def test_rfc_5256_rfc_5957_sort() -> None:
     event = command(b"UID SORT (reverse date Subject REVERSE DISPLAYFROM) utf-8 UNSEEN FROM x")
     keys = (("DATE", True), ("SUBJECT", False), ("DISPLAYFROM", True))
     query = q.And((q.Not(q.HasFlag(b"\\Seen")), q.HeaderContains("from", "x")))
-    assert event == Sort(b"a", "UID SORT", query, keys=keys)
+    assert event == Sort(b"a", "UID SORT", query, charset=b"UTF-8", keys=keys)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_sort_keys_are_bounded() -> None:
 
 
 def test_rfc_5256_thread() -> None:
-    assert command(b"THREAD references US-ASCII ALL") == Thread(b"a", "THREAD", "REFERENCES", q.All())
+    assert command(b"THREAD references US-ASCII ALL") == Thread(b"a", "THREAD", "REFERENCES", q.All(), b"US-ASCII")
     assert command(b"UID THREAD ORDEREDSUBJECT UTF-8 1:*").algorithm == "ORDEREDSUBJECT"
     for text in (b"THREAD", b"THREAD REFS UTF-8 ALL", b"THREAD REFERENCES UTF-8", b"THREAD REFERENCES"):
         assert type(command(text)) is Invalid

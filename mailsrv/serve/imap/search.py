@@ -18,7 +18,7 @@ from ...numbers import UidSet
 from ...values import MessageFacts
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import condstore, results, tell
+from . import condstore, results, tell, utf8
 from .answer import No
 from .selected import Selection
 from .summaries import HEAD, complete, examine, read_header
@@ -65,6 +65,7 @@ async def find(session: ImapSession, request: r.Search | r.Thread) -> list[int]:
     selection = session.selection
     assert selection is not None
     view = selection.view
+    utf8.unlabelled(session, request)
     if condstore.asked_for(request.query):
         condstore.enabling(session)
     # The numbers below may be those of messages that came meanwhile: the client hears of them first.

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from ...interfaces import IContent
 from ...wire import imap_requests as r
-from .answer import No
+from .answer import Bad, No
+from .modes import UTF8
 from .summaries import read_header
 
 if TYPE_CHECKING:
@@ -32,6 +33,15 @@ def needed(session: ImapSession) -> None:
     """Raises No when the client sends UTF8 but has not enabled it."""
     if not session.engine.utf8:
         raise No("CANNOT", "UTF8 is for those who enabled UTF8=ACCEPT")
+
+
+def unlabelled(session: ImapSession, request: r.Search | r.Thread) -> None:
+    """Strings are UTF-8 for those who enabled it: a label of a search is refused, and of SORT and THREAD, which must
+    have one, any other (RFC 6855 section 3 with erratum 4029, RFC 9755 section 3).  Raises Bad."""
+    if UTF8 in session.enabled and request.charset:
+        labelled = isinstance(request, r.Sort | r.Thread)
+        if not labelled or request.charset != b"UTF-8":
+            raise Bad("Strings are UTF-8, which was enabled: no other character set")
 
 
 async def international(session: ImapSession, announced: r.AppendMessage, content: IContent) -> bool:
