@@ -1,9 +1,8 @@
-"""mailsrv domain, server, session, store, part, status (floor 7)."""
+"""mailsrv domain, server, store, part, status (floor 7)."""
 
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,6 @@ def add_parsers(nouns: Any) -> None:
     verbs = noun(nouns, "server", "virtual servers")
     verb(verbs, "list", _servers, "state, addresses, connections")
     verb(verbs, "show", _server, "one server with its limits").add_argument("name", metavar="PROTOCOL/NAME")
-    verbs = noun(nouns, "session", "who is connected")
-    parser = verb(verbs, "list", _sessions, "all sessions")
-    parser.add_argument("server", nargs="?", default="", metavar="PROTOCOL/NAME")
     verbs = noun(nouns, "store", "the message store")
     verb(verbs, "check", _check, "read all of it and tell what does not fit together")
     verb(verbs, "compact", _compact, "give back the disk room of expunged messages")
@@ -79,19 +75,6 @@ def _server(args: argparse.Namespace) -> int:
         else:
             lines.append(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
     return emit(args, facts, lines)
-
-
-def _sessions(args: argparse.Namespace) -> int:
-    """A table."""
-    sessions = perform(options_of(args), [("session.list", {"server": args.server})])[0]
-    rows = [
-        [
-            str(one["id"]), one["server"], one["peer"], one["user"] or "-", "yes" if one["secure"] else "no",
-            time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one["since"])),
-        ]
-        for one in sessions
-    ]
-    return emit(args, sessions, table(rows, ("ID", "SERVER", "PEER", "USER", "TLS", "SINCE")))
 
 
 def _check(args: argparse.Namespace) -> int:

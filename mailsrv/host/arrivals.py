@@ -65,6 +65,12 @@ def raise_open_files(reactor: Any) -> None:
         log.info("the limit of open files was {soft} and is {wanted}", soft=soft, wanted=wanted)
 
 
+def _number(connection: Connection) -> int:
+    """The id of its session."""
+    number: int = connection.session.number  # type: ignore[attr-defined]
+    return number
+
+
 class Ceiling:
     """How many connections all servers of a process may have; one object for all of them.  `most` None: any number."""
 
@@ -117,12 +123,18 @@ class Arrivals:
 
     def __init__(self, server: VirtualServer, limits: Limits, ceiling: Ceiling, proxies: Iterable[str] = ()) -> None:
         self._server = server
-        self._most, self._most_of_one = limits.connections, limits.connections_per_address
         self._ceiling = ceiling
+        self.present: set[Connection | Front] = set()
+        self.adopt(limits, proxies)
+
+    def adopt(self, limits: Limits, proxies: Iterable[str]) -> None:
+        """These hold for whoever comes from now on."""
+        self._most, self._most_of_one = limits.connections, limits.connections_per_address
         networks = [(parse_network(text)[0], 0) for text in proxies]
         self._proxies = Matcher(networks) if networks else None
-        self.present: set[Connection | Front] = set()
-        self._addresses: Counter[str] = Counter()
+        # Without a limit they are not counted.
+        counted = self.present if self._most_of_one is not None else ()
+        self._addresses = Counter(subject_of(one.peer.host) for one in counted)
 
     def accept(self, peer: Peer, tls: bool) -> Protocol | None:
         """A protocol for somebody who connected; None: close."""
@@ -156,6 +168,12 @@ class Arrivals:
         self._ceiling.taken -= 1
         if self._most_of_one is not None:
             self._subtract(one.peer)
+
+    def connections(self) -> list[Connection]:
+        """Those that are greeted, or are about to be, in the order they came (S-064)."""
+        found = [one for one in self.present if isinstance(one, Connection)]
+        found.sort(key=_number)
+        return found
 
     def look(self) -> None:
         """See whose time is over, a share of all at a time: thousands keep nobody waiting."""

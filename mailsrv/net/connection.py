@@ -176,7 +176,8 @@ class Connection(Pump):
     def abort(self) -> None:
         """Close at once, whatever is in flight."""
         self._closing = True
-        self.transport.abortConnection()
+        if not self._lost:
+            self.transport.abortConnection()
 
     # ------------------------------------------------------------ for the virtual server
 

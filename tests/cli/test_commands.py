@@ -67,6 +67,7 @@ class Running:
         self.kept: frozenset[str] = frozenset()
         self.servers: dict[str, Any] = {"smtp/in": self}
         self.state, self.reason, self.bindings = "running", "", ["*:25"]
+        self.arrivals, self.present = self, ()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.options.control))
         self._listener.listen(1)
@@ -80,9 +81,13 @@ class Running:
         """As a site."""
         await self.directory.set_domains(domains)
 
-    def sessions(self) -> list[Any]:
-        """As a server."""
+    def connections(self) -> list[Any]:
+        """As those who have come to a server."""
         return []
+
+    def monotonic(self) -> float:
+        """As a site."""
+        return 0.0
 
     def addresses(self) -> list[str]:
         """As a server."""
@@ -97,7 +102,7 @@ class Running:
             with connection, connection.makefile("rwb") as stream:
                 for line in stream:
                     asked = json.loads(line)
-                    answer = Loop().run(run(self, asked["operation"], asked["arguments"]))
+                    answer = Loop().run(run(self, asked["operation"], asked["arguments"], send=_nobody))
                     stream.write(json.dumps({"id": asked["id"], **answer}).encode() + b"\n")
                     stream.flush()
 
@@ -105,6 +110,11 @@ class Running:
         """No more commands."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+
+async def _nobody(item: Any) -> None:
+    """Streams have no items here."""
+    raise AssertionError(item)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def _facts(site: Any, name: str) -> dict[str, Any]:
         "reason": server.reason,
         "bindings": [str(binding) for binding in server.bindings],
         "addresses": list(server.addresses()),
-        "connections": len(server.sessions()),
+        "connections": len(server.arrivals.present),
     }
 
 

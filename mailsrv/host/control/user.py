@@ -15,6 +15,7 @@ from ...interfaces import IQuota
 from ...parts import SIZE, did_you_mean, quoted
 from ...values import AccountFacts
 from ..config.options import SERVER_TABLES
+from ..sessions import end_user
 from .common import account_of, address_of, admin_of, checked_hash, hashed, local_address, shown
 from .table import operation
 
@@ -95,11 +96,17 @@ async def list_users(site: Any, domain: str = "") -> list[dict[str, Any]]:
 
 @operation("user.password", secret=("password",))
 async def password(site: Any, address: str, password: str) -> dict[str, Any]:
-    """Set an account's password."""
+    """Set an account's password; its sessions are ended, for who is there knew the old one."""
     facts = await account_of(site, address)
     encoded, secrets = await hashed(site, password, facts.keep)
     await admin_of(site).set_password(facts.account_id, encoded, secrets)
+    await _log_out(site, facts)
     return _facts(facts)
+
+
+async def _log_out(site: Any, facts: AccountFacts, servers: Callable[[Any], bool] = lambda server: True) -> None:
+    """End the account's sessions on those servers."""
+    await end_user(site, facts.account_id, shown(facts.address), servers)
 
 
 @operation("user.keep")
@@ -158,8 +165,12 @@ async def limits(site: Any, address: str, quota: str = "", max_in: str = "", max
 
 @operation("user.deny")
 async def deny(site: Any, address: str, what: list[str]) -> dict[str, Any]:
-    """Take protocols ("pop3") or virtual servers ("smtp/submission") away from an account (S-104)."""
-    return await _permit(site, address, lambda denied: denied | _servers(site, what))
+    """Take protocols ("pop3") or virtual servers ("smtp/submission") away from an account (S-104), which is logged out
+    there."""
+    done = await _permit(site, address, lambda denied: denied | _servers(site, what))
+    facts = await account_of(site, address)
+    await _log_out(site, facts, lambda server: {server.name, server.name.partition("/")[0]} & facts.denied)
+    return done
 
 
 @operation("user.allow")
@@ -193,15 +204,16 @@ async def _permit(
 
 @operation("user.remove")
 async def remove(site: Any, address: str) -> dict[str, Any]:
-    """Remove an account and all its mail, for good."""
+    """Remove an account and all its mail, for good; its sessions are ended."""
     facts = await account_of(site, address)
     await admin_of(site).remove_account(facts.account_id)
+    await _log_out(site, facts)
     return _facts(facts)
 
 
 @operation("user.disable")
 async def disable(site: Any, address: str) -> dict[str, Any]:
-    """An account gets mail but nobody can log in."""
+    """An account gets mail but nobody can log in; who is there is logged out."""
     return await _switch(site, address, False)
 
 
@@ -215,4 +227,6 @@ async def _switch(site: Any, address: str, enabled: bool) -> dict[str, Any]:
     """Set it, and tell what is there now."""
     facts = await account_of(site, address)
     await admin_of(site).set_enabled(facts.account_id, enabled)
+    if not enabled:
+        await _log_out(site, facts)
     return {**_facts(facts), "enabled": enabled}

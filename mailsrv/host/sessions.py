@@ -1,0 +1,119 @@
+"""Sessions of all servers of a site: finding, listing and ending them (floor 6; S-064..S-067).
+
+There may be many thousands: whatever goes through all of them lets the reactor have its turn every few milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from ..access.networks import Network, number_of
+from ..auth.patterns import fold
+from ..errors import Refused
+from ..net.connection import Connection
+from ..net.front import Front
+from ..values import Identity
+
+if TYPE_CHECKING:
+    from ..serve.session import Session
+
+#: Seconds of work between two turns of the reactor.
+SLICE = 0.005
+#: Seconds for a client to take the last words.
+FAREWELL = 0.5
+
+#: Whether a session is wanted.
+Wanted = Callable[["Session"], bool]
+
+
+class Slices:
+    """Work in slices: `breathe` lets others have their turn when this one has had its share."""
+
+    def __init__(self, site: Any) -> None:
+        self._site = site
+        self._began = site.monotonic()
+
+    async def breathe(self) -> None:
+        """Between two small pieces of work."""
+        if self._site.monotonic() - self._began > SLICE:
+            await self._site.sleep(0)
+            self._began = self._site.monotonic()
+
+
+def is_user(identity: Identity | None, account: int, name: str) -> bool:
+    """Whether somebody logged in as, or for, that account (0: no account's), or by that folded name."""
+    if identity is None:
+        return False
+    if account and identity.account_id == account:
+        return True
+    return name != "" and name in (fold(identity.authcid), fold(identity.authzid))
+
+
+def is_from(peer: str, network: Network) -> bool:
+    """Whether an address belongs to a network."""
+    found = number_of(peer)
+    return found is not None and found[0] == network.version and network.first <= found[1] <= network.last
+
+
+async def choose(site: Any, server: str, wanted: Wanted) -> AsyncGenerator[Session, None]:
+    """The sessions of one server, or of all (""), that are wanted: as they are when their turn comes, by id."""
+    slices = Slices(site)
+    for virtual in [one for name, one in site.servers.items() if server in ("", name)]:
+        for connection in virtual.arrivals.connections():
+            # Meanwhile it may have gone.
+            if connection in virtual.arrivals.present and wanted(connection.session):
+                yield connection.session
+            await slices.breathe()
+
+
+def find(site: Any, number: int, server: str = "") -> Session:
+    """The session with this id, on that server if one is named.  Raises Refused."""
+    for name, virtual in site.servers.items():
+        if server in ("", name):
+            for connection in virtual.arrivals.connections():
+                if connection.session.number == number:
+                    session: Session = connection.session
+                    return session
+    where = f" on {server}" if server else ""
+    raise Refused(f"there is no session {number}{where} now; `mailsrv session list` tells which there are")
+
+
+async def end(site: Any, some: Iterable[tuple[Any, Connection | Front]]) -> int:
+    """End sessions at once, given with their servers: each is told why, and cut off if that does not reach it.
+
+    Commands under way are not waited for: what they would have answered is lost.  Gives the number of sessions.
+    """
+    slices, told = Slices(site), []
+    for server, one in some:
+        if one in server.arrivals.present:
+            one.dismiss("terminated")
+            told.append((server, one))
+        await slices.breathe()
+    if told:
+        site.reactor.callLater(FAREWELL, lambda: Deferred.fromCoroutine(_cut(site, told)))
+    return len(told)
+
+
+async def _cut(site: Any, some: list[tuple[Any, Connection | Front]]) -> None:
+    """Whoever is still there did not take the last words, or never ends its half of TLS."""
+    slices = Slices(site)
+    for server, one in some:
+        if one in server.arrivals.present:
+            one.abort()
+        await slices.breathe()
+
+
+async def end_user(site: Any, account: int, name: str, servers: Callable[[Any], bool] = lambda server: True) -> int:
+    """End all sessions of a user (`is_user`), on the servers that are wanted."""
+    folded = fold(name)
+    found = []
+    slices = Slices(site)
+    for virtual in site.servers.values():
+        for connection in virtual.arrivals.connections() if servers(virtual) else ():
+            if is_user(connection.session.identity, account, folded):
+                found.append((virtual, connection))
+            await slices.breathe()
+    return await end(site, found)
