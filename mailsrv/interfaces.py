@@ -294,6 +294,9 @@ class IStoreMaintenance(Interface):
     async def compact() -> int:
         """Give back the room of expunged content now; the octets freed."""
 
+    async def backup(job: Any) -> Any:
+        """Copy all of the store and `job.extra` into `job.folder` while it is in use (`store.backup`); the Manifest."""
+
 
 class IAccount(Interface):
     """The mailboxes of one account.  Names are NFC text with "/" between levels; INBOX is always there."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -97,6 +98,8 @@ class Compactor:
         self._active, self._writer, self._clock, self._purge_after = log, writer, clock, purge_after
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        #: A backup reads the segments, or waits for its turn to.
+        self._held = threading.Event()
         self._due = threading.Event()
         self.step: Callable[[str], None] = lambda name: None
         self._thread = threading.Thread(target=self._run, name="store compaction", daemon=True)
@@ -118,6 +121,17 @@ class Compactor:
         """Whether `stop` was called."""
         return self._stopping.is_set()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No segment goes or is rewritten meanwhile; what is under way ends with the present segment."""
+        self._held.set()
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._held.clear()
+            self._due.set()
+
     def join(self) -> None:
         """Wait for the thread; after `stop`."""
         self._thread.join()
@@ -131,7 +145,8 @@ class Compactor:
             if self._purge_after is None:
                 continue
             try:
-                self.compact(self._purge_after)
+                if not self._held.is_set():
+                    self.compact(self._purge_after)
             except (OSError, apsw.Error, StoreUnavailable) as cause:
                 # No room, or a damaged segment: the old generation is untouched; the next period tries again.
                 self._log.warn("store: compaction: {cause!r}", cause=cause)
@@ -139,6 +154,8 @@ class Compactor:
 
     def compact(self, purge_after: float) -> int:
         """Compact all segments that are due; the octets given back.  Raises OSError, apsw.Error, StoreUnavailable."""
+        if self._held.is_set():
+            raise StoreUnavailable("A backup is being made: try again when it has ended")
         with self._lock:
             index = Index(self._index)
             try:
@@ -147,7 +164,7 @@ class Compactor:
                     return 0
                 freed = 0
                 for number in due:
-                    if self._stopping.is_set():
+                    if self._stopping.is_set() or self._held.is_set():
                         break
                     if number == self._active.active and not self._ask(Seal(number)):
                         break

@@ -228,19 +228,20 @@ class SegmentLog:
 
 def seal_file(fd: int, file: SegmentFile) -> None:
     """Put the footer behind the records of `file` (through `fd`) and sync it."""
-    file.end = max(_end_of(file), FILE_HEADER.size)
+    file.end = max(end_of(file), FILE_HEADER.size)
     end = write_all(fd, [file.places.encode(file.end)], file.end)
     os.ftruncate(fd, end)
     os.fdatasync(fd)
     file.sealed = True
 
 
-def _end_of(file: SegmentFile) -> int:
-    """Where the last record of a segment ends, from its own prefix."""
-    if not len(file.places):
-        return file.end
-    found = records.PREFIX.unpack(os.pread(file.fd, records.PREFIX.size, file.places.starts[-1]))
-    return file.places.bodies[-1] + found[7] + records.TRAILER.size
+def end_of(file: SegmentFile, count: int | None = None) -> int:
+    """Where the last record of a segment ends, or the first `count` of them, from its own prefix."""
+    last = (len(file.places) if count is None else count) - 1
+    if last < 0:
+        return file.end if count is None else FILE_HEADER.size
+    found = records.PREFIX.unpack(os.pread(file.fd, records.PREFIX.size, file.places.starts[last]))
+    return file.places.bodies[last] + found[7] + records.TRAILER.size
 
 
 def write_all(fd: int, buffers: list[bytes], at: int) -> int:

@@ -14,12 +14,14 @@ import apsw
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ...errors import AccessDenied, MailError, StoreUnavailable
+from ...errors import AccessDenied, MailError, Refused, StoreUnavailable
 from ...interfaces import IGrants, IMessageStore, IMetadata, INotices, IQueue, IQuota, IStoreMaintenance
 from ...values import NewDelivery
+from ..backup import BackupJob, Manifest
 from ..queue_rules import check_delivery
 from . import schema
 from .account import EmbeddedAccount
+from .backup import Backup
 from .check import check_files
 from .checkpoint import WriteCatalogue, WriteStates
 from .compaction import Compactor
@@ -35,6 +37,7 @@ from .opened import Opened, Openings
 from .operations import Barrier, Deliver, Operation
 from .queue import EmbeddedQueue
 from .recovery import Lock, recover, refuse_lost_index
+from .restore import restored
 from .segments import SegmentSet
 from .sharing import EmbeddedSharing
 from .transaction import HISTORY, Transaction
@@ -62,6 +65,10 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
         self.segments = SegmentSet(path / SEGMENTS)
         self.readers = Readers(call_from_thread)
         self._call_from_thread = call_from_thread
+        #: Its one thread starts with the first backup.
+        self._backups = Readers(call_from_thread, threads=1)
+        self._backup: BackupJob | None = None
+        self.restored: dict[str, Any] | None = None
         self._closing: Deferred[None] | None = None
         self._closed = False
         self._checkpointed = time.monotonic()
@@ -92,6 +99,7 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
             store._start(purge_after, segment_octets, history)
         except (StoreUnavailable, OSError) as cause:
             store.readers.close()
+            store._backups.close()
             lock.release()
             if isinstance(cause, OSError):
                 raise StoreUnavailable(f"The data folder {path} cannot be used: {cause}") from cause
@@ -105,6 +113,7 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
         self.report += recover(self.segments, log, connection, segment_octets, int(self.clock()))
         epoch = schema.value(connection, "epoch")
         doomed = [mailbox for (mailbox,) in connection.execute("SELECT mailbox FROM doomed")]
+        self.restored = restored(connection)
         self._open_queue(connection)
         connection.close()
         self.log = log
@@ -163,6 +172,22 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
         except (OSError, apsw.Error) as cause:
             raise StoreUnavailable(f"Compaction failed: {cause}") from cause
 
+    async def backup(self, job: BackupJob) -> Manifest:
+        """Copy all of the store, and `job.extra`, into `job.folder` while it is in use.  Raises Refused, also when a
+        backup is under way; StoreUnavailable when it cannot be finished."""
+        if self._backup is not None:
+            raise Refused(f"A backup is under way already, to {self._backup.folder}", "4.3.2")
+        self._backup = job
+        backup = Backup(
+            job, self.path / INDEX, self.segments, self.compactor.held, lambda: self.writer.entries > 0,
+            self.compactor.stopping, self.clock,
+        )
+        try:
+            manifest: Manifest = await self._backups.run(backup.run)
+            return manifest
+        finally:
+            self._backup = None
+
     async def close(self) -> None:
         """Finish what is queued, let go of files.  Idempotent; who calls meanwhile waits as well."""
         if self._closed:
@@ -181,6 +206,8 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
             self.writer.put(last)
             # A full disk is no reason not to close: the index has everything already.
             await last.deferred.addErrback(lambda failure: failure.trap(MailError) and None)
+        if self._backup is not None:
+            self._backup.stop.set()
         self.compactor.join()
         self._finish()
         for deferred in self._waiting_close:
@@ -188,6 +215,7 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
 
     def _finish(self) -> None:
         """The writer has nothing left: end the threads, close the files."""
+        self._backups.close()
         self.readers.close()
         # Readers first: the last connection that closes puts the WAL into the database, if it may write.
         self.index.close()
