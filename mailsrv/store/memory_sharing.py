@@ -64,6 +64,8 @@ class MemorySharing:
         else:
             self._grants.pop((identifier, mailbox_id), None)
         self.noticed.tell(Notice({}, names=True))
+        # Who may not see it any more shall hear of that.
+        self._mailboxes[mailbox_id].notify()
 
     async def granted(self, identifiers: Collection[str], without: int = 0) -> Sequence[Shared]:
         """The mailboxes with a grant for one of these."""

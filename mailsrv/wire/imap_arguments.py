@@ -40,21 +40,16 @@ def _text(octets: bytes, what: str) -> str:
         raise BadSyntax(what + " is not valid UTF-8") from None
 
 
-def _mailbox(lexer: Lexer) -> str:
-    lexer.space()
-    return imap_names.decode(lexer.astring(), lexer.utf8)
-
-
 def mailbox(lexer: Lexer) -> Fields:
     """SP mailbox."""
-    name = _mailbox(lexer)
+    name = imap_names.mailbox(lexer)
     lexer.end()
     return (name,)
 
 
 def two_mailboxes(lexer: Lexer) -> Fields:
     """SP mailbox SP mailbox."""
-    old, new = _mailbox(lexer), _mailbox(lexer)
+    old, new = imap_names.mailbox(lexer), imap_names.mailbox(lexer)
     lexer.end()
     return old, new
 
@@ -121,7 +116,7 @@ def _parameters(lexer: Lexer, readers: _Readers) -> dict[str, Any]:
 
 def select(lexer: Lexer) -> Fields:
     """SP mailbox [SP "(" parameters ")"]."""
-    name = _mailbox(lexer)
+    name = imap_names.mailbox(lexer)
     if lexer.peek() < 0:
         return name, {}
     lexer.space()
@@ -224,6 +219,6 @@ def copy(lexer: Lexer) -> Fields:
     """SP sequence-set SP mailbox."""
     lexer.space()
     numbers = imap_numset.parse(lexer.number_set())
-    name = _mailbox(lexer)
+    name = imap_names.mailbox(lexer)
     lexer.end()
     return numbers, name

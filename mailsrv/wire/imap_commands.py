@@ -162,7 +162,11 @@ def read(text: bytes, state: str, literals: list[bytes], max_depth: int, utf8: b
             raise BadSyntax("Message literal expected")
         if literals and any(b"\0" in literal for literal in literals) and not _literal8s(text, literals):
             raise BadSyntax("NUL in a literal")
-        return row.request(tag, row.name, *row.read(Lexer(text, at, literals, max_depth, utf8))), row.then
+        lexer = Lexer(text, at, literals, max_depth, utf8)
+        request = row.request(tag, row.name, *row.read(lexer))
+        if lexer.spelled:
+            request.spelled = lexer.spelled
+        return request, row.then
     except UnknownCharset as error:
         return r.BadCharset(tag or b"", row.name, error.saving), ""
     except NoCommand as error:

@@ -58,7 +58,7 @@ def day_of(octets: bytes) -> int:
 class Lexer:
     """A position in one command."""
 
-    __slots__ = ("_depth", "_literals", "_used", "at", "max_depth", "text", "utf8")
+    __slots__ = ("_depth", "_literals", "_used", "at", "max_depth", "spelled", "text", "utf8")
 
     def __init__(
         self,
@@ -75,6 +75,8 @@ class Lexer:
         self.max_depth = max_depth
         #: Mailbox names are UTF-8 instead of modified UTF-7.
         self.utf8 = utf8
+        #: The last name of a mailbox as the client wrote it, "" when that is how it is kept.
+        self.spelled = ""
 
     def peek(self) -> int:
         """The next octet, -1 at the end."""

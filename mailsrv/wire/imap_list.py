@@ -28,14 +28,9 @@ _USE = re.compile(rb"\\[A-Za-z]{1,32}").match
 _MAX_WORDS = 100
 
 
-def _mailbox(lexer: Lexer) -> str:
-    lexer.space()
-    return imap_names.decode(lexer.astring(), lexer.utf8)
-
-
 def create(lexer: Lexer) -> Fields:
     r"""SP mailbox [SP "(USE (\Sent ...))"] (RFC 6154)."""
-    name = _mailbox(lexer)
+    name = imap_names.mailbox(lexer)
     if lexer.peek() < 0:
         return name, ()
     lexer.space()
@@ -84,7 +79,7 @@ def _status_items(lexer: Lexer) -> tuple[str, ...]:
 
 def status(lexer: Lexer) -> Fields:
     """SP mailbox SP "(" items ")"."""
-    name = _mailbox(lexer)
+    name = imap_names.mailbox(lexer)
     lexer.space()
     items = _status_items(lexer)
     lexer.end()

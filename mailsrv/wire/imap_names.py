@@ -13,7 +13,7 @@ from binascii import a2b_base64, b2a_base64
 from functools import lru_cache
 from unicodedata import normalize
 
-from .imap_lexer import BadSyntax
+from .imap_lexer import BadSyntax, Lexer
 
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*").fullmatch
 _SHIFTED = re.compile(rb"&([A-Za-z0-9+,]*)-")
@@ -76,6 +76,16 @@ def decode(octets: bytes, utf8: bool = False) -> str:
     if _FORBIDDEN(name) or encode(name) != octets:
         raise BadSyntax(_INVALID)
     return normalize("NFC", name)
+
+
+def mailbox(lexer: Lexer) -> str:
+    """SP mailbox.  A name in UTF-8 that is not in its usual form is kept in `lexer.spelled`.  Raises BadSyntax."""
+    lexer.space()
+    octets = lexer.astring()
+    name = decode(octets, lexer.utf8)
+    spelled = octets.decode("utf-8") if lexer.utf8 else name
+    lexer.spelled = spelled if spelled != name else ""
+    return name
 
 
 @lru_cache(maxsize=1024)

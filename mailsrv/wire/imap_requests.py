@@ -16,10 +16,12 @@ from ..query import Query
 
 @define
 class Request:
-    """Base of all commands.  `name` is the command's name in upper case, with "UID " before UID forms."""
+    """Base of all commands.  `name` is the command's name in upper case, with "UID " before UID forms; `spelled` the
+    (last) mailbox as it was written in UTF-8, "" when it is kept under that very name (RFC 9051 section 5.1)."""
 
     tag: bytes
     name: str
+    spelled: str = field(default="", kw_only=True)
 
 
 @define

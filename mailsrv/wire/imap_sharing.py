@@ -21,11 +21,6 @@ _RIGHTS = re.compile(rb"([+-]?)([a-z0-9]*)").fullmatch
 _DEPTHS = {"0": 0, "1": 1, "INFINITY": None}
 
 
-def _mailbox(lexer: Lexer) -> str:
-    lexer.space()
-    return imap_names.decode(lexer.astring(), lexer.utf8)
-
-
 def _entry(lexer: Lexer) -> str:
     octets = lexer.astring()
     if _ENTRY(octets) is None:
@@ -94,7 +89,7 @@ def get_metadata(lexer: Lexer) -> Fields:
 
 def set_metadata(lexer: Lexer) -> Fields:
     """SP mailbox SP "(" entry SP value ... ")" (RFC 5464 section 4.3)."""
-    name = _mailbox(lexer)
+    name = imap_names.mailbox(lexer)
     lexer.space()
     lexer.open()
     values: dict[str, bytes | None] = {}
@@ -122,14 +117,14 @@ def _identifier(lexer: Lexer) -> str:
 
 def identifier(lexer: Lexer) -> Fields:
     """SP mailbox SP identifier: DELETEACL and LISTRIGHTS (RFC 4314 sections 3.2, 3.4)."""
-    name, who = _mailbox(lexer), _identifier(lexer)
+    name, who = imap_names.mailbox(lexer), _identifier(lexer)
     lexer.end()
     return name, who
 
 
 def set_rights(lexer: Lexer) -> Fields:
     """SP mailbox SP identifier SP rights (RFC 4314 section 3.1)."""
-    name, who = _mailbox(lexer), _identifier(lexer)
+    name, who = imap_names.mailbox(lexer), _identifier(lexer)
     lexer.space()
     found = _RIGHTS(lexer.astring())
     if found is None:

@@ -85,6 +85,11 @@ class Listing:
             children = tuple(word for word in _CHOOSING if word in select) if name in inner else ()
             yield Line(name, exists, self._attributes(name, exists, subscribed), children)
 
+    def line(self, name: str) -> Line:
+        """One name; without attributes when nothing is known of it."""
+        exists, known = name in self._there, name in self._infos
+        return Line(name, exists, self._attributes(name, exists, True) if known else [])
+
     def _chosen(self, select: frozenset[str]) -> set[str]:
         """What the selection options ask for, whatever the patterns."""
         infos = self._infos
@@ -167,6 +172,24 @@ async def _metadata(session: ImapSession, name: str, entries: Sequence[str]) -> 
         await metadata.tell(session, name, entries)
     except MailError:
         return
+
+
+async def tell_one(session: ImapSession, name: str, spelled: str = "") -> None:
+    """``* LIST`` to those who enabled IMAP4rev2: of what was selected (RFC 9051 section 6.3.2), or made or renamed
+    under a name that was `spelled` another way (section 6.3.9.7).  A failure costs the attributes only."""
+    assert session.account is not None
+    try:
+        infos = await session.account.mailboxes(False)
+    except MailError:
+        infos = []
+    line = Listing(infos).line(name)
+    session.put(p.list_line(name, line.attributes, utf8=session.engine.utf8, former=spelled))
+
+
+async def tell_spelled(session: ImapSession, request: r.Request, name: str) -> None:
+    """The same where the client spelled the mailbox another way."""
+    if request.spelled and REV2 in session.enabled:
+        await tell_one(session, name, request.spelled)
 
 
 async def list_subscribed(session: ImapSession, request: r.List) -> bytes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...store.names import INBOX
+from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import quota, status
+from . import listing, quota, status
 from .answer import No
+from .modes import REV2
 from .patterns import SEPARATOR
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ async def create(session: ImapSession, request: r.Create) -> bytes:
         name = name[:-1]
     await quota.room_for_mailbox(session, name)
     info = await _account(session).create(name, use)
+    await listing.tell_spelled(session, request, name)
     return b"OK [MAILBOXID %b] CREATE completed" % status.mailbox_id(info.mailbox_id).encode("ascii")
 
 
@@ -46,6 +49,9 @@ async def delete(session: ImapSession, request: r.Named) -> bytes:
     if session.selection is not None and session.selection.mailbox.mailbox_id == mailbox_id:
         session.deselect()
     await account.subscribe(request.mailbox, False)
+    if request.spelled and REV2 in session.enabled:
+        gone = p.list_line(request.mailbox, [b"\\NonExistent"], utf8=session.engine.utf8, former=request.spelled)
+        session.put(gone)
     return b"OK DELETE completed"
 
 
@@ -53,6 +59,7 @@ async def rename(session: ImapSession, request: r.Rename) -> bytes:
     """RENAME."""
     await quota.room_for_mailbox(session, request.new_name, more=request.mailbox == INBOX)
     await _account(session).rename(request.mailbox, request.new_name)
+    await listing.tell_spelled(session, request, request.new_name)
     return b"OK RENAME completed"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from ...errors import NoSuchMailbox
+from ...errors import AccessDenied, NoSuchMailbox
 from ...numbers import UidSet
 from ...store.keywords import changed, known
 from ...values import Copied, FlagChange, Updated
@@ -19,6 +19,7 @@ from ...wire import imap_requests as r
 from . import condstore, quota, tell
 from .answer import Bad, No, of_target
 from .modes import CONDSTORE
+from .restricted import rights_on
 from .selected import Selection, marked_deleted
 from .view import Changed, View, gathered, lost
 
@@ -142,6 +143,9 @@ async def expunge(session: ImapSession, request: r.Simple | r.UidExpunge) -> byt
     selection = session.selection
     assert selection is not None
     selection.writable()
+    if "e" not in rights_on(selection.mailbox):
+        # RFC 4314 section 4: also when there is nothing to expunge.
+        raise AccessDenied()
     view = selection.view
     within = view.positions(request.numbers, by_uid=True) if isinstance(request, r.UidExpunge) else None
     marked = marked_deleted(view, within)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from attrs import evolve
 from zope.interface import implementer
 
-from ...errors import AccessDenied
+from ...errors import AccessDenied, NoSuchMailbox
 from ...interfaces import IMailbox
 from ...numbers import UidSet
-from ...values import SYSTEM_FLAGS, Appended, FlagChange, NewMessage, Updated
+from ...values import SYSTEM_FLAGS, Appended, Changes, FlagChange, NewMessage, Updated
 from . import rights
 
 
@@ -22,12 +22,15 @@ def rights_on(mailbox: IMailbox) -> str:
 
 @implementer(IMailbox)
 class Restricted:
-    """Reads go to the mailbox as they are, changes as far as `rights`; what they do not allow raises AccessDenied."""
+    """Reads go to the mailbox as they are, changes as far as `rights`; what they do not allow raises AccessDenied.
 
-    __slots__ = ("_mailbox", "rights")
+    `ask` gives the rights of now, which may be others than when the mailbox was opened.
+    """
 
-    def __init__(self, mailbox: IMailbox, rights: str) -> None:
-        self._mailbox, self.rights = mailbox, rights
+    __slots__ = ("_ask", "_mailbox", "rights")
+
+    def __init__(self, mailbox: IMailbox, rights: str, ask: Callable[[], Awaitable[str]] | None = None) -> None:
+        self._mailbox, self.rights, self._ask = mailbox, rights, ask
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._mailbox, name)
@@ -35,6 +38,18 @@ class Restricted:
     def _need(self, right: str) -> None:
         if right not in self.rights:
             raise AccessDenied()
+
+    async def renew(self) -> None:
+        """Ask for the rights of now.  Raises NoSuchMailbox when the mailbox cannot be read any more."""
+        if self._ask is not None:
+            self.rights = await self._ask()
+            if "r" not in self.rights:
+                raise NoSuchMailbox()
+
+    async def changes(self, since: int) -> Changes:
+        """To those who may read it still.  Raises NoSuchMailbox."""
+        await self.renew()
+        return await self._mailbox.changes(since)
 
     async def append(self, messages: Sequence[NewMessage], instead: tuple[int, int] | None = None) -> Appended:
         """With those flags that may be set."""

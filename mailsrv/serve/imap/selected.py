@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ...errors import MailError, NoSuchMailbox
 from ...interfaces import IMailbox
 from ...values import DELETED, SEEN
-from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import condstore, qresync, rights, tell
+from . import condstore, listing, qresync, rights, tell
 from .answer import Bad, No
 from .modes import CONDSTORE, QRESYNC, REV2, UIDONLY
-from .restricted import rights_on
+from .restricted import Restricted, rights_on
 from .status import mailbox_id
 from .view import View
 
@@ -20,15 +21,18 @@ if TYPE_CHECKING:
 
 
 class Selection:
-    """The selected mailbox: its name when it was selected, the open handle, the view on it, and how many keywords the
-    client knows of."""
+    """The selected mailbox: its name when it was selected, the open handle, the view on it, how many keywords and
+    which rights the client knows of."""
 
-    __slots__ = ("announced", "mailbox", "name", "read_only", "view")
+    __slots__ = ("announced", "examined", "mailbox", "name", "read_only", "rights", "view")
 
-    def __init__(self, mailbox: IMailbox, read_only: bool, name: str = "") -> None:
+    def __init__(self, mailbox: IMailbox, examined: bool, name: str = "") -> None:
         self.name = name
         self.mailbox = mailbox
-        self.read_only = read_only
+        self.examined = examined
+        self.rights = rights_on(mailbox)
+        # RFC 4314 section 5.2: who can change nothing has it read-only.
+        self.read_only = examined or not rights.WRITING & set(self.rights)
         self.view = View(mailbox)
         self.announced = -1
 
@@ -51,14 +55,12 @@ async def select(session: ImapSession, request: r.Select) -> bytes:
         session.deselect()
     assert session.account is not None
     mailbox = await session.account.open(request.mailbox)
-    # RFC 4314 section 5.2: who can change nothing has it read-only.
-    read_only = request.name == "EXAMINE" or not rights.WRITING & set(rights_on(mailbox))
     complete = False
     try:
+        selection = Selection(mailbox, request.name == "EXAMINE", request.mailbox)
         # RFC 9051 has no \\Recent: it is left to those who ask for it.
-        recent = None if REV2 in session.enabled else await mailbox.claim_recent(not read_only)
+        recent = None if REV2 in session.enabled else await mailbox.claim_recent(not selection.read_only)
         state = await mailbox.state()
-        selection = Selection(mailbox, read_only, request.mailbox)
         selection.view.uid_only = UIDONLY in session.enabled
         complete = True
     finally:
@@ -69,10 +71,38 @@ async def select(session: ImapSession, request: r.Select) -> bytes:
         selection.view.claimed(recent)
     # A message may have come between the counters and the view.
     uidnext = max(state.uidnext, selection.view.last_uid() + 1)
-    _describe(session, selection, state.unseen > 0, uidnext, request.mailbox)
+    _describe(session, selection, state.unseen > 0, uidnext)
+    if REV2 in session.enabled:
+        await listing.tell_one(session, request.mailbox, request.spelled)
     if copy is not None:
         await qresync.resynchronise(session, selection, copy, uidnext)
-    return b"OK [READ-%b] %b completed" % (b"ONLY" if read_only else b"WRITE", request.name.encode("ascii"))
+    return b"OK [READ-%b] %b completed" % (_mode(selection), request.name.encode("ascii"))
+
+
+def _mode(selection: Selection) -> bytes:
+    return b"ONLY" if selection.read_only else b"WRITE"
+
+
+async def renew(session: ImapSession, selection: Selection) -> None:
+    """Before a command in a mailbox of somebody else: what is allowed now, and what of that is news (RFC 4314 leaves it
+    to the server when changed rights take effect; here it is at once).  Raises NoSuchMailbox when it may not be read
+    any more."""
+    if not isinstance(selection.mailbox, Restricted):
+        return
+    try:
+        await selection.mailbox.renew()
+    except MailError:
+        session.engine.refuse_append()
+        raise
+    if selection.mailbox.rights == selection.rights:
+        return
+    selection.rights, before = selection.mailbox.rights, selection.read_only
+    selection.read_only = selection.examined or not rights.WRITING & set(selection.rights)
+    if not selection.examined:
+        selection.announced = -1
+        tell.announce(session, selection)
+    if selection.read_only != before:
+        session.say(b"* OK [READ-%b] Rights on the mailbox were changed" % _mode(selection))
 
 
 def _parameters(session: ImapSession, parameters: dict[str, Any]) -> r.Qresync | None:
@@ -90,7 +120,7 @@ def _parameters(session: ImapSession, parameters: dict[str, Any]) -> r.Qresync |
     return copy
 
 
-def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext: int, name: str) -> None:
+def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext: int) -> None:
     """The untagged data of RFC 3501 section 6.3.1, or of RFC 9051 section 6.3.2 to those who enabled it, and
     HIGHESTMODSEQ (RFC 7162 section 3.1.2.1)."""
     view, rev2 = selection.view, REV2 in session.enabled
@@ -104,14 +134,14 @@ def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext:
     session.say(b"* OK [UIDNEXT %d] Predicted next UID" % uidnext)
     session.say(b"* OK [MAILBOXID %b] Mailbox id" % mailbox_id(selection.mailbox.mailbox_id).encode("ascii"))
     session.say(condstore.highest(view))
-    if rev2:
-        session.put(p.list_line(name, (), utf8=session.engine.utf8))
 
 
 async def close(session: ImapSession, request: r.Simple) -> bytes:
     """CLOSE: what is deleted goes without a word (section 6.4.2)."""
     selection = session.selection
     assert selection is not None
+    with suppress(NoSuchMailbox):
+        await renew(session, selection)
     # RFC 4314 section 4: without the right "e" it is no failure.
     if not selection.read_only and "e" in rights_on(selection.mailbox):
         marked = marked_deleted(selection.view)

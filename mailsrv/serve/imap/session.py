@@ -217,6 +217,8 @@ class ImapSession(Session):
             if request.name in NUMBERED and UIDONLY in self.enabled:
                 self.engine.refuse_append()
                 raise Bad("Only UIDs can be used now", "UIDREQUIRED")
+            if row.sync and self.selection is not None:
+                await selected.renew(self, self.selection)
             words = await row.run(self, request)
         except (Bad, No, MailError) as problem:
             words = refusal(problem)

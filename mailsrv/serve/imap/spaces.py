@@ -8,6 +8,7 @@ Public folders are the mailboxes of an account that the configuration names.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from attrs import evolve, frozen
@@ -22,6 +23,10 @@ from . import rights
 from .restricted import Restricted
 
 OTHERS, PUBLIC = "Other Users", "Public Folders"
+
+
+async def _rights_now(grants: IGrants, mailbox_id: int, account_id: int) -> str:
+    return rights.effective(await grants.grants(mailbox_id), account_id)
 
 
 @frozen
@@ -187,7 +192,8 @@ class Mailboxes:
         if not self.foreign(name):
             return await self._own.open(name)
         place = await self.place(name, needed)
-        return Restricted(await place.account.open(place.name), place.rights)
+        mailbox = await place.account.open(place.name)
+        return Restricted(mailbox, place.rights, partial(_rights_now, self.grants, mailbox.mailbox_id, self.account_id))
 
     async def names_beside(self, name: str = "") -> tuple[str, set[str]]:
         """A name as its owner has it, and the names of all mailboxes of that owner.  Raises NoSuchMailbox."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...notices import FLAGS, GONE, NEW, Entries, Notice, Notices, Watch
 
 if TYPE_CHECKING:
+    from .opened import Openings
     from .transaction import Transaction
 
 _KINDS = {"rows": NEW, "flags": FLAGS, "gone": GONE}
@@ -17,6 +18,8 @@ _NAMES = frozenset({"mailbox", "no-mailbox", "subscribe", "unsubscribe", "permit
 
 class EmbeddedNotices:
     """The part of a store that is INotices."""
+
+    openings: Openings
 
     def __init__(self) -> None:
         self._notices = Notices()
@@ -33,6 +36,9 @@ class EmbeddedNotices:
         names, entries = False, []
         for kind, *values in transaction.catalogue:
             names = names or kind in _NAMES
+            if kind == "permit" and (opened := self.openings.get(values[1])) is not None:
+                # Who may not see it any more shall hear of that.
+                opened.notify()
             if kind == "annotate":
                 entries.append(Entries(values[0], values[1], (values[2],)))
         self._notices.tell(Notice(messages, names, tuple(entries)))
