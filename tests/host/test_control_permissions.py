@@ -68,7 +68,7 @@ class Site:
             name: SimpleNamespace(
                 state="running", reason="", bindings=(), sessions=list, addresses=list,
                 arrivals=SimpleNamespace(connections=list, present=()),
-            )  # fmt: skip
+            )
             for name in ("imap/a", "imap/b")
         }
         self.options = SimpleNamespace(servers={})

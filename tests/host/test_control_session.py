@@ -230,6 +230,13 @@ def test_who_is_disabled_removed_or_has_a_new_password_is_logged_out(
     assert mine.closed and not other.closed
 
 
+def test_who_had_an_app_password_that_is_removed_is_logged_out(site: Site) -> None:
+    site.done("app_password.add", address="me@example.org", name="phone", scopes=[])
+    mine, other = site.login("imap"), site.login("imap", "you")
+    site.done("app_password.remove", address="me@example.org", name="phone")
+    assert mine.closed and not other.closed
+
+
 def test_who_may_use_a_protocol_no_more_is_logged_out_there(site: Site) -> None:
     imap, pop3 = site.login("imap"), site.login("pop3")
     site.__class__.options = SimpleNamespace(servers={"imap/default": None})  # type: ignore[attr-defined]

@@ -10,7 +10,8 @@ from ...errors import Refused
 from ...interfaces import IAppPasswords
 from ...parts import quoted
 from ...values import AppPassword
-from .common import account_of
+from ..sessions import end_user
+from .common import account_of, shown
 from .table import operation
 
 #: What an app password can be good for; none named: all of them.
@@ -36,9 +37,9 @@ async def add(site: Any, address: str, name: str, scopes: list[str]) -> dict[str
     if unknown:
         raise Refused(f"{quoted(sorted(unknown))}: an app password is good for some of {quoted(PROTOCOLS)}")
     facts = await account_of(site, address)
-    shown, digest = new_app_password(os.urandom)
+    password, digest = new_app_password(os.urandom)
     made = await _holder(site).add_app_password(facts.account_id, name, digest, frozenset(scopes))
-    return {**_facts(made), "password": shown}
+    return {**_facts(made), "password": password}
 
 
 @operation("app_password.list")
@@ -50,7 +51,8 @@ async def list_all(site: Any, address: str) -> list[dict[str, Any]]:
 
 @operation("app_password.remove")
 async def remove(site: Any, address: str, name: str) -> dict[str, Any]:
-    """It opens nothing any more; sessions that are open stay."""
+    """It opens nothing any more; all sessions of the account are ended, for nobody knows which it has opened."""
     facts = await account_of(site, address)
     await _holder(site).remove_app_password(facts.account_id, name)
+    await end_user(site, facts.account_id, shown(facts.address))
     return {"name": name}
