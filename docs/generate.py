@@ -32,6 +32,7 @@ from mailsrv.host.config.options import (
 from mailsrv.host.config.permissions import RoleTable
 from mailsrv.host.config.profiles import PROFILES, toml, write_profile
 from mailsrv.host.config.routes import RouteTable
+from mailsrv.host.config.service import ServiceTable
 from mailsrv.host.config.show import flatten, written
 from mailsrv.parts import Part, all_parts, dotted, fields_of, kind_of
 
@@ -94,6 +95,11 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
     (
         "[role.NAME]", RoleTable, "",
         "Who may administer what: \"Who may do what\" in [operator.md](operator.md#who-may-do-what).",
+    ),
+    (
+        "[service.PROTOCOL]", ServiceTable, "",
+        "`[service.smtp]`, `[service.imap]` and `[service.pop3]`: what holds for all servers of a protocol, unless one "
+        "says otherwise.",
     ),
     (
         "[smtp.NAME]", SmtpOptions, "smtp/default",

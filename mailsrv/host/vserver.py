@@ -2,83 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import ILoggingContext
-from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from ..errors import ConfigError, LimitReached
 from ..limits import Limits
 from ..net.connection import Connection
 from ..net.front import Front
-from ..net.listen import listen, listen_unix
 from ..net.roles import ConnectionSession
 from ..serve.session import Services, SessionInfo
 from ..values import Peer
 from .arrivals import Arrivals, Ceiling
 from .config.values import Binding
+from .leaving import Leaving
+from .places import OPEN, SHUT, Ground
+from .ports import Ports
 
 log = Logger()
 
 #: Seconds between two looks at idle connections.
 TICK = 1.0
-#: Seconds a stopping server waits for a client to take its last words, and for commands under way.
-FAREWELL, GRACE = 0.5, 5.0
-
-
-@implementer(ILoggingContext)
-class _Factory(ServerFactory):
-    """Accepts for one binding."""
-
-    noisy = False
-
-    def __init__(self, server: VirtualServer, tls: bool) -> None:
-        self._server, self._tls = server, tls
-
-    def logPrefix(self) -> str:
-        """Twisted: how its own lines about this port begin."""
-        return self._server.name
-
-    def buildProtocol(self, address: Any) -> Protocol | None:
-        """Twisted: somebody connected."""
-        return self._server.accept(Peer(getattr(address, "host", ""), getattr(address, "port", 0)), self._tls)
-
-
-@define(eq=False)
-class _Leaving:
-    """The connections that one stop waits for; `gone` fires when there is none left."""
-
-    connections: set[Connection | Front]
-    gone: Deferred[None] = field(factory=Deferred)
-    calls: list[Any] = field(factory=list)
-
-    def cut_dismissed(self) -> None:
-        """Whoever has been told so had time to read it."""
-        for connection in list(self.connections):
-            if connection.closing:
-                connection.abort()
-
-    def dismiss(self) -> None:
-        """The command under way has taken too long."""
-        for connection in list(self.connections):
-            connection.dismiss("shutdown")
-
-    def end(self) -> None:
-        """Nobody is waited for any more."""
-        for call in self.calls:
-            if call.active():
-                call.cancel()
-        self.gone.callback(None)
-
-
 SessionMaker = Callable[[Connection, Any, int], ConnectionSession]
 
 
@@ -105,22 +53,28 @@ class VirtualServer(Service):
         automatic: bool = True,
         proxies: Iterable[str] = (),
         ceiling: Ceiling | None = None,
+        ground: Ground | None = None,
     ) -> None:
         self.name = name
         self.setName(name)
         self.limits = limits
-        self.bindings = tuple(bindings)
-        self.automatic = automatic
         self.state = "stopped"
         self.reason = ""
+        self.automatic = automatic
+        #: The state that somebody wants it to have when the site starts; "": as `automatic` says.
+        self.wanted = ""
         self.monotonic = monotonic
         self.pending_octets = limits.pending_octets
         self._make_session, self._reactor, self._numbers = make_session, reactor, numbers
         self._tls_context = tls_context
-        self._ports: list[Any] = []
+        self.bindings = tuple(bindings)
+        self._ports = Ports(
+            ground or Ground(reactor), name, bindings, self.accept, lambda error: self.stop(_told(name, error))
+        )
+        self._bound = False
         self.arrivals = Arrivals(self, limits, ceiling or Ceiling(), proxies)
         self._tick: Any = None
-        self._leaving: list[_Leaving] = []
+        self._leaving: list[Leaving] = []
 
     # ------------------------------------------------------------ life
 
@@ -128,93 +82,90 @@ class VirtualServer(Service):
         """What its sessions work with; once, before the start."""
         self.services = self.arrivals.services = services
 
+    def adopt(
+        self, limits: Limits, make_session: SessionMaker, *, tls_context: Callable[[], Any] | None, automatic: bool,
+        proxies: Iterable[str],
+    ) -> None:  # fmt: skip
+        """Other settings from now on; connections that are open keep their sessions and what these work with."""
+        self.limits, self.pending_octets = limits, limits.pending_octets
+        self._make_session, self._tls_context, self.automatic = make_session, tls_context, automatic
+        self.arrivals.adopt(limits, proxies)
+
     def bind(self) -> None:
         """Take every binding but accept nothing yet; one that cannot be had leaves the server stopped, with the
         reason (S-014)."""
+        self._bound = False
         try:
             if self._tls_context is not None:
                 self._tls_context()
-            for binding in self.bindings:
-                factory = _Factory(self, binding.tls)
-                if binding.path:
-                    self._ports.append(listen_unix(self._reactor, binding.path, factory))
-                else:
-                    self._ports += listen(self._reactor, binding.host, binding.port, factory)
+            self._ports.take()
+            self._bound = True
         except ConfigError as error:
-            self.reason = f"{error.file}: {error.text}" if error.file else error.text
-            log.error("{server} is stopped: {reason}", server=self.name, reason=self.reason)
-            self._close_ports()
-        for port in self._ports:
-            port.stopReading()
+            self.reason = _told(self.name, error)
 
     def startService(self) -> None:
-        """Twisted: start with the site, unless this server is started by hand (S-013)."""
+        """Twisted: start with the site, unless this server is stopped or started by hand (S-013)."""
         super().startService()
         # A binding that could not be had a moment ago was told of already.
-        if self.automatic and not self.reason:
-            self.start()
+        wanted = self.wanted or ("running" if self.automatic else "stopped")
+        if wanted != "stopped" and (self._bound or not self.reason):
+            self.start(wanted)
 
-    def start(self) -> None:
-        """Accept on every binding; one that runs goes on."""
-        if self.state == "running":
+    def start(self, state: str = "running") -> None:
+        """Accept on every binding, or refuse when the state is to be "paused"; one that does so already goes on.
+
+        What cannot be had leaves it stopped, with the reason (S-014)."""
+        if self.state == state:
             return
-        if not self._ports:
+        if not self._bound:
             self.bind()
-        if self._ports or not self.bindings:
-            self.state, self.reason = "running", ""
-            for port in self._ports:
-                port.startReading()
-            self._tick = self._reactor.callLater(TICK, self._look)
+        if self._bound:
+            try:
+                self._ports.turn(SHUT if state == "paused" else OPEN)
+            except ConfigError as error:
+                self.stop(_told(self.name, error))
+                return
+            self.state, self.reason = state, ""
+            if self._tick is None:
+                self._tick = self._reactor.callLater(TICK, self._look)
 
     def stopService(self) -> Deferred[Any]:
         """Twisted: close the listeners, dismiss the sessions; fires when the last one is gone."""
         super().stopService()
-        return self.stop()
+        stopped = self.stop()
+        return gatherResults([stopped, *self._ports.give_up()])
 
-    def stop(self) -> Deferred[Any]:
+    def stop(self, reason: str = "") -> Deferred[Any]:
         """Accept nothing more and dismiss everybody after the command under way (S-018); fires when all are gone,
-        after `GRACE` seconds at the latest."""
-        closed = self._close_ports()
-        self.state = "stopped"
+        seconds later at the latest (`leaving.py`), and every port is free."""
+        closed = self._ports.close()
+        self._bound = False
+        self.state, self.reason = "stopped", reason
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
-        leaving = _Leaving(set(self.arrivals.present))
+        leaving = Leaving(
+            self.name, self.arrivals.present, self._reactor.callLater, self.monotonic, self._leaving.remove
+        )
         self._leaving.append(leaving)
-        for connection in list(leaving.connections):
-            connection.finish("shutdown")
-        if leaving.connections:
-            leaving.calls = [
-                self._reactor.callLater(FAREWELL, leaving.cut_dismissed),
-                self._reactor.callLater(GRACE / 2, leaving.dismiss),
-                self._reactor.callLater(GRACE, self._give_up, leaving),
-            ]
-        else:
-            self._left_all(leaving)
+        leaving.begin()
         return gatherResults([*closed, leaving.gone])
 
-    def _give_up(self, leaving: _Leaving) -> None:
-        """Whoever is still there is cut off; a command that never ends is waited for no longer."""
-        for connection in list(leaving.connections):
-            connection.abort()
-        if leaving.connections:
-            log.warn("{server} stops with {count} commands that do not end", server=self.name,
-                     count=len(leaving.connections))  # fmt: skip
-            self._left_all(leaving)
+    async def rebind(self, bindings: Sequence[Binding]) -> None:
+        """Listen there from now on: what is gone is closed, what stays is left alone, sessions go on (S-016, S-031).
 
-    def _left_all(self, leaving: _Leaving) -> None:
-        if leaving in self._leaving:
-            self._leaving.remove(leaving)
-            leaving.end()
-
-    def _close_ports(self) -> list[Any]:
-        ports, self._ports = self._ports, []
-        return [done for port in ports if (done := port.stopListening()) is not None]
+        Raises ConfigError when a binding cannot be had, or belongs to another server; then all is as it was.
+        """
+        closed = self._ports.rebind(bindings)
+        self.bindings = tuple(bindings)
+        await gatherResults(closed)
 
     # ------------------------------------------------------------ connections
 
     def accept(self, peer: Peer, tls: bool) -> Protocol | None:
         """A protocol for somebody who connected; None: close."""
+        if self.state != "running":
+            return None
         return self.arrivals.accept(peer, tls)
 
     def session(self, connection: Connection) -> ConnectionSession:
@@ -231,9 +182,7 @@ class VirtualServer(Service):
         """The connection is gone."""
         self.arrivals.left(connection)
         for leaving in list(self._leaving):
-            leaving.connections.discard(connection)
-            if not leaving.connections:
-                self._left_all(leaving)
+            leaving.left(connection)
 
     async def replace(self, connection: Connection, peer: Peer) -> bytes:
         """See Host."""
@@ -252,16 +201,15 @@ class VirtualServer(Service):
 
     def sessions(self) -> list[SessionInfo]:
         """Who is connected (S-065)."""
-        return [one.session.info() for one in self.arrivals.present if isinstance(one, Connection)]  # type: ignore[attr-defined]
+        return [one.session.info() for one in self.arrivals.connections()]  # type: ignore[attr-defined]
 
     def addresses(self) -> list[str]:
-        """What it really listens on, as "host:port" with "/tls", or "unix:PATH"; empty when it does not run."""
-        return [_where(port) for port in self._ports]
+        """What it really listens on, as "host:port" with "/tls", "unix:PATH" or an endpoint; empty when stopped."""
+        return self._ports.addresses()
 
 
-def _where(port: Any) -> str:
-    """One of Twisted's ports."""
-    at = port.getHost()
-    if isinstance(at, UNIXAddress):
-        return f"unix:{os.fsdecode(at.name or b'')}"
-    return str(Binding(at.host, at.port, getattr(port.factory, "_tls", False)))
+def _told(server: str, error: ConfigError) -> str:
+    """Why a server cannot run, told the log too."""
+    reason = f"{error.file}: {error.text}" if error.file else error.text
+    log.error("{server} is stopped: {reason}", server=server, reason=reason)
+    return reason

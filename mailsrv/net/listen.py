@@ -1,4 +1,4 @@
-"""Listening sockets (floor 2a): one binding becomes one or two ports of the reactor, or a UNIX socket."""
+"""Listening sockets (floor 2a): TCP ports, UNIX sockets, endpoints of Twisted; the kernel's refusal while paused."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import socket
 import stat
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 
 from ..errors import ConfigError
@@ -20,32 +22,25 @@ BACKLOG = 1024
 UNIX_MODE = 0o660
 
 
-def listen(reactor: Any, host: str, port: int, factory: Any) -> list[Any]:
-    """Listen on an IP address, or on all addresses of both families for "*" (S-030).
+def listen(reactor: Any, host: str, port: int, factory: Any) -> Any:
+    """Listen on an IP address; on all addresses of its family for "0.0.0.0" and "::" (S-030).
 
-    Gives the ports.  Raises ConfigError with the reason and the way out; then nothing listens.
+    Gives the port; None for "::" on a machine without IPv6.  Raises ConfigError with the reason and the way out.
     """
-    opened: list[Any] = []
     try:
-        if host != "*":
-            opened.append(reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host))
-            return opened
-        opened.append(reactor.listenTCP(port, factory, backlog=BACKLOG, interface="0.0.0.0"))
-        if port and socket.has_ipv6:
-            opened.extend(_all_ipv6(reactor, port, factory))
+        if host == "::":
+            return _all_ipv6(reactor, port, factory) if socket.has_ipv6 else None
+        return reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host)
     except (CannotListenError, OSError) as error:
-        for one in opened:
-            one.stopListening()
         raise ConfigError(_reason(error, host, port)) from error
-    return opened
 
 
-def _all_ipv6(reactor: Any, port: int, factory: Any) -> list[Any]:
+def _all_ipv6(reactor: Any, port: int, factory: Any) -> Any:
     """All IPv6 addresses, and nothing of IPv4: the other listener has those."""
     try:
         made = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
     except OSError:
-        return []
+        return None
     with made:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -54,10 +49,54 @@ def _all_ipv6(reactor: Any, port: int, factory: Any) -> list[Any]:
             made.bind(("::", port))
         except OSError as error:
             if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                return []
+                return None
             raise
         made.listen(BACKLOG)
-        return [reactor.adoptStreamPort(made.fileno(), socket.AF_INET6, factory)]
+        return reactor.adoptStreamPort(made.fileno(), socket.AF_INET6, factory)
+
+
+# ---------------------------------------------------------------- refusing for a while
+
+
+def step_aside(port: Any) -> bool:
+    """Have the kernel refuse whoever connects, and keep the address bound; False where the system cannot do that.
+
+    Another socket with SO_REUSEADDR may be bound to the address, of any user: `shut_out` does not let it.
+    """
+    port.stopReading()
+    try:
+        port.socket.shutdown(socket.SHUT_RD)
+    except OSError:
+        # QUIRK: only Linux knows how to end listening and nothing else.
+        port.startReading()
+        return False
+    return True
+
+
+def shut_out(port: Any) -> bool:
+    """Refuse as `step_aside` does, and let nobody else have the address (decisions 21).
+
+    The port must have been bound by its number: one that the kernel chose is given back to it.
+    """
+    port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    if step_aside(port):
+        return True
+    port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return False
+
+
+def let_in(port: Any) -> None:
+    """Listen again, but accept nothing yet.  Needs no privilege.  Raises ConfigError when somebody has the address."""
+    # Those of its connections that are open have the address too.
+    port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        port.socket.listen(BACKLOG)
+    except OSError as error:
+        at = port.getHost()
+        raise ConfigError(_reason(error, at.host, at.port)) from error
+
+
+# ---------------------------------------------------------------- UNIX sockets
 
 
 class UnixPort(unix.Port):
@@ -130,11 +169,37 @@ def _reason_unix(error: Exception, path: str) -> str:
     return f"cannot listen on {where}: {os.strerror(number) if number else cause}"
 
 
+# ---------------------------------------------------------------- endpoints
+
+
+@cache
+def endpoint_names() -> frozenset[str]:
+    """How descriptions of Twisted's endpoints begin: "tcp", "systemd" and those of installed plug-ins."""
+    from twisted.internet.interfaces import IStreamServerEndpointStringParser
+    from twisted.plugin import getPlugins
+
+    return frozenset({"tcp", *(one.prefix for one in getPlugins(IStreamServerEndpointStringParser))})
+
+
+def listen_endpoint(reactor: Any, text: str, factory: Any) -> Deferred[Any]:
+    """Listen on an endpoint by its description.  Gives the port, most at once; fails with ConfigError."""
+    from twisted.internet.endpoints import serverFromString
+
+    def refused(failure: Any) -> Any:
+        """Whatever went wrong in a plug-in, told in one line."""
+        cause = failure.value.socketError if failure.check(CannotListenError) else failure.value
+        number = getattr(cause, "errno", None)
+        reason = os.strerror(number) if number else f"{type(cause).__name__}: {cause}".removesuffix(": ")
+        raise ConfigError(f"cannot listen on {text}: {reason}") from cause
+
+    return maybeDeferred(lambda: serverFromString(reactor, text).listen(factory)).addErrback(refused)
+
+
 def _reason(error: Exception, host: str, port: int) -> str:
     """Why a binding cannot be had, with the way out."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     number = getattr(cause, "errno", None)
-    where = f"{host}:{port}"
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if number == errno.EADDRINUSE:
         return f"cannot listen on {where}: another process has this port; stop it or choose another port"
     if number == errno.EACCES:

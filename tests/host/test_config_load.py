@@ -151,7 +151,7 @@ def test_texts_of_a_list_have_their_lines() -> None:
 
 @pytest.mark.parametrize("listen", [
     "25", "*", "*:", "*:x", "*:65536", "*:25/ssl", "localhost:25", "::1:25", "[::1]", "[127.0.0.1]:25", "[::1:25",
-    "unix:", "unix:" + "x" * 108, "tcp:25:interface=::", ":25", "*:²5", "1.2.3:25", "*:25/tls/tls", "",
+    "unix:", "unix:" + "x" * 108, "ssl:25", "stdio:", ":25", "*:²5", "1.2.3:25", "*:25/tls/tls", "",
 ])
 def test_what_is_no_binding_is_refused(listen: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -163,6 +163,8 @@ def test_what_is_no_binding_is_refused(listen: str) -> None:
     ("*:25", Binding("*", 25)), ("127.0.0.1:0", Binding("127.0.0.1", 0)), ("*:993/tls", Binding("*", 993, True)),
     ("[::1]:143", Binding("::1", 143)), ("[0:0::1]:143/tls", Binding("::1", 143, True)),
     ("[::ffff:10.0.0.1]:25", Binding("10.0.0.1", 25)), ("unix:run/lmtp", Binding("", 0, False, "run/lmtp")),
+    ("systemd:domain=INET:index=0", Binding("", 0, endpoint="systemd:domain=INET:index=0")),
+    ("tcp:993:interface=\\:\\:1/tls", Binding("", 0, True, endpoint="tcp:993:interface=\\:\\:1")),
 ])
 def test_bindings(text: str, one: Binding) -> None:
     assert binding(text) == one

@@ -30,6 +30,7 @@ from mailsrv.host.config.options import (
 )
 from mailsrv.host.config.profiles import toml
 from mailsrv.host.config.routes import RouteTable
+from mailsrv.host.config.service import ServiceTable
 from mailsrv.host.config.show import flatten
 from mailsrv.limits import Limits
 from mailsrv.parts import dotted, fields_of, kind_of
@@ -198,6 +199,14 @@ def test_a_site_sends_as_its_tables_say() -> None:
     site = loads('[smtp.a.delivery]\nretry = ["1m", "2m"]\nexpiration = { local = "6h", outbound = "2d" }')
     policy = policy_of(site.servers["smtp/a"].delivery)  # type: ignore[attr-defined]
     assert (policy.retry, policy.expiration) == ((60.0, 120.0), Ages(6 * 3600.0, 2 * 86400.0))
+
+
+def test_s_013_a_server_starts_as_its_service_says_unless_it_says_otherwise() -> None:
+    options = loads("[service.smtp]\nstartup = 'manual'\n[smtp.a]\n[smtp.b]\nstartup = 'automatic'\nlisten = ['*:26']\n[imap.c]\n")
+    assert [server.startup for server in options.servers.values()] == ["manual", "automatic", "automatic"]
+    assert list(fields_of(ServiceTable)) == ["startup"]
+    with pytest.raises(ConfigError, match='is none of "smtp", "imap", "pop3"'):
+        loads("[service.nntp]\n")
 
 
 def test_every_option_of_the_site_is_in_the_test_above() -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
-from mailsrv.host.config.values import Binding
-from mailsrv.host.vserver import GRACE, TICK, VirtualServer
-from mailsrv.limits import Limits
+from mailsrv.host.leaving import AT_ONCE, GRACE
+from mailsrv.host.vserver import TICK
 from mailsrv.testing.bed import Bed
-from mailsrv.values import ACCEPT, Verdict
+from mailsrv.values import ACCEPT, Peer, Verdict
 
 
 class Slow:
@@ -127,72 +125,24 @@ def test_a_session_that_breaks_at_the_tick_ends_alone() -> None:
     assert [call.getTime() - bed.clock.seconds() <= TICK for call in bed.clock.getDelayedCalls()] == [True]
 
 
-class Ports:
-    """A reactor that counts ports."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.open: list[Any] = []
-
-    def callLater(self, *arguments: Any) -> Any:
-        return self.clock.callLater(*arguments)
-
-    def listenTCP(self, port: int, factory: Any, backlog: int, interface: str) -> Any:
-        made = Port(self, factory)
-        self.open.append(made)
-        return made
+def test_of_many_a_stop_dismisses_some_at_a_time() -> None:
+    bed = Bed()
+    clients = [bed.connect("smtp") for _ in range(3 * AT_ONCE)]
+    stopped = bed.server("smtp").stop()
+    told = sum(b"421 " in client.take() for client in clients)
+    assert told == AT_ONCE and not fired(stopped)
+    bed.settle(0.1)
+    assert all(client.closed for client in clients) and fired(stopped)
 
 
-class Port:
-    """A port that listens or not."""
-
-    def __init__(self, ports: Ports, factory: Any) -> None:
-        self.ports, self.factory = ports, factory
-        self.reading = True
-
-    def stopReading(self) -> None:
-        self.reading = False
-
-    def startReading(self) -> None:
-        self.reading = True
-
-    def stopListening(self) -> None:
-        self.ports.open.remove(self)
-
-
-def server_on(ports: Ports, automatic: bool = True) -> VirtualServer:
-    return VirtualServer(
-        "smtp/default",
-        Limits(),
-        lambda *_: None,  # type: ignore[arg-type, return-value]
-        ports,
-        monotonic=ports.clock.seconds,
-        numbers=lambda: 1,
-        bindings=[Binding("127.0.0.1", 25, False)],
-        automatic=automatic,
-    )
-
-
-def test_ports_are_taken_early_and_accept_when_started_and_come_back_after_a_stop() -> None:
-    ports = Ports()
-    server = server_on(ports)
-    server.bind()
-    assert [port.reading for port in ports.open] == [False]
-    server.startService()
-    assert [port.reading for port in ports.open] == [True] and server.state == "running"
-    assert fired(server.stop()) and ports.open == [] and server.state == "stopped"
+def test_s_019_s_021_a_paused_server_keeps_its_sessions_and_lets_nobody_in() -> None:
+    bed = Bed()
+    client, server = bed.connect("smtp"), bed.server("smtp")
+    server.start("paused")
+    assert server.state == "paused" and server.accept(Peer("192.0.2.1"), False) is None
+    client.take()
+    client.send(b"HELO c\r\n")
+    bed.settle()
+    assert client.take().startswith(b"250 ")
     server.start()
-    assert [port.reading for port in ports.open] == [True]
-    server.start()
-    assert len(ports.open) == 1
-    assert fired(server.stopService())
-
-
-def test_s_013_a_server_for_manual_start_holds_no_port_before_that() -> None:
-    ports = Ports()
-    server = server_on(ports, automatic=False)
-    server.startService()
-    assert ports.open == [] and server.state == "stopped"
-    server.start()
-    assert len(ports.open) == 1 and server.state == "running"
-    assert fired(server.stopService())
+    assert server.state == "running" and server.accept(Peer("192.0.2.1"), False) is not None

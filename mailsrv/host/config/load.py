@@ -38,11 +38,12 @@ from .options import (
 from .permissions import RoleTable
 from .review import review
 from .routes import RouteTable, route_name
+from .service import ServiceTable
 from .values import HOSTNAME, server_name
 
 #: The tables this version reads.
 TABLES = ("routes",
-    "site", "store", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "filter", "policy",
+    "site", "store", "service", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "filter", "policy",
     *SERVER_TABLES,
 )  # fmt: skip
 #: A file larger than this is no configuration.
@@ -120,6 +121,7 @@ class _Reader:
             filters={name: self._read(FilterTable, "filter", name) for name in self._names("filter")},
             access={name: self._access(name) for name in self._names("access")},
             routes=self._routes(),
+            services=self._services(),
             servers=self._servers(site),
             file=self._file,
             given=frozenset(_paths(self._tables)),
@@ -258,18 +260,26 @@ class _Reader:
                         raise place.error(f"no table [policy.{name}], and {error.text}", "policies") from None
         return found
 
+    def _services(self) -> dict[str, ServiceTable]:
+        """[service.PROTOCOL] of every protocol."""
+        for name in self._table("service"):
+            if name not in SERVER_TABLES:
+                raise self._place.error(f"is none of {quoted(SERVER_TABLES)}", "service", name)
+        return {protocol: self._read(ServiceTable, "service", protocol) for protocol in SERVER_TABLES}
+
     def _servers(self, site: SiteTable) -> dict[str, ServerOptions]:
         """The servers of the file; one of each protocol when it names none."""
         wanted = [(protocol, name) for protocol in SERVER_TABLES for name in self._names(protocol)]
-        found = {}
+        found, services = {}, self._services()
         for protocol, name in wanted or [(protocol, "default") for protocol in SERVER_TABLES]:
             server = self._server(protocol, name)
-            server = attrs.evolve(server, hostname=server.hostname or site.hostname)
+            server = attrs.evolve(
+                server, hostname=server.hostname or site.hostname, startup=server.startup or services[protocol].startup
+            )
             if protocol == "smtp" and not server.default_domain:
                 server = attrs.evolve(server, default_domain=site.domains[0])
             found[server.id] = server
         return found
-
 
     def _server(self, protocol: str, name: str) -> ServerOptions:
         """[PROTOCOL.NAME], and the table inside it: [smtp.NAME.delivery], [imap.NAME.format], [pop3.NAME.format]."""

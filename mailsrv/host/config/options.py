@@ -22,6 +22,7 @@ from .delivery import DeliveryTable
 from .formats import FormatTable, Pop3FormatTable
 from .permissions import USERS, RoleTable
 from .routes import RouteTable
+from .service import STARTUP, ServiceTable
 from .values import BINDINGS, DOMAINS, HOSTNAME, NETWORKS, PATH, UIDL_FORMAT, Binding, binding, or_empty, subset
 
 _MANY = 1_000_000_000
@@ -154,7 +155,9 @@ class ServerOptions:
 
     id: str = derived("")
     title: str = option(TEXT, "", "what people call this server")
-    startup: str = option(choice("automatic", "manual"), "automatic", "manual: stopped until started by hand (S-013)")
+    startup: str = option(
+        or_empty(STARTUP), "", "manual: stopped until started by hand (S-013); default: what [service.PROTOCOL] says"
+    )
     hostname: str = option(or_empty(HOSTNAME), "", "FQDN of this server (S-088); default: the site's")
     login_domain: str = option(or_empty(HOSTNAME), "", "completes login names without a domain (S-106)")
     certificate: str = option(TEXT, "default", "which [tls.NAME] it shows (S-050)")
@@ -206,7 +209,7 @@ class SmtpOptions(ServerOptions):
     listen: tuple[Binding, ...] = option(
         BINDINGS,
         Factory(lambda self: _bindings(*_LISTEN[self.role]), True),
-        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); or unix:PATH',
+        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); unix:PATH; or a Twisted endpoint',
     )
     authentication: frozenset[str] = option(
         subset("anonymous", "basic", "ntlm", "sasl"),
@@ -265,7 +268,7 @@ class ImapOptions(ServerOptions):
 
     listen: tuple[Binding, ...] = option(
         BINDINGS, _bindings("*:143", "*:993/tls"),
-        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); or unix:PATH',
+        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); unix:PATH; or a Twisted endpoint',
     )
     authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
     public_account: str = option(
@@ -288,7 +291,7 @@ class Pop3Options(ServerOptions):
 
     listen: tuple[Binding, ...] = option(
         BINDINGS, _bindings("*:110", "*:995/tls"),
-        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); or unix:PATH',
+        'ADDRESS:PORT, "*" for all addresses, "/tls" for TLS from the start (S-030); unix:PATH; or a Twisted endpoint',
     )
     authentication: frozenset[str] = option(_LOGIN, frozenset({"basic", "sasl"}), _METHODS)
     ntlm_ok: bool = option(FLAG, False, "answer AUTH NTLM with +OK, as Microsoft's clients want it; curl cannot then")
@@ -318,9 +321,9 @@ INNER_TABLES: dict[str, tuple[str, type]] = {
 class SiteOptions:
     """The whole configuration, checked and with every default filled in.
 
-    `file` is the file it came from or None; `base` the folder its relative paths start from.  `servers` is keyed
-    "smtp/default"; `policies` holds every policy that a server names.  `given` are the dotted paths that the file
-    sets; `warnings` were not raised.
+    `file` is the file it came from or None; `base` the folder its relative paths start from.  `services` has every
+    protocol; `servers` is keyed "smtp/default"; `policies` holds every policy that a server names.  `given` are the
+    dotted paths that the file sets; `warnings` were not raised.
     """
 
     site: SiteTable
@@ -335,6 +338,7 @@ class SiteOptions:
     access: Mapping[str, AccessTable] = Factory(dict)
     roles: Mapping[str, RoleTable] = Factory(dict)
     routes: Mapping[str, RouteTable] = Factory(dict)
+    services: Mapping[str, ServiceTable] = Factory(dict)
     servers: Mapping[str, ServerOptions] = Factory(dict)
     file: Path | None = field(default=None, eq=False)
     given: frozenset[tuple[str, ...]] = field(default=frozenset(), eq=False)

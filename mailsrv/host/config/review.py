@@ -14,7 +14,7 @@ from ...parts import Place, did_you_mean, dotted, quoted
 from .delivery import delivery_mistakes
 from .options import Pop3Options, ServerOptions, SiteOptions, SmtpOptions
 from .routes import route_mistakes
-from .values import MAX_SOCKET_PATH
+from .values import MAX_SOCKET_PATH, Binding
 
 #: Below these the RFCs' clients are cut off (RFC 9051 section 5.4, RFC 1939 section 3, RFC 5321 section 4.5.3.2.7).
 IDLE_MINIMUM = {"imap": 1800.0, "pop3": 600.0, "smtp": 300.0}
@@ -80,17 +80,20 @@ def _control(options: SiteOptions, place: Place) -> None:
 
 def _bindings(options: SiteOptions, place: Place) -> None:
     """Two servers with one binding."""
-    taken: dict[tuple[str, int, str], str] = {}
+    seen: dict[tuple[int, str, str], list[tuple[Binding, str]]] = {}
     for server in options.servers.values():
-        for binding in server.listen:
+        for binding in server.listen:  # type: ignore[attr-defined]
             at = _at(place, server)
             if options.file is not None and len(os.fsencode(binding.below(options.base).path)) > MAX_SOCKET_PATH:
                 text = f"{options.base / binding.path} is longer than the path of a socket may be"
                 raise at.error(f"{text} ({MAX_SOCKET_PATH} octets): choose a shorter one", "listen")
-            other = taken.setdefault((binding.host, binding.port, binding.path), server.id)
-            if (binding.port or binding.path) and other != server.id:
-                where = f"{attrs.evolve(binding, tls=False)} is a binding of {other} already"
-                raise at.error(f"{where}; give one of them another address or port", "listen")
+            beside = seen.setdefault((binding.port, binding.path, binding.endpoint), [])
+            for other, owner in beside:
+                if binding.clashes(other) and owner != server.id:
+                    where = f"{attrs.evolve(binding, tls=False)} is a binding of {owner} already"
+                    raise at.error(f"{where}; give one of them another address or port", "listen")
+            if binding.port or binding.path or binding.endpoint:
+                beside.append((binding, server.id))
 
 
 def _references(options: SiteOptions, server: ServerOptions, place: Place) -> None:

@@ -56,6 +56,8 @@ def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
         yield from _table(("policy", name), policy.common)
     for name, route in options.routes.items():
         yield from _table(("routes", name), route)
+    for protocol, service in options.services.items():
+        yield from _table(("service", protocol), service)
     for server in options.servers.values():
         path = tuple(server.id.split("/", 1))
         yield from _table(path, server)

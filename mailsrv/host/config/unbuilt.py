@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: Whole tables at the top of the file.
-TABLES = frozenset({"service", "console", "metrics"})
+TABLES = frozenset({"console", "metrics"})
 
 _SERVER = frozenset({"require_strong_tls"})
 

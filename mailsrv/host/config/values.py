@@ -12,42 +12,55 @@ from unicodedata import normalize
 from attrs import evolve, frozen
 
 from ...message.domains import a_labels, u_labels
+from ...net.listen import endpoint_names
 from ...parts import TEXT, TEXTS, Kind, did_you_mean, quoted
 from ...serve.pop3_uidl import UidlFormat
 
 _LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?", re.ASCII)
+_ENDPOINT = re.compile(r"[a-z][a-z0-9]*:.*", re.ASCII | re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
+#: All addresses, and all of one family.
+_EVERY = {"*", "0.0.0.0", "::"}
 #: sun_path of a UNIX socket, less its final NUL.
 MAX_SOCKET_PATH = 107
+#: Characters of the description of an endpoint.
+MAX_ENDPOINT = 1000
 
 
 @frozen(order=True)
 class Binding:
     """One address and port a server listens on.  `host` is an IP address or "*" (All Unassigned, S-030);
-    `port` 0: the system chooses; `tls`: TLS from the first octet.  Or a UNIX socket: `path`, and no host."""
+    `port` 0: the system chooses; `tls`: TLS from the first octet.  Or a UNIX socket: `path`, and no host.  Or an
+    `endpoint` as Twisted describes it."""
 
     host: str
     port: int
     tls: bool = False
     path: str = ""
+    endpoint: str = ""
 
     def __str__(self) -> str:
         if self.path:
             return f"unix:{self.path}"
+        if self.endpoint:
+            return self.endpoint + ("/tls" if self.tls else "")
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}" + ("/tls" if self.tls else "")
 
     @property
     def loopback(self) -> bool:
         """True when nobody outside this machine can connect."""
-        return bool(self.path) or (self.host != "*" and ipaddress.ip_address(self.host).is_loopback)
+        return bool(self.path) or (self.host not in ("", "*") and ipaddress.ip_address(self.host).is_loopback)
 
     def clashes(self, other: Binding) -> bool:
-        """Whether they cannot both be had."""
-        same = (self.host, self.port, self.path) == (other.host, other.port, other.path)
-        return same and bool(self.port or self.path)
+        """Whether they cannot both be had: the same, or all addresses of a family twice."""
+        if not (self.port or self.path or self.endpoint):
+            return False
+        if (self.port, self.path, self.endpoint) != (other.port, other.path, other.endpoint):
+            return False
+        return self.host == other.host or ("*" in (self.host, other.host) and {self.host, other.host} <= _EVERY)
 
     def below(self, folder: Path) -> Binding:
         """The same, with a path that does not depend on where the process runs."""
@@ -55,12 +68,16 @@ class Binding:
 
 
 def binding(text: str) -> Binding:
-    """From ``ADDRESS:PORT[/tls]`` (an IPv6 address stands in brackets), or ``unix:PATH``.  Raises ValueError."""
+    """From ``ADDRESS:PORT[/tls]`` (an IPv6 address stands in brackets), ``unix:PATH``, or the description of an
+    endpoint with ``/tls`` or without.  Raises ValueError."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path or "\0" in path or len(os.fsencode(path)) > MAX_SOCKET_PATH:
             raise ValueError(f'{text!r}: after "unix:" stands a path of at most {MAX_SOCKET_PATH} octets')
         return Binding("", 0, False, path)
+    endpoint = _endpoint(text)
+    if endpoint is not None:
+        return endpoint
     place, slash, suffix = text.partition("/")
     if slash and suffix != "tls":
         raise ValueError(f'{text!r}: after "/" only "tls" may stand')
@@ -68,6 +85,17 @@ def binding(text: str) -> Binding:
     if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise ValueError(f'{text!r} must be ADDRESS:PORT or ADDRESS:PORT/tls, for example "*:25" or "[::1]:993/tls"')
     return Binding(_host(text, host), int(port), bool(slash))
+
+
+def _endpoint(text: str) -> Binding | None:
+    """Whether it begins with the name of a kind of endpoint."""
+    name = text.partition(":")[0]
+    if not _ENDPOINT.fullmatch(text) or name not in endpoint_names():
+        return None
+    if name == "stdio" or not text.isprintable() or len(text) > MAX_ENDPOINT:
+        raise ValueError(f"{text[:MAX_ENDPOINT]!r} is no endpoint to listen on")
+    tls = text.endswith("/tls")
+    return Binding("", 0, tls, "", text.removesuffix("/tls"))
 
 
 def _host(text: str, host: str) -> str:
@@ -96,7 +124,7 @@ def _read_bindings(value: Any) -> tuple[Binding, ...]:
     return tuple(found)
 
 
-BINDINGS = Kind("list of ADDRESS:PORT[/tls] | unix:PATH", _read_bindings)
+BINDINGS = Kind("list of ADDRESS:PORT[/tls] | unix:PATH | endpoint", _read_bindings)
 
 
 def _read_host_name(value: Any) -> str:

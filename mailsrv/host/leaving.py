@@ -1,0 +1,108 @@
+"""How the clients of a server that stops leave it (floor 6; S-018, decisions 25)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ..net.connection import Connection
+from ..net.front import Front
+
+log = Logger()
+
+#: Seconds a stopping server waits for a client to take its last words, and for commands under way, once all were told.
+FAREWELL, GRACE = 0.5, 5.0
+#: Connections that are dismissed in one turn, and the seconds this may take.  Each is work again when it closes, and
+#: the reactor looks at all that close at once before it looks at anything else.
+AT_ONCE, SLICE = 25, 0.003
+
+
+class Leaving:
+    """The connections that one stop waits for; `gone` fires when there is none left, after `GRACE` seconds at the
+    latest."""
+
+    def __init__(
+        self, server: str, connections: Iterable[Connection | Front], call_later: Callable[..., Any],
+        monotonic: Callable[[], float], over: Callable[[Leaving], None],
+    ) -> None:  # fmt: skip
+        self._server, self._call_later, self._monotonic, self._over = server, call_later, monotonic, over
+        self._connections = set(connections)
+        self._calls: list[Any] = []
+        self.gone: Deferred[None] = Deferred()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def begin(self) -> None:
+        """Dismiss everybody after the command under way."""
+        self._each(lambda one: one.finish("shutdown"), self._told)
+        if not self._connections:
+            self._end()
+
+    def left(self, connection: Connection | Front) -> None:
+        """One is gone."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+            if not self._connections:
+                self._end()
+
+    def _told(self) -> None:
+        """Everybody knows."""
+        if self._connections:
+            self._later(FAREWELL, lambda: self._each(_cut_dismissed))
+            # The command under way has taken too long.
+            self._later(GRACE / 2, lambda: self._each(lambda one: one.dismiss("shutdown")))
+            self._later(GRACE, lambda: self._each(lambda one: one.abort(), self._give_up))
+
+    def _give_up(self) -> None:
+        """Whoever is still there was cut off; a command that never ends is waited for no longer."""
+        if self._connections:
+            count = len(self._connections)
+            log.warn("{server} stops with {count} commands that do not end", server=self._server, count=count)
+            self._connections.clear()
+            self._end()
+
+    def _end(self) -> None:
+        if not self.gone.called:
+            for call in self._calls:
+                if call.active():
+                    call.cancel()
+            self._over(self)
+            self.gone.callback(None)
+
+    # ------------------------------------------------------------ some at a time
+
+    def _later(self, seconds: float, function: Callable[[], None]) -> None:
+        self._calls = [call for call in self._calls if call.active()]
+        self._calls.append(self._call_later(seconds, function))
+
+    def _each(self, what: Callable[[Connection | Front], None], then: Callable[[], None] = lambda: None) -> None:
+        """Do something with all that are there now, without keeping others waiting."""
+        some = list(self._connections)
+
+        def turn() -> None:
+            """So many as one turn has time for."""
+            until = self._monotonic() + SLICE
+            for _ in range(AT_ONCE):
+                if not some:
+                    break
+                one = some.pop()
+                if one in self._connections:
+                    what(one)
+                if self._monotonic() > until:
+                    break
+            if some and self._connections:
+                self._later(0, turn)
+            else:
+                then()
+
+        turn()
+
+
+def _cut_dismissed(one: Connection | Front) -> None:
+    """Whoever has been told so had time to read it."""
+    if one.closing:
+        one.abort()
