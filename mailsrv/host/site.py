@@ -28,6 +28,7 @@ from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, IQueue
 from ..net.tls import Certificate
 from ..parts import find
 from ..serve.allowances import Allowances
+from ..serve.public_folders import PublicFolders
 from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
@@ -37,6 +38,7 @@ from .arrivals import Ceiling
 from .config.derive import (
     domain_facts,
     limits_of,
+    public_accounts,
     site_limits,
 )
 from .config.edit import write_atomically
@@ -137,6 +139,7 @@ class Site(MultiService):
             self.logins.learners,
             onward=self.delivery is not None,
             unresolved=self.delivery.unresolved if self.delivery is not None else lambda server: "",
+            folders=PublicFolders(self.store, lambda: public_accounts(self.options)).find,
         )
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from ..access.networks import Matcher, parse_network
 from ..access.relay import RelayList, RelayRight
 from ..errors import StoreFull, StoreUnavailable, TryLater
 from ..serve.allowances import Allowances, SiteLimits
+from ..serve.public_folders import PublicFolders
 from ..serve.smtp_dsn import Dsn, budget
 from ..serve.smtp_etrn import Etrn, QueueStarts
 from ..transfer.router import LocalRouter
@@ -47,7 +48,11 @@ def apply_onward(
     if speakers:
         settings["xclient"] = Matcher((parse_network(text)[0], 0) for text in speakers.split(","))
     onward = bool(settings.pop("onward", False))
-    router = LocalRouter(directory, lambda: domain, onward=onward, unresolved=lambda name: f"unresolved:{name}")
+    public = settings.get("public_account", "")
+    router = LocalRouter(
+        directory, lambda: domain, onward=onward, unresolved=lambda name: f"unresolved:{name}",
+        folders=PublicFolders(bed.store, lambda: [public]).find if public else None,
+    )  # fmt: skip
     return {"router": router}
 
 

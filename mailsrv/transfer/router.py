@@ -17,13 +17,15 @@ from ..values import Address, DomainFacts, Forward, Owner, Route, Transaction
 
 #: Aliases followed one after the other, and accounts that one address may lead to.
 MAX_DEPTH, MAX_TARGETS = 10, 1000
+#: `await folders(owner, address, separator, transaction)`: where in the owner's account mail for a subaddress goes.
+Folders = Callable[[Owner, Address, str, Transaction], Awaitable[Owner]]
 
 
 @define(eq=False)
 class _Found:
-    """What was found so far for one recipient of a transaction of `server`."""
+    """What was found so far for one recipient of the transaction."""
 
-    server: str
+    about: Transaction
     seen: set[Address]
     owners: dict[tuple[int, str], Owner] = field(factory=dict)
     onward: dict[tuple[str, Address], None] = field(factory=dict)
@@ -41,7 +43,8 @@ class LocalRouter:
 
     `learners` may make an account for an address nobody has yet (authenticators whose users are kept elsewhere, the
     test profile); each says whether it did.  `onward`: there is a queue for mail to other servers; `unresolved(server)`
-    is the destination of mail for unknown recipients of shared domains, "" for none (S-133).
+    is the destination of mail for unknown recipients of shared domains, "" for none (S-133).  `folders` is asked for
+    subaddresses of accounts that are here (public folders); without it they mean INBOX.
     """
 
     def __init__(
@@ -52,15 +55,17 @@ class LocalRouter:
         *,
         onward: bool = False,
         unresolved: Callable[[str], str] = lambda server: "",
+        folders: Folders | None = None,
     ) -> None:
         self._directory = directory
         self._first_domain = first_domain
         self._learners = learners
         self._onward, self._unresolved = onward, unresolved
+        self._folders = folders
 
     async def route(self, address: Address, transaction: Transaction) -> Route:
         """See IRouter."""
-        found = _Found(transaction.server, {address})
+        found = _Found(transaction, {address})
         await self._collect(address, found, 0)
         if not found.owners and not found.onward:
             raise NoSuchRecipient()
@@ -97,10 +102,13 @@ class LocalRouter:
                     found = await self._directory.resolve(address)
                     break
         if isinstance(found, Owner):
+            separator = domain.subaddress
+            if self._folders is not None and separator and separator in address.local:
+                found = await self._folders(found, address, separator, into.about)
             into.owners[found.account_id, found.mailbox] = found
             into.check()
         elif not isinstance(found, Forward):
-            unresolved = self._unresolved(into.server) if domain.kind == "shared" else ""
+            unresolved = self._unresolved(into.about.server) if domain.kind == "shared" else ""
             if not unresolved:
                 raise NoSuchRecipient()
             # S-133: somebody else knows; S-134: so nobody hears that we do not.

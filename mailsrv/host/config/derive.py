@@ -84,6 +84,12 @@ def imap_settings(server: ServerOptions) -> dict[str, Any]:
     return {"public_account": server.public_account, "public_folders": server.public_folders}
 
 
+def public_accounts(site: SiteOptions) -> frozenset[str]:
+    """The addresses of the accounts whose mailboxes are public folders, of all servers (S-142)."""
+    named = (server.public_account for server in site.servers.values() if isinstance(server, ImapOptions))
+    return frozenset(filter(None, named))
+
+
 def domain_facts(site: SiteOptions) -> tuple[DomainFacts, ...]:
     """The local domains as the directory wants them, in the order of site.domains."""
     return tuple(
