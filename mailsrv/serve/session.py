@@ -67,6 +67,8 @@ class Services:
     #: IMAP4: the address of the account whose mailboxes are the public folders; whether LIST tells of them (S-146).
     public_account: str = ""
     public_folders: bool = True
+    #: IMAP4: what clients have between the levels of a mailbox's name.
+    separator: str = "/"
     #: POP3: AUTH NTLM is answered with +OK.
     ntlm_ok: bool = False
     #: Minutes east of UTC of the server's own dates.
@@ -77,9 +79,9 @@ class Services:
         """For the octets of one message on their way in."""
         return Spool(self.spool_folder, self.limits.memory_octets)
 
-    def count(self, what: str) -> None:
-        """Add one to a counter (S-068 and `server show`)."""
-        self.counters[what] = self.counters.get(what, 0) + 1
+    def count(self, what: str, number: int = 1) -> None:
+        """Add to a counter; `host/metrics/figures.py` has the names."""
+        self.counters[what] = self.counters.get(what, 0) + number
 
 
 @define(eq=False, kw_only=True)

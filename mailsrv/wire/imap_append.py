@@ -86,7 +86,7 @@ class AppendReader:
                 self._most = 1
                 numbers = _one(lexer)
                 lexer.space()
-            mailbox = imap_names.decode(lexer.astring(), lexer.utf8)
+            mailbox = imap_names.decode(lexer.astring(), lexer.form)
             self._announced(lexer, literal)
         except BadSyntax as error:
             raise BadLine(self.tag, error.text, literal) from None

@@ -18,7 +18,7 @@ from . import imap_list as mailbox_lists
 from . import imap_notify, imap_sort
 from . import imap_requests as r
 from . import imap_sharing as sharing
-from .imap_lexer import BadSyntax, Lexer
+from .imap_lexer import PLAIN, BadSyntax, Form, Lexer
 from .imap_query import UnknownCharset
 
 #: The states of RFC 3501 section 3, as the session sets them on the engine.
@@ -149,10 +149,10 @@ def _literal8s(text: bytes, literals: list[bytes]) -> bool:
     return all(b"\0" not in literal or before[at].endswith(b" ~") for at, literal in enumerate(literals))
 
 
-def read(text: bytes, state: str, literals: list[bytes], max_depth: int, utf8: bool = False) -> tuple[Any, str]:
+def read(text: bytes, state: str, literals: list[bytes], max_depth: int, form: Form = PLAIN) -> tuple[Any, str]:
     """(event, the row's `then`) of a whole command; (Invalid or BadCharset, "") of one that is none.
 
-    `text`, `literals` and `utf8` as in `imap_lexer`.
+    `text`, `literals` and `form` as in `imap_lexer`.
     """
     tag = None
     try:
@@ -162,7 +162,7 @@ def read(text: bytes, state: str, literals: list[bytes], max_depth: int, utf8: b
             raise BadSyntax("Message literal expected")
         if literals and any(b"\0" in literal for literal in literals) and not _literal8s(text, literals):
             raise BadSyntax("NUL in a literal")
-        lexer = Lexer(text, at, literals, max_depth, utf8)
+        lexer = Lexer(text, at, literals, max_depth, form)
         request = row.request(tag, row.name, *row.read(lexer))
         if lexer.spelled:
             request.spelled = lexer.spelled

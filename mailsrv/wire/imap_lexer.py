@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from typing import NamedTuple
 
 #: Stands for a literal in the text of a command.
 LITERAL = 0
@@ -44,6 +45,17 @@ class BadSyntax(Exception):
         super().__init__(text)
 
 
+class Form(NamedTuple):
+    """How names of mailboxes are written: in UTF-8 or in modified UTF-7, and what separates their levels, which is "/"
+    inside."""
+
+    utf8: bool = False
+    separator: str = "/"
+
+
+PLAIN = Form()
+
+
 def day_of(octets: bytes) -> int:
     """The ordinal day of ``d-Mon-yyyy``.  Raises BadSyntax."""
     found = _DATE(octets)
@@ -58,7 +70,7 @@ def day_of(octets: bytes) -> int:
 class Lexer:
     """A position in one command."""
 
-    __slots__ = ("_depth", "_literals", "_used", "at", "max_depth", "spelled", "text", "utf8")
+    __slots__ = ("_depth", "_literals", "_used", "at", "form", "max_depth", "spelled", "text")
 
     def __init__(
         self,
@@ -66,15 +78,14 @@ class Lexer:
         at: int = 0,
         literals: list[bytes] | None = None,
         max_depth: int = 16,
-        utf8: bool = False,
+        form: Form = PLAIN,
     ) -> None:
         self.text, self.at = text, at
         self._literals = literals or []
         self._used = 0
         self._depth = 0
         self.max_depth = max_depth
-        #: Mailbox names are UTF-8 instead of modified UTF-7.
-        self.utf8 = utf8
+        self.form = form
         #: The last name of a mailbox as the client wrote it, "" when that is how it is kept.
         self.spelled = ""
 

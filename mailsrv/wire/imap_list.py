@@ -115,7 +115,7 @@ def quota_limits(lexer: Lexer) -> Fields:
 
 
 def _pattern(lexer: Lexer) -> str:
-    return imap_names.decode(lexer.list_mailbox(), lexer.utf8)
+    return imap_names.decode(lexer.list_mailbox(), lexer.form)
 
 
 def _returns(lexer: Lexer) -> tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]:
@@ -151,7 +151,7 @@ def list_mailboxes(lexer: Lexer) -> Fields:
         if "RECURSIVEMATCH" in chosen and not chosen - {"RECURSIVEMATCH", "REMOTE"}:
             raise BadSyntax("RECURSIVEMATCH needs another selection option")
         lexer.space()
-    reference = imap_names.decode(lexer.astring(), lexer.utf8)
+    reference = imap_names.decode(lexer.astring(), lexer.form)
     lexer.space()
     if lexer.peek() == _OPEN:
         extended = True
@@ -177,7 +177,7 @@ def list_mailboxes(lexer: Lexer) -> Fields:
 def list_subscribed(lexer: Lexer) -> Fields:
     """SP reference SP pattern."""
     lexer.space()
-    reference = imap_names.decode(lexer.astring(), lexer.utf8)
+    reference = imap_names.decode(lexer.astring(), lexer.form)
     lexer.space()
     pattern = _pattern(lexer)
     lexer.end()

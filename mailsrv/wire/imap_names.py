@@ -13,7 +13,7 @@ from binascii import a2b_base64, b2a_base64
 from functools import lru_cache
 from unicodedata import normalize
 
-from .imap_lexer import BadSyntax, Lexer
+from .imap_lexer import PLAIN, BadSyntax, Form, Lexer
 
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*").fullmatch
 _SHIFTED = re.compile(rb"&([A-Za-z0-9+,]*)-")
@@ -54,10 +54,17 @@ def _decode_utf8(octets: bytes) -> str:
     return "INBOX" if name.upper() == "INBOX" else normalize("NFC", name)
 
 
-def decode(octets: bytes, utf8: bool = False) -> str:
+def _swapped(name: str, separator: str) -> str:
+    """Inside is "/" what outside is the separator, and the other way round: so no two names become one."""
+    return name if separator == "/" else name.translate(str.maketrans("/" + separator, separator + "/"))
+
+
+def decode(octets: bytes, form: Form = PLAIN) -> str:
     """Modified UTF-7, or UTF-8, to NFC text; INBOX in any case becomes "INBOX".  Raises BadSyntax."""
-    if utf8:
-        return _decode_utf8(octets)
+    return _swapped(_decode_utf8(octets) if form.utf8 else _decode(octets), form.separator)
+
+
+def _decode(octets: bytes) -> str:
     if _PRINTABLE(octets) is None:
         raise BadSyntax(_INVALID)
     if b"&" not in octets:
@@ -82,16 +89,17 @@ def mailbox(lexer: Lexer) -> str:
     """SP mailbox.  A name in UTF-8 that is not in its usual form is kept in `lexer.spelled`.  Raises BadSyntax."""
     lexer.space()
     octets = lexer.astring()
-    name = decode(octets, lexer.utf8)
-    spelled = octets.decode("utf-8") if lexer.utf8 else name
+    name = decode(octets, lexer.form)
+    spelled = _swapped(octets.decode("utf-8"), lexer.form.separator) if lexer.form.utf8 else name
     lexer.spelled = spelled if spelled != name else ""
     return name
 
 
 @lru_cache(maxsize=1024)
-def wire(name: str, utf8: bool = False) -> bytes:
+def wire(name: str, form: Form = PLAIN) -> bytes:
     """The name as an astring: an atom where it can be one, else quoted."""
-    octets = name.encode("utf-8") if utf8 else encode(name)
+    name = _swapped(name, form.separator)
+    octets = name.encode("utf-8") if form.utf8 else encode(name)
     if _ATOM(octets) and octets.upper() != b"NIL":
         return octets
     return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

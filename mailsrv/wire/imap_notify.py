@@ -65,11 +65,11 @@ def _group(lexer: Lexer) -> EventGroup:
 
 def _names(lexer: Lexer) -> tuple[str, ...]:
     if lexer.peek() != _OPEN:
-        return (imap_names.decode(lexer.astring(), lexer.utf8),)
+        return (imap_names.decode(lexer.astring(), lexer.form),)
     lexer.open()
-    out = [imap_names.decode(lexer.astring(), lexer.utf8)]
+    out = [imap_names.decode(lexer.astring(), lexer.form)]
     while lexer.more():
-        out.append(imap_names.decode(lexer.astring(), lexer.utf8))
+        out.append(imap_names.decode(lexer.astring(), lexer.form))
         if len(out) > MAX_NAMES:
             raise BadSyntax("Too many mailboxes")
     return tuple(out)

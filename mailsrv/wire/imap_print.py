@@ -9,7 +9,7 @@ from datetime import date
 from ..numbers import UidSet
 from ..values import SYSTEM_FLAGS
 from . import imap_names
-from .imap_lexer import EPOCH_DAY, MONTHS
+from .imap_lexer import EPOCH_DAY, MONTHS, PLAIN, Form
 
 #: Longer strings are literals even when they could be quoted: some clients read quoted strings by line.
 _QUOTED_OCTETS = 1000
@@ -112,37 +112,36 @@ def list_line(
     name: str,
     attributes: Iterable[bytes],
     kind: bytes = b"LIST",
-    separator: bytes = b"/",
-    utf8: bool = False,
+    form: Form = PLAIN,
     children: Sequence[str] = (),
     former: str = "",
 ) -> bytes:
-    """``* LIST`` or ``* LSUB``; `separator` b"" is NIL; `utf8`: the client enabled names in UTF-8; `children`: the
+    """``* LIST`` or ``* LSUB``; `form`: how the client has names; `children`: the
     selection options of CHILDINFO (RFC 5258 section 4); `former`: the name it had before (RFC 5465 section 5.4)."""
-    delimiter = b'"%b"' % separator if separator else b"NIL"
+    delimiter = b'"%b"' % form.separator.encode("ascii")
     more = ""
     if children:
         more = ' ("CHILDINFO" (%s))' % " ".join(f'"{option}"' for option in children)
-    extended = more.encode("ascii") if not former else b' ("OLDNAME" (%b))' % imap_names.wire(former, utf8)
+    extended = more.encode("ascii") if not former else b' ("OLDNAME" (%b))' % imap_names.wire(former, form)
     return b"* %b (%b) %b %b%b\r\n" % (
-        kind, b" ".join(attributes), delimiter, imap_names.wire(name, utf8), extended,
+        kind, b" ".join(attributes), delimiter, imap_names.wire(name, form), extended,
     )  # fmt: skip
 
 
-def list_root(kind: bytes = b"LIST") -> bytes:
+def list_root(kind: bytes = b"LIST", form: Form = PLAIN) -> bytes:
     """The answer to an empty pattern: only the separator (RFC 3501 section 6.3.8)."""
-    return b'* %b (\\Noselect) "/" ""\r\n' % kind
+    return b'* %b (\\Noselect) "%b" ""\r\n' % (kind, form.separator.encode("ascii"))
 
 
-def status_line(name: str, items: Iterable[tuple[str, object]], utf8: bool = False) -> bytes:
-    """``* STATUS``; items in the order given; `utf8` as in `list_line`."""
+def status_line(name: str, items: Iterable[tuple[str, object]], form: Form = PLAIN) -> bytes:
+    """``* STATUS``; items in the order given; `form` as in `list_line`."""
     listed = " ".join([f"{item} {value}" for item, value in items]).encode("ascii")
-    return b"* STATUS %b (%b)\r\n" % (imap_names.wire(name, utf8), listed)
+    return b"* STATUS %b (%b)\r\n" % (imap_names.wire(name, form), listed)
 
 
-def quota_root(name: str, roots: Iterable[bytes], utf8: bool = False) -> bytes:
+def quota_root(name: str, roots: Iterable[bytes], form: Form = PLAIN) -> bytes:
     """``* QUOTAROOT`` (RFC 9208 section 4.2.2)."""
-    return b"* QUOTAROOT %b\r\n" % b" ".join([imap_names.wire(name, utf8), *map(string, roots)])
+    return b"* QUOTAROOT %b\r\n" % b" ".join([imap_names.wire(name, form), *map(string, roots)])
 
 
 def quota(root: bytes, resources: Iterable[tuple[str, int, int]]) -> bytes:
@@ -151,10 +150,10 @@ def quota(root: bytes, resources: Iterable[tuple[str, int, int]]) -> bytes:
     return b"* QUOTA %b (%b)\r\n" % (string(root), listed.encode("ascii"))
 
 
-def metadata(name: str, values: Iterable[tuple[str, bytes | None]], utf8: bool = False) -> bytes:
+def metadata(name: str, values: Iterable[tuple[str, bytes | None]], form: Form = PLAIN) -> bytes:
     """``* METADATA`` with values (RFC 5464 section 4.4.1); `name` "" is the server."""
     listed = b" ".join([b"%b %b" % (astring(entry.encode("ascii")), _value(value)) for entry, value in values])
-    return b"* METADATA %b (%b)\r\n" % (imap_names.wire(name, utf8), listed)
+    return b"* METADATA %b (%b)\r\n" % (imap_names.wire(name, form), listed)
 
 
 def _value(octets: bytes | None) -> bytes:
@@ -162,34 +161,36 @@ def _value(octets: bytes | None) -> bytes:
     return nstring(octets) if octets is None or b"\0" not in octets else b"~{%d}\r\n%b" % (len(octets), octets)
 
 
-def metadata_names(name: str, entries: Iterable[str], utf8: bool = False) -> bytes:
+def metadata_names(name: str, entries: Iterable[str], form: Form = PLAIN) -> bytes:
     """``* METADATA`` of what has changed, without values (RFC 5464 section 4.4.2)."""
     listed = b" ".join([astring(entry.encode("ascii")) for entry in entries])
-    return b"* METADATA %b %b\r\n" % (imap_names.wire(name, utf8), listed)
+    return b"* METADATA %b %b\r\n" % (imap_names.wire(name, form), listed)
 
 
-def acl(name: str, listed: Iterable[tuple[str, str]], utf8: bool = False) -> bytes:
+def acl(name: str, listed: Iterable[tuple[str, str]], form: Form = PLAIN) -> bytes:
     """``* ACL`` with pairs of identifier and rights (RFC 4314 section 3.6)."""
     pairs = [b" %b %b" % (astring(who.encode("utf-8")), astring(rights.encode("ascii"))) for who, rights in listed]
-    return b"* ACL %b%b\r\n" % (imap_names.wire(name, utf8), b"".join(pairs))
+    return b"* ACL %b%b\r\n" % (imap_names.wire(name, form), b"".join(pairs))
 
 
-def list_rights(name: str, identifier: str, rights: Iterable[str], utf8: bool = False) -> bytes:
+def list_rights(name: str, identifier: str, rights: Iterable[str], form: Form = PLAIN) -> bytes:
     """``* LISTRIGHTS``: those that are always there, then each that can be granted (RFC 4314 section 3.7)."""
     told = b" ".join([astring(right.encode("ascii")) for right in rights])
-    return b"* LISTRIGHTS %b %b %b\r\n" % (imap_names.wire(name, utf8), astring(identifier.encode("utf-8")), told)
+    return b"* LISTRIGHTS %b %b %b\r\n" % (imap_names.wire(name, form), astring(identifier.encode("utf-8")), told)
 
 
-def my_rights(name: str, rights: str, utf8: bool = False) -> bytes:
+def my_rights(name: str, rights: str, form: Form = PLAIN) -> bytes:
     """``* MYRIGHTS`` (RFC 4314 section 3.8)."""
-    return b"* MYRIGHTS %b %b\r\n" % (imap_names.wire(name, utf8), astring(rights.encode("ascii")))
+    return b"* MYRIGHTS %b %b\r\n" % (imap_names.wire(name, form), astring(rights.encode("ascii")))
 
 
-def namespace(others: str = "", public: str = "") -> bytes:
+def namespace(others: str = "", public: str = "", form: Form = PLAIN) -> bytes:
     """``* NAMESPACE``: the personal namespace has no prefix; those of other users and of public folders, where there
     are any (RFC 2342)."""
-    more = [b'((%b "/"))' % string(imap_names.encode(name + "/")) if name else b"NIL" for name in (others, public)]
-    return b'* NAMESPACE (("" "/")) %b %b\r\n' % (more[0], more[1])
+    between = b'"%b"' % form.separator.encode("ascii")
+    prefixes = [string(imap_names.encode(name + form.separator)) if name else b"" for name in (others, public)]
+    more = [b"((%b %b))" % (prefix, between) if prefix else b"NIL" for prefix in prefixes]
+    return b'* NAMESPACE (("" %b)) %b %b\r\n' % (between, more[0], more[1])
 
 
 def id_line(parameters: Mapping[str, str | None]) -> bytes:

@@ -19,7 +19,7 @@ from .imap_append import AppendReader
 from .imap_collect import Collector, MessageComes
 from .imap_commands import GREETING, LOGOUT, NOT_AUTHENTICATED, read
 from .imap_framing import BadLine, Drop, Overrun
-from .imap_lexer import MAX_63
+from .imap_lexer import MAX_63, PLAIN
 from .imap_requests import AuthResponse, Done, Invalid
 
 #: What may still arrive after the connection was told to stop reading: a few reads of the transport.
@@ -31,15 +31,16 @@ _THEN = {"auth": _AUTH, "tls": _TLS, "closed": _CLOSED}
 
 
 class ImapServerEngine:
-    """See the module's head.  `state` is one of the states of `imap_commands`; `utf8`: mailbox names are UTF-8."""
+    """See the module's head.  `state` is one of the states of `imap_commands`; `form`: how mailboxes are written."""
 
     __slots__ = (
-        "_append", "_buffer", "_collector", "_drop", "_eof", "_limits", "_mode", "_refusal", "_tag", "state", "utf8",
+        "_append", "_buffer", "_collector", "_drop", "_eof", "_limits", "_mode", "_refusal", "_tag", "form",
+        "state",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self.state = NOT_AUTHENTICATED
-        self.utf8 = False
+        self.form = PLAIN
         self._limits = limits
         self._buffer = Buffer(limits.pending_octets + SLACK_OCTETS)
         self._collector = Collector(self._buffer, limits)
@@ -129,7 +130,7 @@ class ImapServerEngine:
             literals = self._collector.literals
             if literals:
                 self._collector.clear()
-            event, then = read(found, self.state, literals, self._limits.imap_depth, self.utf8)
+            event, then = read(found, self.state, literals, self._limits.imap_depth, self.form)
             self._tag = event.tag
             if then:
                 self._mode = _THEN[then]
@@ -141,7 +142,7 @@ class ImapServerEngine:
             limit = self._limits.imap_command_octets_before_login
             append = AppendReader(self._buffer, self._limits, found.tag, limit)
             self._append, self._mode = append, _APPEND
-            found.lexer.utf8 = self.utf8
+            found.lexer.form = self.form
             event = append.begin(found.lexer, found.row.name, found.literal)
             self._collector.clear()
             return event

@@ -75,7 +75,7 @@ def get_metadata(lexer: Lexer) -> Fields:
         lexer.open()
         options = _options(lexer)
         lexer.space()
-    name = imap_names.decode(lexer.astring(), lexer.utf8)
+    name = imap_names.decode(lexer.astring(), lexer.form)
     lexer.space()
     if not options and lexer.peek() == _OPEN and lexer.text[lexer.at + 1 : lexer.at + 2] in b"mMdD":
         # QUIRK: the examples of the RFC have the options here, against its grammar; so have clients.

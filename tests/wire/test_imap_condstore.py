@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from mailsrv.numbers import UidSet
 from mailsrv.wire import imap_condstore as c
 from mailsrv.wire import imap_print as p
-from mailsrv.wire.imap_lexer import BadSyntax, Lexer
+from mailsrv.wire.imap_lexer import BadSyntax, Form, Lexer
 from mailsrv.wire.imap_names import decode, wire
 from mailsrv.wire.imap_requests import Qresync
+
+UTF8 = Form(utf8=True)
 
 SETS = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9)), max_size=8).map(
     lambda pairs: UidSet((low, low + more) for low, more in pairs)
@@ -89,18 +91,18 @@ def test_the_intersection_of_sets(one: UidSet, two: UidSet) -> None:
 def test_rfc9051_section_5_1_names_in_utf8(name: str, octets: bytes) -> None:
     for given_octets in (name.encode("utf-8", "surrogatepass"), octets):
         try:
-            read = decode(given_octets, utf8=True)
+            read = decode(given_octets, UTF8)
         except BadSyntax:
             continue
-        said = wire(read, True)
+        said = wire(read, UTF8)
         again = Lexer(said).astring()
-        assert decode(again, utf8=True) == read and b"\r" not in said and b"\n" not in said
+        assert decode(again, UTF8) == read and b"\r" not in said and b"\n" not in said
 
 
 def test_rfc9051_section_5_1_an_ampersand_is_nothing_special_in_utf8() -> None:
-    assert decode(b"R&D", utf8=True) == "R&D" and wire("R&D", True) == b"R&D" and wire("R&D") == b"R&-D"
-    assert decode(b"inbox", utf8=True) == "INBOX"
-    assert decode("Entwu\u0308rfe".encode(), utf8=True) == "Entwürfe"
+    assert decode(b"R&D", UTF8) == "R&D" and wire("R&D", UTF8) == b"R&D" and wire("R&D") == b"R&-D"
+    assert decode(b"inbox", UTF8) == "INBOX"
+    assert decode("Entwu\u0308rfe".encode(), UTF8) == "Entwürfe"
     for bad in (b"\xff", b"a\x00b", b"a\x7f", "a\u2028".encode()):
         with pytest.raises(BadSyntax):
-            decode(bad, utf8=True)
+            decode(bad, UTF8)

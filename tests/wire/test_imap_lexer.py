@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mailsrv.numbers import NumSet
 from mailsrv.wire import imap_names, imap_numset, imap_print
-from mailsrv.wire.imap_lexer import MAX_63, BadSyntax, Lexer
+from mailsrv.wire.imap_lexer import MAX_63, BadSyntax, Form, Lexer
 
 
 @pytest.mark.parametrize(
@@ -222,3 +222,13 @@ def test_any_octets_decode_to_one_name_or_are_refused(octets: bytes) -> None:
                                               ("nil", b'"nil"'), ("", b'""'), ("Ü%", b'"&ANw-%"')])  # fmt: skip
 def test_names_are_quoted_where_they_must(name: str, octets: bytes) -> None:
     assert imap_names.wire(name) == octets
+
+
+@given(st.text(st.sampled_from("a/.^|&ü ")), st.sampled_from("/.^|"), st.booleans())
+def test_separator_outside_and_inside_change_places_so_no_two_names_become_one(
+    name: str, separator: str, utf8: bool
+) -> None:
+    form = Form(utf8, separator)
+    octets = Lexer(imap_names.wire(name, form)).astring()
+    assert imap_names.decode(octets, form) == name
+    assert octets.count(separator.encode()) == name.count("/") and octets.count(b"/") == name.count(separator)

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from mailsrv.wire import imap_requests as r
 from mailsrv.wire.imap_commands import read
+from mailsrv.wire.imap_lexer import Form
 from mailsrv.wire.imap_notify import MAX_GROUPS, MAX_NAMES
 
 
 def parsed(octets: bytes, utf8: bool = False) -> r.Notify | r.Invalid:
-    event, then = read(b"a NOTIFY " + octets, "authenticated", [], 16, utf8)
+    event, then = read(b"a NOTIFY " + octets, "authenticated", [], 16, Form(utf8))
     assert then == ""
     return event
 

@@ -80,7 +80,7 @@ def test_untagged_lines() -> None:
     assert p.list_line("Entwürfe", [b"\\HasNoChildren", b"\\Drafts"]) == (
         b'* LIST (\\HasNoChildren \\Drafts) "/" Entw&APw-rfe\r\n'
     )
-    assert p.list_line("a b", [], b"LSUB", b"") == b'* LSUB () NIL "a b"\r\n'
+    assert p.list_line("a b", [], b"LSUB") == b'* LSUB () "/" "a b"\r\n'
     assert p.list_root() == b'* LIST (\\Noselect) "/" ""\r\n'
     assert p.status_line("INBOX", [("MESSAGES", 2), ("UIDNEXT", 5)]) == b"* STATUS INBOX (MESSAGES 2 UIDNEXT 5)\r\n"
     assert p.namespace() == b'* NAMESPACE (("" "/")) NIL NIL\r\n'

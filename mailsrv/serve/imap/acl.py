@@ -86,7 +86,7 @@ async def get(session: ImapSession, request: r.Named) -> bytes:
         name = await _shown(session, key)
         if name is not None:
             listed.append((name, rights.shown(given)))
-    session.put(p.acl(request.mailbox, listed, session.engine.utf8))
+    session.put(p.acl(request.mailbox, listed, session.engine.form))
     return b"OK GETACL completed"
 
 
@@ -125,7 +125,7 @@ async def possible(session: ImapSession, request: r.Acl) -> bytes:
     always, each = "", [*rights.ALL, *rights.VIRTUAL]
     if key == f"#{target.owner}":
         always, each = rights.shown(rights.ALL), []
-    session.put(p.list_rights(request.mailbox, request.identifier, [always, *each], session.engine.utf8))
+    session.put(p.list_rights(request.mailbox, request.identifier, [always, *each], session.engine.form))
     return b"OK LISTRIGHTS completed"
 
 
@@ -139,4 +139,4 @@ async def mine(session: ImapSession, request: r.Named) -> bytes:
 async def tell(session: ImapSession, name: str) -> None:
     """One ``* MYRIGHTS``.  Raises NoSuchMailbox."""
     target = await _target(session, name, "")
-    session.put(p.my_rights(name, rights.shown(target.rights), session.engine.utf8))
+    session.put(p.my_rights(name, rights.shown(target.rights), session.engine.form))

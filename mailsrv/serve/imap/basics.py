@@ -56,5 +56,6 @@ async def namespace(session: ImapSession, request: r.Simple) -> bytes:
     account = session.account
     assert account is not None
     public = await account.public_id()
-    session.put(p.namespace(OTHERS if account.grants is not None else "", PUBLIC if public else ""))
+    others = OTHERS if account.grants is not None else ""
+    session.put(p.namespace(others, PUBLIC if public else "", session.engine.form))
     return b"OK NAMESPACE completed"

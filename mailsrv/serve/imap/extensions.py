@@ -123,7 +123,7 @@ def _nothing(session: ImapSession) -> None:
 
 def _rev2(session: ImapSession) -> None:
     """Names are UTF-8 from here on, and nothing is \\Recent."""
-    session.engine.utf8 = True
+    utf8.on(session)
     if session.selection is not None:
         session.selection.view.recent = None
 

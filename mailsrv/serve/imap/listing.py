@@ -117,7 +117,7 @@ class Listing:
 async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
     """LIST.  REMOTE asks for nothing: there are no mailboxes elsewhere."""
     if request.patterns == ("",) and not request.extended:
-        session.put(p.list_root())
+        session.put(p.list_root(form=session.engine.form))
         return b"OK LIST completed"
     assert session.account is not None
     plain = not request.extended and REV2 not in session.enabled
@@ -136,7 +136,7 @@ async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
         status.enabling(session, request.status)
     for count, line in enumerate(listing.lines(patterns, request.select, subscribed)):
         if line is not None:
-            session.put(p.list_line(line.name, line.attributes, utf8=session.engine.utf8, children=line.children))
+            session.put(p.list_line(line.name, line.attributes, form=session.engine.form, children=line.children))
             if line.exists and "STATUS" in request.returns:
                 await _status(session, line.name, request.status)
             if line.exists and "MYRIGHTS" in request.returns:
@@ -183,7 +183,7 @@ async def tell_one(session: ImapSession, name: str, spelled: str = "") -> None:
     except MailError:
         infos = []
     line = Listing(infos).line(name)
-    session.put(p.list_line(name, line.attributes, utf8=session.engine.utf8, former=spelled))
+    session.put(p.list_line(name, line.attributes, form=session.engine.form, former=spelled))
 
 
 async def tell_spelled(session: ImapSession, request: r.Request, name: str) -> None:
@@ -195,7 +195,7 @@ async def tell_spelled(session: ImapSession, request: r.Request, name: str) -> N
 async def list_subscribed(session: ImapSession, request: r.List) -> bytes:
     """LSUB: what is subscribed, whether or not it exists; a level above, matched by "%", is \\Noselect."""
     if request.patterns == ("",):
-        session.put(p.list_root(b"LSUB"))
+        session.put(p.list_root(b"LSUB", session.engine.form))
         return b"OK LSUB completed"
     assert session.account is not None
     subscribed = {info.name for info in await session.account.mailboxes() if info.subscribed}
@@ -204,7 +204,7 @@ async def list_subscribed(session: ImapSession, request: r.List) -> bytes:
     for count, name in enumerate(sorted(names)):
         if pattern.matches(name):
             attributes = () if name in subscribed else (b"\\Noselect",)
-            session.put(p.list_line(name, attributes, b"LSUB", utf8=session.engine.utf8))
+            session.put(p.list_line(name, attributes, b"LSUB", form=session.engine.form))
         if not count % BLOCK:
             await session.pace()
             await session.connection.breathe()

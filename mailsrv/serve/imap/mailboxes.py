@@ -50,7 +50,7 @@ async def delete(session: ImapSession, request: r.Named) -> bytes:
         session.deselect()
     await account.subscribe(request.mailbox, False)
     if request.spelled and REV2 in session.enabled:
-        gone = p.list_line(request.mailbox, [b"\\NonExistent"], utf8=session.engine.utf8, former=request.spelled)
+        gone = p.list_line(request.mailbox, [b"\\NonExistent"], form=session.engine.form, former=request.spelled)
         session.put(gone)
     return b"OK DELETE completed"
 

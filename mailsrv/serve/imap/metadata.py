@@ -42,7 +42,7 @@ async def get(session: ImapSession, request: r.GetMetadata) -> bytes:
     if short:
         found = [(entry, value) for entry, value in found if not value or len(value) <= (request.maxsize or 0)]
     if found:
-        session.put(p.metadata(request.mailbox, found, session.engine.utf8))
+        session.put(p.metadata(request.mailbox, found, session.engine.form))
     if short:
         return b"OK [METADATA LONGENTRIES %d] Some of them are longer" % largest
     return b"OK GETMETADATA completed"
@@ -85,7 +85,7 @@ async def _known(session: ImapSession, mailbox: str, use: bool) -> dict[str, byt
 async def tell(session: ImapSession, mailbox: str, entries: Sequence[str]) -> None:
     """One ``* METADATA`` in the answer of LIST (RFC 9590 section 3).  Raises NoSuchMailbox."""
     known = await _known(session, mailbox, _USE in entries)
-    session.put(p.metadata(mailbox, _select(known, entries, 0), session.engine.utf8))
+    session.put(p.metadata(mailbox, _select(known, entries, 0), session.engine.form))
 
 
 async def change(session: ImapSession, request: r.SetMetadata) -> bytes:

@@ -256,12 +256,12 @@ class Notifying:
         ]  # fmt: skip
         if CONDSTORE in session.enabled or self._wants(info, "FLAGCHANGE"):
             values.append(("HIGHESTMODSEQ", state.highest_modseq))
-        return [p.status_line(info.name, values, session.engine.utf8)]
+        return [p.status_line(info.name, values, session.engine.form)]
 
     async def _changed_names(self) -> list[bytes]:
         """LIST of what was made, renamed, deleted, subscribed (sections 5.4, 5.5), and STATUS of what is of interest
         from now on."""
-        old, utf8 = self._infos, self._session.engine.utf8
+        old, form = self._infos, self._session.engine.form
         before = {info.mailbox_id: info for info in old.values() if info.exists}
         watched = {info.mailbox_id for info in old.values() if self._of_messages(info)}
 
@@ -276,15 +276,15 @@ class Notifying:
             renamed = was is not None and was.name != info.name
             if info.exists and (was is None or renamed) and wanted(was, info, "MAILBOXNAME"):
                 former = was.name if was is not None and renamed else ""
-                lines.append(p.list_line(info.name, _attributes(info), utf8=utf8, former=former))
+                lines.append(p.list_line(info.name, _attributes(info), form=form, former=former))
         gone = [info for info in before.values() if self._wants(info, "MAILBOXNAME")]
-        lines += [p.list_line(info.name, [b"\\NonExistent"], utf8=utf8) for info in gone]
+        lines += [p.list_line(info.name, [b"\\NonExistent"], form=form) for info in gone]
         for name in sorted(old.keys() | self._infos.keys()):
             info = self._infos.get(name) or evolve(old[name], subscribed=False, exists=False, special_use=None)
             was = old.get(name)
             changed = info.subscribed != (was is not None and was.subscribed)
             if changed and wanted(was, info, "SUBSCRIPTIONCHANGE"):
-                lines.append(p.list_line(name, _attributes(info), utf8=utf8))
+                lines.append(p.list_line(name, _attributes(info), form=form))
         for info in self._infos.values():
             if info.mailbox_id not in watched and self._of_messages(info):
                 lines += await self._status(info)
@@ -301,7 +301,7 @@ class Notifying:
                 wanted = any("SERVERMETADATACHANGE" in group.events for group in self._groups)
             if wanted:
                 found.setdefault(info.name if info is not None else "", {}).update(dict.fromkeys(one.names))
-        return [p.metadata_names(name, names, self._session.engine.utf8) for name, names in found.items()]
+        return [p.metadata_names(name, names, self._session.engine.form) for name, names in found.items()]
 
 
 def _has(group: r.EventGroup, info: MailboxInfo) -> bool:

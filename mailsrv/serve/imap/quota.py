@@ -50,9 +50,9 @@ async def roots(session: ImapSession, request: r.Named) -> bytes:
     assert session.account is not None
     if session.account.foreign(request.mailbox):
         # What others have used is theirs to know.
-        session.put(p.quota_root(request.mailbox, [], session.engine.utf8))
+        session.put(p.quota_root(request.mailbox, [], session.engine.form))
     else:
-        session.put(p.quota_root(request.mailbox, [OWN], session.engine.utf8))
+        session.put(p.quota_root(request.mailbox, [OWN], session.engine.form))
         await _tell(session)
     return b"OK GETQUOTAROOT completed"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -43,12 +43,12 @@ def _cut(item: FetchItem, offset: int, length: int) -> tuple[int, int]:
     return offset + start, min(count, length - start)
 
 
-def _in_head(item: FetchItem) -> Collection[int]:
-    """The numbers of the fields that an item asks for; () when it asks for more than the usual ones."""
+def _in_head(item: FetchItem) -> frozenset[int]:
+    """The numbers of the fields that an item asks for; none when it asks for more than the usual ones."""
     section = item.section
     if section is None or section.part or section.text != "HEADER.FIELDS":
-        return ()
-    return numbers_of(section.fields) or ()
+        return frozenset()
+    return numbers_of(section.fields) or frozenset()
 
 
 class Sections:

@@ -18,6 +18,7 @@ from ...numbers import UidSet
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
 from ...wire.imap_commands import AUTHENTICATED, NOT_AUTHENTICATED, SELECTED
+from ...wire.imap_lexer import Form
 from ...wire.imap_server import ImapServerEngine
 from ..session import Services, Session
 from . import (
@@ -140,6 +141,7 @@ class ImapSession(Session):
     def __init__(self, connection: Connection, services: Services, number: int) -> None:
         super().__init__(connection, services, number)
         self.engine = ImapServerEngine(services.limits)
+        self.engine.form = Form(separator=services.separator)
         self.account: Mailboxes | None = None
         self.selection: Selection | None = None
         self.idling: idle.Idle | None = None
@@ -281,7 +283,7 @@ class ImapSession(Session):
         self.deselect()
         self.account = self.identity = None
         self.enabled = frozenset()
-        self.engine.utf8 = False
+        self.engine.form = self.engine.form._replace(utf8=False)
         self.engine.state = NOT_AUTHENTICATED
         self._left = self.connection.host.monotonic()
 

@@ -61,4 +61,4 @@ async def tell(session: ImapSession, name: str, items: Sequence[str]) -> None:
     values = [(item, _ITEMS[item](session, state)) for item in items if item in _ITEMS]
     if "DELETED-STORAGE" in items:
         values.append(("DELETED-STORAGE", await quota.deleted_octets(session, name, state)))
-    session.put(p.status_line(name, values, session.engine.utf8))
+    session.put(p.status_line(name, values, session.engine.form))

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 def on(session: ImapSession) -> None:
     """ENABLE UTF8=ACCEPT: mailbox names are UTF-8 from here on."""
-    session.engine.utf8 = True
+    session.engine.form = session.engine.form._replace(utf8=True)
 
 
 def needed(session: ImapSession) -> None:
     """Raises No when the client sends UTF8 but has not enabled it."""
-    if not session.engine.utf8:
+    if not session.engine.form.utf8:
         raise No("CANNOT", "UTF8 is for those who enabled UTF8=ACCEPT")
 
 
@@ -47,7 +47,7 @@ def unlabelled(session: ImapSession, request: r.Search | r.Thread) -> None:
 async def international(session: ImapSession, announced: r.AppendMessage, content: IContent) -> bool:
     """Whether an appended message is an internationalised one (RFC 6532): its header has UTF-8, and its client knows
     what that means."""
-    if not (announced.utf8 or session.engine.utf8):
+    if not (announced.utf8 or session.engine.form.utf8):
         return False
     block = await read_header(content)
     if block.isascii():

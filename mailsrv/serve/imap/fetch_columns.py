@@ -1,0 +1,91 @@
+"""FETCH of what the store has at hand (floor 3): a block of messages is a few columns, and one formatting makes all of its
+responses.  A message of which something is not kept yet makes its block go the way of `fetch.Block`, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+
+from ...message.dates import internal_dates
+from ...message.head import select
+from ...message.summary import texts
+from ...wire import imap_print as p
+
+if TYPE_CHECKING:
+    from .fetch import Block, Plan
+    from .view import View
+
+#: Item -> the columns it is made of (`IMailbox.at_hand`).
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "UID": (), "FLAGS": (), "MODSEQ": (), "THREADID": (), "INTERNALDATE": ("date", "zone"), "SAVEDATE": ("saved",),
+    "RFC822.SIZE": ("size",), "ENVELOPE": ("summary",), "BODY": ("summary",), "BODYSTRUCTURE": ("summary",),
+}  # fmt: skip
+
+
+def needed(names: Collection[str], headed: bool) -> tuple[str, ...] | None:
+    """What the items need of the store, `headed`: and sections of the record of usual fields; None when there is an item
+    that is no column."""
+    if not _COLUMNS.keys() >= set(names):
+        return None
+    found = {column for name in names for column in _COLUMNS[name]} | ({"head"} if headed else set())
+    return tuple(sorted(found))
+
+
+@define
+class _Known:
+    """A block and what the store said of it."""
+
+    block: Block
+    view: View
+    columns: dict[str, Sequence[Any]]
+
+    def flags(self) -> list[bytes]:
+        """Flag lists as they are printed."""
+        recent, block, lists = self.view.recent, self.block, p.FlagLists(self.view.keywords())
+        if recent is not None:
+            return [lists.octets(mask, uid in recent) for uid, mask in zip(block.uids, block.masks)]
+        known = {mask: lists.octets(mask) for mask in set(block.masks)}
+        return [known[mask] for mask in block.masks]
+
+
+#: Item -> the values in its place in the response; None: one of the records is not of this version.
+_VALUES: dict[str, Callable[[_Known], Sequence[Any] | None]] = {
+    "UID": lambda known: known.block.uids,
+    "FLAGS": _Known.flags,
+    "MODSEQ": lambda known: known.block.modseqs,
+    "THREADID": lambda known: [b"NIL"] * len(known.block.uids),
+    "INTERNALDATE": lambda known: internal_dates(known.columns["date"], known.columns["zone"]),
+    "SAVEDATE": lambda known: internal_dates(known.columns["saved"], repeat(0)),
+    "RFC822.SIZE": lambda known: known.columns["size"],
+    "ENVELOPE": lambda known: texts(known.columns["summary"], "ENVELOPE"),
+    "BODY": lambda known: texts(known.columns["summary"], "BODY"),
+    "BODYSTRUCTURE": lambda known: texts(known.columns["summary"], "BODYSTRUCTURE"),
+}
+
+
+async def responses(block: Block, view: View, plan: Plan, numbers: Sequence[int]) -> bytes | None:
+    """All responses of a block, or None when not all of it is at hand."""
+    assert plan.columns is not None
+    columns = await view.mailbox.at_hand(block.uids, plan.columns)
+    if columns is None:
+        return None
+    known = _Known(block, view, dict(zip(plan.columns, columns)))
+    values: list[Sequence[Any] | None] = [numbers, *[_VALUES[name](known) for name in plan.names]]
+    form = plan.form
+    if plan.sections is not None:
+        form += b"" if form.endswith(b"(") else b" "
+        form += b" ".join([label.replace(b"%", b"%%") + b" {%d}\r\n%b" for label, _ in plan.sections.heads])
+        for _, fields in plan.sections.heads:
+            chosen = select(known.columns["head"], fields)
+            values += [None if chosen is None else list(map(len, chosen)), chosen]
+    if None in values:
+        return None
+    width, count = len(values), len(numbers)
+    flat: list[Any] = [None] * (width * count)
+    for at, column in enumerate(values):
+        flat[at::width] = column  # type: ignore[call-overload]
+    return (form + b")\r\n") * count % tuple(flat)
