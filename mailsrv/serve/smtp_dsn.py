@@ -1,6 +1,7 @@
-"""To whom DSN is offered, and how many reports of success outsiders are told (floor 5; RFC 3461, RFC 5321 section 6.2).
+"""To whom DSN is offered, and how many reports outsiders can have made (floor 5; RFC 3461, RFC 5321 section 6.2).
 
-A sender who is not known may be forged, and a report of success is mail that a stranger has others sent.
+A sender who is not known may be forged, and a report, of success or of who has no room, is mail that a stranger has
+others sent.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from twisted.logger import Logger
 from ..access.networks import client_key
 from ..access.rates import Bucket
 from ..access.relay import RelayRight
-from ..errors import MailError
+from ..errors import MailError, TryLater
 from ..transfer.success import unsuccessful, wants
 from ..values import Address, Identity, Peer, Recipient, Transaction
 from .smtp_verdicts import Share, arrivals_of, full_of, onward_of
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-#: Messages of one outside address (the /64 of IPv6) whose success is told, in so many seconds; addresses remembered.
+#: Messages of one outside address (the /64 of IPv6) whose success is told, and as many of which is told who had no
+#: room, in so many seconds; addresses remembered.
 MESSAGES, INTERVAL, ADDRESSES = 20, 3600.0, 100_000
 
 Onward = Sequence[tuple[str, Address, Recipient]]
@@ -40,7 +42,7 @@ def budget() -> Bucket:
 @frozen
 class Dsn:
     """DSN at one server.  `who`: on, authenticated (those whose mail is ours, the relay list too), off; `spent` counts
-    outsiders' messages, by their address."""
+    outsiders' messages of which is told, by their address."""
 
     who: str
     right: RelayRight
@@ -59,12 +61,20 @@ class Dsn:
             return 0
         if about.origin == "local" or about.reverse_path is None:
             return None
-        if self.spent.take(client_key(about.peer.host) or about.peer.host, now):
+        if self.spent.take(_subject(about), now):
             return 1
         log.info("success of a message from {host} is not told to {sender}: {most} in {minutes} minutes are",
                  host=about.peer.host, sender=str(about.reverse_path), most=MESSAGES,
                  minutes=int(INTERVAL // 60))  # fmt: skip
         return 0
+
+    def fails(self, about: Transaction, now: float) -> None:
+        """Somebody whom this message is for has no room, and its sender is to hear of it.  Raises TryLater when an
+        outsider has had that too often: what nobody would be told of is not taken, and may come again."""
+        if about.origin == "local" or about.reverse_path is None:
+            return
+        if not self.spent.take(f"full {_subject(about)}", now):
+            raise TryLater("A mailbox is full, and too much of this mail was to be reported already", "4.2.2")
 
 
 async def is_offered(session: SmtpSession) -> bool:
@@ -76,15 +86,24 @@ async def is_offered(session: SmtpSession) -> bool:
         return False
 
 
+def _subject(about: Transaction) -> str:
+    return client_key(about.peer.host) or about.peer.host
+
+
 def promised(services: SmtpServices, about: Transaction, shares: Sequence[Share]) -> dict[str, Any]:
-    """What goes on, and what is told of (for `Intake.accept`), as far as this client's mail is told of."""
+    """What goes on, and what is told of (for `Intake.accept`), as far as this client's mail is told of.
+
+    Raises TryLater for what can be told neither now nor later."""
     onward: Onward = onward_of(shares)
     arrivals: Arrivals = arrivals_of(shares)
     if services.dsn is not None and (arrivals or any(_asks(one) for _, _, one in onward)):
         most = services.dsn.tells(about, services.now())
         if most is not None:
             onward, arrivals = _first(most, onward, arrivals)
-    return {"onward": onward, "arrivals": arrivals, "full": full_of(shares)}
+    full = full_of(shares)
+    if full and services.dsn is not None:
+        services.dsn.fails(about, services.now())
+    return {"onward": onward, "arrivals": arrivals, "full": full}
 
 
 def _asks(recipient: Recipient) -> bool:

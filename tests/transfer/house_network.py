@@ -32,7 +32,7 @@ class House(MailNetwork):
         self.mailbox("bob")
         for name, options in self.site.options.servers.items():
             made = self.site.servers[name] = self.site._server(options, {})
-            made.bindings = ()
+            self.wait(made.rebind(()))
         self.site._wire()
         for made in self.site.servers.values():
             made.start()

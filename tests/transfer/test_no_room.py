@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from house_network import DSN, House
-from mail_network import DAY, delivery
+from mail_network import DAY, HOUR, delivery
 
 from mailsrv.message.content import MemoryContent
+from mailsrv.serve.smtp_dsn import MESSAGES
 from mailsrv.transfer.success import EXPANDED, NO_ROOM, TOO_LARGE
 from mailsrv.values import Address, Verdict
 
@@ -157,3 +158,38 @@ def test_of_what_a_policy_puts_aside_no_failure_is_told(make: Make) -> None:
     net.wait(net.site.delivery.runner.stop())
     assert net.send("ann@home.test", "all@home.test")[1].startswith("250 ")
     assert net.rows() == []
+
+
+LATER = "452 4.2.2 A mailbox is full, and too much of this mail was to be reported already"
+
+
+def test_a_stranger_has_others_sent_so_many_reports_an_hour_and_what_nobody_would_hear_of_is_not_taken(
+    make: Make,
+) -> None:
+    net = make()
+    net.wait(net.site.delivery.runner.stop())
+    said = [net.send("forged@two.test", "all@home.test", host="192.0.2.7") for _ in range(MESSAGES + 2)]
+    assert all(one[1].startswith("250 2.0.0") for one in said[:MESSAGES])
+    assert [one[1] for one in said[MESSAGES:]] == [LATER] * 2
+    assert len(net.rows()) == len(net.inbox()) == MESSAGES
+    # Without a sender, or one who wants to hear, it is taken; others have reports of their own, and so he later.
+    for sender, asked, host in (
+        ("", "", "192.0.2.7"), ("x@two.test", " NOTIFY=NEVER", "192.0.2.7"), ("x@two.test", "", "192.0.2.8"),
+    ):  # fmt: skip
+        assert net.send(sender, "all@home.test" + asked, host=host)[1].startswith("250 2.0.0")
+    net.settle(HOUR)
+    assert net.send("x@two.test", "all@home.test", host="192.0.2.7")[1].startswith("250 2.0.0")
+    # Reports of success are counted by themselves.
+    assert net.send("x@two.test", "ann@home.test NOTIFY=SUCCESS", host="192.0.2.7")[1].startswith("250 2.0.0")
+    assert len(net.rows()) == MESSAGES + 3
+
+
+@pytest.mark.parametrize(("keys", "server"), [(LMTP, "smtp/lmtp"), (
+    'relay = "ours"\n[access.ours]\nmode = "only"\nlist = ["192.0.2.99"]\n' + delivery(), "smtp/default",
+)])  # fmt: skip
+def test_mail_of_ours_and_over_lmtp_is_reported_without_measure(make: Make, keys: str, server: str) -> None:
+    net = make(keys)
+    net.wait(net.site.delivery.runner.stop())
+    for _ in range(MESSAGES + 2):
+        assert net.send("x@two.test", "all@home.test", name=server)[1].startswith("250 2.0.0")
+    assert len(net.rows()) == MESSAGES + 2
