@@ -66,6 +66,7 @@ def tap() -> Iterator[Tap]:
     made = Tap()
     made.register()
     yield made
+    made.feed.close()
     del OPERATIONS["test.tap"]
 
 

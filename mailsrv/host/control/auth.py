@@ -51,7 +51,7 @@ def _offers(site: Any, server: Any) -> dict[str, Any]:
     }
 
 
-@operation("auth.test", secret=("password",))
+@operation("auth.test", secret=("password",), audit="always")
 async def test(
     site: Any, address: str, password: str, server: str = "", mechanism: str = "PLAIN", tls: bool = True
 ) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ...net.spool import FileContent
 from ...serve.pop3_uidl import DEFAULT, UidlFormat, possible, unique_ids
 from ...store.keywords import names_of
 from ...values import NewMessage
+from . import mailbox_sharing as mailbox_sharing  # More of this noun.
 from .common import account_of
 from .table import operation
 
@@ -139,7 +140,7 @@ def _keep(path: Path, offset: int, octets: bytes, now: float) -> int:
     return offset + len(octets)
 
 
-@operation("mailbox.upload", secret=("data",))
+@operation("mailbox.upload", secret=("data",), audit="once")
 async def upload(site: Any, address: str, upload: str, offset: int, data: str) -> dict[str, Any]:
     """Put a piece of a large message (base64) at an offset; `mailbox.append` takes it by its name."""
     path = _path(site, (await account_of(site, address)).account_id, upload)
@@ -209,7 +210,7 @@ def _number(one: dict[str, str], key: str) -> int:
     return int(text)
 
 
-@operation("mailbox.append", secret=("messages",))
+@operation("mailbox.append", secret=("messages",), audit="once")
 async def append(site: Any, address: str, mailbox: str, messages: list[dict[str, str]]) -> dict[str, Any]:
     """Put messages into a mailbox, all or none: "data" in base64 or "upload"; "flags", "date", "zone", "unique_id"."""
     facts = await account_of(site, address)
@@ -241,7 +242,7 @@ async def _room(site: Any, account_id: int, octets: int, messages: int) -> None:
 # ---------------------------------------------------------------- out
 
 
-@operation("mailbox.messages")
+@operation("mailbox.messages", audit="once")
 async def list_messages(
     site: Any, address: str, mailbox: str, after: int = 0, limit: int = MAX_MESSAGES, data: bool = False,
     digests: bool = False,
@@ -319,7 +320,7 @@ async def _digest(content: Any) -> str:
     return made.hexdigest()
 
 
-@operation("mailbox.read")
+@operation("mailbox.read", audit="once")
 async def read(site: Any, address: str, mailbox: str, uid: int, offset: int = 0) -> dict[str, Any]:
     """A piece of one message (base64) from an offset on; empty at its end."""
     if offset < 0:

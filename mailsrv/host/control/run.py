@@ -34,6 +34,7 @@ from . import (
     store,
     user,
 )  # fmt: skip
+from .audited import IN_PROCESS, audited, denied
 from .table import OPERATIONS, Asker, End, Operation, find_operation
 
 log = Logger()
@@ -47,11 +48,6 @@ NOUNS = (
 
 #: Characters of what was asked, and of why not, in the log.
 MAX_LOGGED = 1000
-
-#: The code of this process asks: the command that holds the data folder's lock, or an embedding program.  It is not
-#: checked, and known by being this very object: nothing that comes from outside can be it.
-IN_PROCESS = Identity(0, "this process", mechanism="PROCESS")
-
 
 #: Takes one item of a stream; the next is not made before it returns.
 Send = Callable[[Any], Awaitable[None]]
@@ -75,6 +71,8 @@ async def run(
 ) -> dict[str, Any]:
     """``{"result": ...}``, or ``{"error": text, "status": RFC 3463}`` for no.  Only cancellation passes through.
 
+    A "warning" beside a result tells what the asker should see to.
+
     `identity` is who asks; None is nobody, who may do nothing; `peer` is the address of one elsewhere.  `send` takes
     the items of an operation that answers with a stream; its cancellation ends the stream.
     """
@@ -86,11 +84,11 @@ async def run(
         found = find_operation(name)
         given = found.check(arguments or {})
         if identity is not IN_PROCESS:
-            await _permit(site, found, given, identity, who)
-        result = await _call(site, found, given, asker, send)
+            await _permit(site, found, given, asker)
+        answer = await audited(site, found, given, asker, lambda: _call(site, found, given, asker, send))
         shown = _line({key: value for key, value in given.items() if key not in found.secret})
         log.info("operation {operation} {arguments} by {who}: done", operation=name, arguments=shown, who=who)
-        return {"result": result}
+        return answer
     except MailError as error:
         log.info("operation {operation} by {who}: {text}", operation=_line(name), who=who, text=_line(error))
         return {"error": str(error), "status": error.status}
@@ -135,17 +133,17 @@ def _line(said: object) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in text[:MAX_LOGGED]) + "..." * (len(text) > MAX_LOGGED)
 
 
-async def _permit(
-    site: Any, operation: Operation, given: Mapping[str, Any], identity: Identity | None, who: str
-) -> None:
+async def _permit(site: Any, operation: Operation, given: Mapping[str, Any], asker: Asker) -> None:
     """Raises AccessDenied, TryLater."""
     resource = operation.resource(given)
-    verdict = await site.authorizer.permits(identity, f"admin.{operation.name}", resource)
+    verdict = await site.authorizer.permits(asker.identity, f"admin.{operation.name}", resource)
     if verdict.action == "tempfail":
         raise TryLater(verdict.text or None, verdict.status or None)
     if verdict.action != "accept":
         what = f"{operation.name} {resource[:MAX_LOGGED]}" if resource else f"{operation.name} on the whole site"
-        raise AccessDenied(f"{who} may not {what}: {verdict.rule or verdict.text or 'denied'}")
+        why = f"{asker.who} may not {what}: {verdict.rule or verdict.text or 'denied'}"
+        await denied(site, operation, given, asker, why)
+        raise AccessDenied(why)
 
 
 def streams(name: Any) -> bool:

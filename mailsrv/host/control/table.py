@@ -30,6 +30,14 @@ from .common import MAX_ADDRESS, address_of
 #: Characters of a name that is none, as it is told.
 MAX_SHOWN = 100
 
+#: Verbs of operations that only show what there is.
+LOOKING = frozenset({"list", "show", "status", "summary", "simulate", "records", "get", "explain", "follow"})
+#: Verbs of operations that change nothing either, but make the site do something.
+TRYING = frozenset({"test", "check", "lookup", "verify"})
+#: Which of its calls are in the audit log: none; all; one of those that the same asker makes on the same thing within
+#: ten minutes, for work on mail, message by message.
+NEVER, ALWAYS, ONCE = "never", "always", "once"
+
 #: A coroutine function, or an async generator function.
 Function = Callable[..., Any]
 #: What an operation is done to, from its checked arguments: "" (the site), "domain/NAME", "server/ID", "user/ADDRESS".
@@ -108,7 +116,7 @@ class End:
 class Operation:
     """One operation.  `parameters` maps a name to (annotation, must be given); `secret` ones are never logged;
     `running`: makes sense only for a server that runs; `resource` tells what roles must cover; `stream`: it is an async
-    generator; `asker` is the name of the parameter that is given who asks, or ""."""
+    generator; `asker` is the name of the parameter that is given who asks, or ""; `audit` is NEVER, ALWAYS or ONCE."""
 
     name: str
     function: Function
@@ -118,6 +126,12 @@ class Operation:
     resource: Resource = whole_site
     stream: bool = False
     asker: str = ""
+    audit: str = NEVER
+
+    @property
+    def looks(self) -> bool:
+        """It only shows what there is."""
+        return self.name.partition(".")[2] in LOOKING and self.audit == NEVER
 
     @property
     def text(self) -> str:
@@ -149,11 +163,12 @@ def operation(
     running: bool = False,
     resource: Resource | None = None,
     stream: bool = False,
+    audit: str = "",
 ) -> Callable[[Function], Function]:
     """Register a coroutine function, or with `stream` an async generator function, as the operation "noun.verb".
 
     Without `resource`: the one parameter of `address`, `domain`, `server` says what it is done to; with none of them,
-    or several, it is done to the site.
+    or several, it is done to the site.  Without `audit`: NEVER for the verbs of LOOKING and TRYING, ALWAYS for others.
     """
 
     def register(function: Function) -> Function:
@@ -174,7 +189,8 @@ def operation(
         if name in OPERATIONS:
             raise TypeError(f"{name} is registered twice")
         found = resource or resource_by(parameters)
-        OPERATIONS[name] = Operation(name, function, parameters, frozenset(secret), running, found, stream, asker)
+        kept = audit or (NEVER if name.partition(".")[2] in LOOKING | TRYING else ALWAYS)
+        OPERATIONS[name] = Operation(name, function, parameters, frozenset(secret), running, found, stream, asker, kept)
         return function
 
     return register

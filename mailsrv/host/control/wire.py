@@ -89,7 +89,7 @@ class ControlProtocol(Protocol):
         self._buffer = bytearray()
         self._searched = 0
         self._task: Deferred[Any] | None = None
-        self._streaming = self._closing = False
+        self._streaming = self._closing = self._lost = False
         self.flow = Flow(self._turn)
         self._timer: Any = None
         self._stuck = 0.0
@@ -115,7 +115,7 @@ class ControlProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget it.  A stream ends; any other operation under way is finished, its answer goes nowhere."""
-        self._closing = True
+        self._closing = self._lost = True
         self._cancel_timer()
         self.factory.connections.discard(self)
         self._cut()
@@ -218,6 +218,9 @@ class ControlProtocol(Protocol):
 
     def _lose(self) -> None:
         """Close when all is written."""
+        if self._lost:
+            return
+        self._lost = True
         # Twisted does not close for a producer that it has paused.
         self.transport.unregisterProducer()
         self.transport.loseConnection()
