@@ -35,6 +35,7 @@ from ..transfer.router import LocalRouter
 from ..values import DomainFacts
 from .access import Access
 from .arrivals import Ceiling
+from .audit import Audit
 from .config.derive import (
     domain_facts,
     limits_of,
@@ -92,6 +93,7 @@ class Site(MultiService):
         self.allowances: Any = None
         self.delivery: Any = None
         self.ids: Any = None
+        self.audit: Any = None
         self.recipients: Any = None
         self.maildrops: set[int] = set()
         self.access = Access(self)
@@ -131,6 +133,7 @@ class Site(MultiService):
         self.logins = Logins(self)
         self.authorizer, self.guard = self.logins.authorizer, self.logins.guard
         self.ids = IdMaker(self.clock, os.urandom)
+        self.audit = Audit(self.options.data, self.options.site.audit_size, self.clock, self.aside, self.ids.next)
         self.intake = Intake(self.store, self.ids, self.clock)
         self.delivery = Delivery(self) if IQueue.providedBy(self.store) else None
         self.router = LocalRouter(
@@ -150,6 +153,8 @@ class Site(MultiService):
             await self.store.close()
         if self.hasher is not None:
             self.hasher.close()
+        if self.audit is not None:
+            await self.audit.close()
         if self._aside_pool.started:
             self._aside_pool.stop()
 

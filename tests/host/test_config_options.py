@@ -129,6 +129,7 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     ("", "[tls.default]\ncertificate='x'"),
     ("", "[tls.default]\nkey='x'"),
     ("", "[site]\ncontrol_group='mail'"),
+    ("", "[site]\naudit_size='10M'"),
     ("", "[role.help]"),
     *(
         ("[role.help]", f"[role.help]\n{key}=['{value}']")
@@ -214,8 +215,8 @@ def test_every_option_of_the_site_is_in_the_test_above() -> None:
     tables = SiteTable, DomainTable, LimitsTable, CertificateTable, AccessTable
     keys = {key for table in tables for key in fields_of(table)}
     assert keys == {
-        "hostname", "domains", "data", "control", "control_group", "kind", "verify", "recipients_file", "subaddress",
-        "catch_all", "netbios",
+        "hostname", "domains", "data", "control", "control_group", "audit_size", "kind", "verify", "recipients_file",
+        "subaddress", "catch_all", "netbios",
         "append_limit", "quota", "quota_messages", "quota_mailboxes", "max_message_in", "max_message_out",
         "failed_logins_per_address", "failed_logins_per_account", "failed_login_window", "ban_time",
         "never_banned", "certificate", "key", "client_ca", "mode", "list",

@@ -47,6 +47,7 @@ class SiteTable:
     data: str = option(PATH, "data", "folder of store, spool and keys, relative to this file")
     control: str = option(or_empty(PATH), "", "socket of administration; default: control.sock in data")
     control_group: str = option(TEXT, "", "UNIX group that may open it too, for members of roles; default: nobody else")
+    audit_size: int = option(SIZE, 100 * 2**20, "octets of the audit log in all; its oldest tenth makes room")
 
 
 @frozen
