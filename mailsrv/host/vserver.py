@@ -61,8 +61,8 @@ class VirtualServer(Service):
         self.state = "stopped"
         self.reason = ""
         self.automatic = automatic
-        #: The state that somebody wants it to have when the site starts; "": as `automatic` says.
-        self.wanted = ""
+        #: The state it is to have when the site starts, and why.
+        self.wanted = ("running" if automatic else "stopped"), ""
         self.monotonic = monotonic
         self.pending_octets = limits.pending_octets
         self._make_session, self._reactor, self._numbers = make_session, reactor, numbers
@@ -98,6 +98,7 @@ class VirtualServer(Service):
         try:
             if self._tls_context is not None:
                 self._tls_context()
+            self._ports.rebind(self.bindings)
             self._ports.take()
             self._bound = True
         except ConfigError as error:
@@ -106,16 +107,19 @@ class VirtualServer(Service):
     def startService(self) -> None:
         """Twisted: start with the site, unless this server is stopped or started by hand (S-013)."""
         super().startService()
+        wanted, why = self.wanted
+        if wanted == "stopped":
+            self.reason = why
         # A binding that could not be had a moment ago was told of already.
-        wanted = self.wanted or ("running" if self.automatic else "stopped")
-        if wanted != "stopped" and (self._bound or not self.reason):
-            self.start(wanted)
+        elif self._bound or not self.reason:
+            self.start(wanted, why)
 
-    def start(self, state: str = "running") -> None:
+    def start(self, state: str = "running", reason: str = "") -> None:
         """Accept on every binding, or refuse when the state is to be "paused"; one that does so already goes on.
 
         What cannot be had leaves it stopped, with the reason (S-014)."""
         if self.state == state:
+            self.reason = reason
             return
         if not self._bound:
             self.bind()
@@ -125,7 +129,7 @@ class VirtualServer(Service):
             except ConfigError as error:
                 self.stop(_told(self.name, error))
                 return
-            self.state, self.reason = state, ""
+            self.state, self.reason = state, reason
             if self._tick is None:
                 self._tick = self._reactor.callLater(TICK, self._look)
 
@@ -150,6 +154,10 @@ class VirtualServer(Service):
         self._leaving.append(leaving)
         leaving.begin()
         return gatherResults([*closed, leaving.gone])
+
+    def stopped(self) -> Deferred[Any]:
+        """Fires when those are gone whom a stop has dismissed."""
+        return gatherResults([leaving.gone for leaving in self._leaving])
 
     async def rebind(self, bindings: Sequence[Binding]) -> None:
         """Listen there from now on: what is gone is closed, what stays is left alone, sessions go on (S-016, S-031).

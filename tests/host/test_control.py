@@ -29,6 +29,7 @@ class Server:
     reason: str = ""
     bindings: tuple[str, ...] = ("*:143",)
     arrivals: Any = field(factory=lambda: SimpleNamespace(present={"somebody"}, connections=list))
+    services: Any = field(factory=lambda: SimpleNamespace(counters={"connections": 2}))
 
     def addresses(self) -> list[str]:
         """What it listens on."""

@@ -217,8 +217,8 @@ def test_s_013_a_server_for_manual_start_has_no_address_until_it_runs(tmp_path: 
 
 
 HANGING = """
-import mailsrv.host.vserver
-mailsrv.host.vserver.GRACE = 0.6
+import mailsrv.host.leaving
+mailsrv.host.leaving.GRACE = 0.6
 
 class Never:
     async def on_sender(self, transaction):

@@ -19,5 +19,6 @@ async def status(site: Any) -> dict[str, Any]:
         "config": str(site.config_path or ""),
         "data": str(site.options.data),
         "servers": {name: str(server.state) for name, server in site.servers.items()},
+        "reasons": {name: server.reason for name, server in site.servers.items() if server.reason},
         "sessions": sum(len(server.arrivals.present) for server in site.servers.values()),
     }
