@@ -177,8 +177,10 @@ class Certificates:
                 # Their names must be known before the first client asks for one; a folder's are those of its files.
                 self.shelves[name].look()
 
-    def context_of(self, server: ServerOptions) -> Callable[[], Any]:
-        """What gives a server's TLS, again for each connection.  That raises ConfigError."""
+    def context_of(self, server: ServerOptions) -> Callable[[], Any] | None:
+        """What gives a server's TLS, again for each connection; that raises ConfigError.  None: it has none."""
+        if server.certificate not in self.shelves:
+            return None
         shelf, strong = self.shelves[server.certificate], server.require_strong_tls
         others = [self.shelves[name] for name in server.certificates if name != server.certificate]
         if shelf.folder is None and not others:
