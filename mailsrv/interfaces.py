@@ -381,6 +381,10 @@ class IMailbox(Interface):
     async def records(uids: Sequence[int], kind: str) -> Sequence[bytes | None]:
         """What was kept of one kind, in the order asked."""
 
+    async def at_hand(uids: Sequence[int], names: Sequence[str]) -> Sequence[Sequence[Any]] | None:
+        """A column of each of "size", "date", "zone", "saved", "summary", "head", in the order of the ascending UIDs;
+        None when anything of it is not kept or cannot be told at once: ask `facts`."""
+
     async def contents(uids: Sequence[int]) -> Sequence[IContent | None]:
         """In the order asked; None for one that is gone."""
 

@@ -6,6 +6,7 @@ Instants are UTC epoch seconds, zones minutes east of UTC, days ordinals of `dat
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
 
@@ -72,6 +73,20 @@ def internal_date(epoch: float, zone: int) -> bytes:
     return b"%b %02d:%02d:%02d %b" % (
         _written(_EPOCH_DAY + days)[1], rest // 3600, rest // 60 % 60, rest % 60, _zone(zone),
     )  # fmt: skip
+
+
+def internal_dates(epochs: Iterable[int], zones: Iterable[int]) -> list[bytes]:
+    """`internal_date` of many: each day is written once."""
+    days: dict[tuple[int, int], bytes] = {}
+    out = []
+    for epoch, zone in zip(epochs, zones):
+        day, rest = divmod(epoch + zone * 60, 86400)
+        form = days.get((day, zone))
+        if form is None:
+            form = days[day, zone] = b"%b %%02d:%%02d:%%02d %b" % (_written(_EPOCH_DAY + day)[1], _zone(zone))
+        minute, second = divmod(rest, 60)
+        out.append(form % (minute // 60, minute % 60, second))
+    return out
 
 
 def _instant(year: int, month: int, day: int, clock: tuple[int, int, int], zone: int) -> tuple[int, int] | None:

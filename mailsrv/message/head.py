@@ -6,15 +6,16 @@ of the five that SEARCH has keys for, decoded and in the form of `text.folded`. 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from struct import Struct, error
 
 from .header import MAX_OCTETS, decode, values
 from .text import folded
 
 #: A record of another version is made anew; a change of the names below is one.
-VERSION = 1
+VERSION = 2
 _START = b"mh" + bytes((VERSION,))
 #: What clients ask for: a request for others is answered from the header itself.
 COMMON = (
@@ -30,9 +31,10 @@ SEARCHED = (b"subject", b"from", b"to", b"cc", b"bcc")
 #: Octets of a record: of a header with more there is none, and it is read itself.
 MAX_RECORD = 32 * 1024
 _ABSENT, _TOO_LARGE = 0xFFFF, 0xFF
-#: magic, version, fields, octets of the texts; and of each field: id, octets.
-_HEAD = Struct("<2sBB5H")
-_FIELD = Struct("<BH")
+#: magic, version, fields, where their ids begin, octets of the texts.  Behind the texts: an octet for the id of each
+#: field, where each ends among the octets of all, and those, each field with the LF of its last line.
+_HEAD = Struct("<2sBBH5H")
+_QUICK = Struct("<3xBH")
 
 
 def extract(header: bytes) -> bytes:
@@ -41,20 +43,28 @@ def extract(header: bytes) -> bytes:
     texts: list[bytes | None] = [_text(header, name) for name in SEARCHED]
     size = sum(len(octets) for _, octets in chosen) + sum(len(text or b"") for text in texts)
     if len(header) > MAX_OCTETS or len(chosen) >= _TOO_LARGE or size > MAX_RECORD:
-        return _HEAD.pack(b"mh", VERSION, _TOO_LARGE, *[_ABSENT] * len(SEARCHED))
+        return _HEAD.pack(b"mh", VERSION, _TOO_LARGE, _HEAD.size, *[_ABSENT] * len(SEARCHED))
     lengths = [_ABSENT if text is None else len(text) for text in texts]
+    searched = b"".join([text for text in texts if text is not None])
+    ends = accumulate(len(octets) for _, octets in chosen)
     return b"".join(
         (
-            _HEAD.pack(b"mh", VERSION, len(chosen), *lengths),
-            *(text for text in texts if text is not None),
-            *(_FIELD.pack(number, len(octets)) for number, octets in chosen),
+            _HEAD.pack(b"mh", VERSION, len(chosen), _HEAD.size + len(searched), *lengths),
+            searched,
+            bytes([number for number, _ in chosen]),
+            _ends(len(chosen)).pack(*ends),
             *(octets for _, octets in chosen),
         )
     )
 
 
+@lru_cache(maxsize=_TOO_LARGE)
+def _ends(count: int) -> Struct:
+    return Struct(f"<{count}H")
+
+
 def _chosen(header: bytes) -> list[tuple[int, bytes]]:
-    """(id, octets without the last line end) of the fields in `COMMON`; lines as `select_fields` reads them."""
+    """(id, octets with the LF of the last line) of the fields in `COMMON`; lines as `select_fields` reads them."""
     found: list[tuple[int, list[bytes]]] = []
     keep = False
     for line in header.split(b"\n"):
@@ -68,7 +78,7 @@ def _chosen(header: bytes) -> list[tuple[int, bytes]]:
                 found.append((number, [line]))
         elif keep:
             found[-1][1].append(line)
-    return [(number, b"\n".join(lines)) for number, lines in found]
+    return [(number, b"\n".join([*lines, b""])) for number, lines in found]
 
 
 def _text(header: bytes, name: bytes) -> bytes | None:
@@ -91,7 +101,7 @@ class Head:
 
     def __init__(self, record: bytes) -> None:
         try:
-            magic, version, self._count, *self._lengths = _HEAD.unpack_from(record)
+            magic, version, self._count, _, *self._lengths = _HEAD.unpack_from(record)
         except error as problem:
             raise ValueError("no head") from problem
         if magic != b"mh" or version != VERSION:
@@ -115,21 +125,50 @@ class Head:
         start = _HEAD.size + sum(length for length in self._lengths[:place] if length != _ABSENT)
         return self._record[start : start + self._lengths[place]]
 
-    def select(self, numbers: Collection[int]) -> bytes:
+    def select(self, numbers: frozenset[int]) -> bytes:
         """As `select_fields` for these ids (`numbers_of`), of the whole header."""
-        record = self._record
-        at = _HEAD.size + sum(length for length in self._lengths if length != _ABSENT)
-        start = at + self._count * _FIELD.size
-        chosen = []
-        for number, size in _FIELD.iter_unpack(record[at:start]):
-            end = start + size
-            if number in numbers:
-                chosen.append(record[start:end])
-            start = end
-        octets = b"\n".join(chosen)
+        selected = select([self._record], numbers)
+        assert selected is not None
+        return selected[0]
+
+
+def select(records: Sequence[bytes], numbers: frozenset[int]) -> list[bytes] | None:
+    """`Head.select` of many at once; None when one of them is no record of this version or its header too large."""
+    out = []
+    plans: dict[bytes, tuple[Struct, Sequence[tuple[int, int]]]] = {}
+    for record in records:
+        if not record.startswith(_START):
+            return None
+        count, at = _QUICK.unpack_from(record)
+        if count == _TOO_LARGE:
+            return None
+        first = at + count
+        ids = record[at:first]
+        plan = plans.get(ids)
+        if plan is None:
+            plan = plans[ids] = _ends(count), _runs(ids, numbers)
+        layout, runs = plan
+        first += layout.size
+        ends = (*layout.unpack_from(record, at + count), 0)
+        octets = b"".join([record[first + ends[low] : first + ends[high]] for low, high in runs])[:-1]
         if octets.endswith(b"\r"):
             octets = octets[:-1]
-        return octets + b"\r\n\r\n" if octets else b"\r\n"
+        out.append(octets + b"\r\n\r\n" if octets else b"\r\n")
+    return out
+
+
+@lru_cache(maxsize=256)
+def _runs(ids: bytes, numbers: frozenset[int]) -> Sequence[tuple[int, int]]:
+    """The fields to take as runs of neighbours: where the one before the first ends (-1: at the beginning), and where
+    the last does.  Mail of one origin has its fields in one order, so there are few answers."""
+    runs: list[tuple[int, int]] = []
+    for place, number in enumerate(ids):
+        if number in numbers:
+            if runs and runs[-1][1] == place - 1:
+                runs[-1] = runs[-1][0], place
+            else:
+                runs.append((place - 1, place))
+    return runs
 
 
 def needle_of(text: str) -> bytes | None:

@@ -6,6 +6,7 @@ BODY[...] (RFC 9051 section 6.4.5), the sent date.  Stores keep it and forget it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct, error
 
 from .dates import parse_date_field
@@ -21,6 +22,8 @@ _HAS_DATE = 1
 #: One part: header start, body start, body end, first child, children, kind.
 _PART = Struct("<QQQIIB")
 _START = _MAGIC + bytes((VERSION,))
+#: Of the head: octets of envelope, body, body structure.
+_TEXTS = Struct("<22xIII")
 
 _NOTHING = (0, 0)
 
@@ -138,6 +141,20 @@ class Summary:
 
     def _row(self, number: int) -> tuple[int, int, int, int, int, int]:
         return _PART.unpack_from(self.record, self._structure + number * _PART.size)
+
+
+def texts(records: Sequence[bytes], name: str) -> list[bytes] | None:
+    """ENVELOPE, BODY or BODYSTRUCTURE of many at once; None when one of them is no record of this version."""
+    if not all([record.startswith(_START) for record in records]):
+        return None
+    begin, lengths = _HEAD.size, map(_TEXTS.unpack_from, records)
+    if name == "ENVELOPE":
+        return [record[begin : begin + size] for record, (size, _, _) in zip(records, lengths)]
+    if name == "BODY":
+        return [record[begin + skip : begin + skip + size] for record, (skip, size, _) in zip(records, lengths)]
+    return [
+        record[(at := begin + skip + further) : at + size] for record, (skip, further, size) in zip(records, lengths)
+    ]
 
 
 def _cut(text: str, start: int, body: int, end: int, whole: int) -> tuple[int, int] | None:

@@ -195,6 +195,9 @@ class FormattedMailbox:
                     setattr(known, kind, record)
         return facts
 
+    async def at_hand(self, uids: Sequence[int], names: Sequence[str]) -> None:
+        """See IMailbox: only what is kept of a message in its own form could be."""
+
     async def records(self, uids: Sequence[int], kind: str) -> Sequence[bytes | None]:
         """See IMailbox."""
         found: Sequence[bytes | None] = await self._inner.records(uids, f"{kind}.{self._shown.name}")

@@ -173,6 +173,12 @@ class MemoryMailbox:
             if row is not None:
                 row.message.records[kind] = summary
 
+    async def at_hand(self, uids: Sequence[int], names: Sequence[str]) -> Sequence[Sequence[Any]] | None:
+        """See IMailbox."""
+        rows = [row for row in self._rows(uids) if row is not None]
+        columns = [[_column(row, name) for row in rows] for name in names]
+        return None if len(rows) < len(uids) or any(None in column for column in columns) else columns
+
     async def contents(self, uids: Sequence[int]) -> Sequence[IContent | None]:
         """In the order asked; None for one that was gone before this handle was opened."""
         return [None if row is None else MemoryContent(row.message.octets) for row in self._rows(uids)]
@@ -211,6 +217,15 @@ class MemoryMailbox:
         """Rows of the mailbox, or those removed while this handle was open."""
         rows, expunged = self._data.rows, self._expunged
         return [rows.get(uid) or expunged.get(uid) for uid in uids]
+
+
+def _column(row: Row, name: str) -> int | bytes | None:
+    """One fact of `at_hand`."""
+    if name in ("summary", "head"):
+        return row.message.records.get(name)
+    if name == "size":
+        return len(row.message.octets)
+    return {"date": row.internal_date, "zone": row.zone, "saved": row.saved_at}[name]
 
 
 def _facts(uid: int, row: Row, wanted: frozenset[str]) -> v.MessageFacts:

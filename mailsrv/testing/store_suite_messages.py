@@ -103,6 +103,23 @@ class AppendContract(StoreCase):
         ]
         assert self.run(box.facts([], _SIZE)) == [] == self.run(box.sizes([])) and self.run(box.contents([])) == []
 
+    def test_what_is_at_hand_is_what_facts_tell(self) -> None:
+        """In columns; nothing at all when one message is gone or has no record of a kind that is asked for."""
+        account = self.account()
+        box = self.open(account, "INBOX")
+        uids = self.fill(box, 4)
+        some = [uids[0], uids[2], uids[3]]
+        names = ("zone", "summary", "date", "size", "saved")
+        self.run(box.keep_summaries([(uid, b"ms%d" % uid) for uid in some]))
+        self.run(box.copy(UidSet.of(uids), box.mailbox_id))
+        told = self.run(box.at_hand(some, names))
+        if told is not None:
+            facts = self.run(box.facts(some, frozenset({"size", "dates", "summary"})))
+            assert list(zip(*told)) == [(f.zone, f.summary, f.internal_date, f.size, f.saved_at) for f in facts]
+        assert self.run(box.at_hand(uids, names)) is None and self.run(box.at_hand(some, ("head",))) is None
+        self.run(box.expunge(UidSet.of([uids[2]])))
+        assert self.run(self.open(account, "INBOX").at_hand(some, ("size",))) is None
+
     def test_negative_zone_and_early_dates(self) -> None:
         """A zone west of UTC; a date before 1970 (APPEND may give one)."""
         box = self.mailbox()

@@ -59,6 +59,9 @@ def test_dates_are_read_back_and_agree_with_the_standard_library(epoch: int, zon
 @settings(max_examples=200, deadline=None)
 def test_any_instant_can_be_written(epoch: float, zone: int) -> None:
     assert len(dates.rfc5322(epoch, zone)) == 31
+    later = int(epoch) + 61
+    both = [dates.internal_date(int(epoch), zone), dates.internal_date(later, zone)]
+    assert dates.internal_dates([int(epoch), later], [zone, zone]) == both
     assert len(dates.internal_date(epoch, zone)) == 26
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mailsrv import query as q
 from mailsrv.message import head as h
-from mailsrv.message.head import COMMON, SEARCHED, Head, extract, needle_of, numbers_of
+from mailsrv.message.head import COMMON, SEARCHED, Head, extract, needle_of, numbers_of, select
 from mailsrv.message.header import MAX_OCTETS, select_fields
 from mailsrv.message.query import Candidate, matches, needs
 from mailsrv.message.text import folded
@@ -32,6 +32,16 @@ def test_rfc9051_6_4_5_fields_are_those_of_the_header(header: bytes, names: list
     numbers = numbers_of(tuple(name.upper() for name in names))
     assert numbers is not None
     assert Head(extract(header)).select(numbers) == select_fields(header, names, False)
+
+
+@given(st.lists(_HEADERS, max_size=4), st.lists(st.sampled_from(COMMON), min_size=1, max_size=5))
+def test_many_at_once_are_what_each_is(headers: list[bytes], names: list[bytes]) -> None:
+    numbers = numbers_of(tuple(names))
+    assert numbers is not None
+    records = [extract(header) for header in headers]
+    assert select(records, numbers) == [select_fields(header, names, False) for header in headers]
+    assert select([*records, b"mh\x01" + bytes(20)], numbers) is None
+    assert select([*records, extract(b"Subject: " + b"x" * h.MAX_RECORD)], numbers) is None
 
 
 @given(_HEADERS, st.sampled_from([*COMMON[:12], b"x-other"]), st.sampled_from(["", "hello", "GRÜSSE", "one two", "o"]))

@@ -10,7 +10,7 @@ from test_message_structure import CASES, MESSAGES, crlf
 
 from mailsrv.message.header import select_fields
 from mailsrv.message.structure import LEAF, MESSAGE, MULTIPART, Part, parse
-from mailsrv.message.summary import VERSION, Summary, summarise
+from mailsrv.message.summary import VERSION, Summary, summarise, texts
 
 RFC_MAIL = (
     crlf(
@@ -309,3 +309,13 @@ def test_lines_of_messages_in_messages() -> None:
         lines.append(value[9])
         value = value[8]
     assert (lines, value[7]) == ([7, 5, 3], 2)
+
+
+@given(st.lists(MESSAGES, max_size=4))
+def test_texts_of_many_are_those_of_each(messages: list[bytes]) -> None:
+    records = [summarise(octets) for octets in messages]
+    read = [Summary(record) for record in records]
+    assert texts(records, "ENVELOPE") == [summary.envelope for summary in read]
+    assert texts(records, "BODY") == [summary.body for summary in read]
+    assert texts(records, "BODYSTRUCTURE") == [summary.bodystructure for summary in read]
+    assert texts([*records, b"ms\xff" + bytes(40)], "BODY") is None

@@ -21,7 +21,7 @@ from ...numbers import UidSet
 from ...values import SEEN, FlagChange, MessageFacts, Updated
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
-from . import binary, condstore, preview, qresync, results, tell
+from . import binary, condstore, fetch_columns, preview, qresync, results, tell
 from .answer import Bad, No
 from .modes import CONDSTORE, QRESYNC, UIDONLY
 from .sections import Sections
@@ -87,7 +87,7 @@ WITH_UID, WITH_MODSEQ, TELLS_MODSEQ, UID_ONLY = 1, 2, 4, 8
 class Plan:
     """What a list of items means for every message: a form with its getters, then the sections."""
 
-    __slots__ = ("_extra", "_forms", "_getters", "lazy", "manner", "names", "sections", "wanted")
+    __slots__ = ("_extra", "_forms", "_getters", "columns", "lazy", "manner", "names", "sections", "wanted")
 
     def __init__(self, items: Sequence[r.FetchItem], manner: int) -> None:
         asked = {item.name for item in items}
@@ -103,6 +103,11 @@ class Plan:
         self.wanted = frozenset(_ITEMS[name][1] for name in self.names) - {""}
         if self.sections is not None:
             self.wanted |= self.sections.wanted
+        headed = self.sections is not None
+        #: What may be had for a block at once (`fetch_columns`), or None.
+        self.columns = None
+        if self.sections is None or self.sections.heads:
+            self.columns = fetch_columns.needed(self.names, headed)
         self._getters = [_ITEMS[name][2] for name in self.names]
         # A response that tells of \Seen set on the way gets FLAGS even when they were not asked for.
         changing = ("FLAGS", "MODSEQ") if manner & TELLS_MODSEQ else ("FLAGS",)
@@ -114,6 +119,11 @@ class Plan:
     def extra_flags(self) -> bool:
         """Whether FLAGS are not among the items."""
         return "FLAGS" not in self.names
+
+    @property
+    def form(self) -> bytes:
+        """The response up to its sections, to be filled in with the number and the items."""
+        return self._forms[0]
 
     def head(self, row: Row, changed: bool) -> bytes:
         """The response up to its sections; `changed`: it also tells what became of the flags."""
@@ -269,6 +279,8 @@ class Block:
         if sections is not None and sections.marks and not self._selection.read_only:
             updated = await self._mark_seen()
         tell.announce(self._session, self._selection)
+        if plan.columns is not None and await self._at_once():
+            return 0
         facts: Sequence[MessageFacts | None] = [MessageFacts(uid) for uid in uids]
         if plan.wanted:
             facts = await mailbox.facts(uids, plan.wanted)
@@ -298,6 +310,15 @@ class Block:
             modseqs = [row[2] for row in said] if plan.manner & TELLS_MODSEQ else repeat(0)
             self._selection.view.told(updated, [row[0] for row in said], [row[1] for row in said], modseqs)
         return gone
+
+    async def _at_once(self) -> bool:
+        """Write all responses in one piece, when the store has at hand what is asked."""
+        numbers = self.uids if self._plan.manner & UID_ONLY else [at + 1 for at in self.indexes]
+        said = await fetch_columns.responses(self, self._selection.view, self._plan, numbers)
+        if said is not None:
+            self._session.put(said)
+            await self._session.pace()
+        return said is not None
 
     async def _send_row(self, row: Row, content: IContent | None) -> None:
         """The response of one message."""

@@ -1,4 +1,4 @@
-"""FETCH of what the store has at hand (floor 3): a block of messages is a few columns, and one formatting makes all of its
+"""FETCH of what the store has at hand (floor 3): a block of messages is a few columns, one formatting makes all of its
 responses.  A message of which something is not kept yet makes its block go the way of `fetch.Block`, one by one.
 """
 
@@ -27,8 +27,8 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 def needed(names: Collection[str], headed: bool) -> tuple[str, ...] | None:
-    """What the items need of the store, `headed`: and sections of the record of usual fields; None when there is an item
-    that is no column."""
+    """What the items need of the store, `headed`: and sections of the record of usual fields; None when there is an
+    item that is no column."""
     if not _COLUMNS.keys() >= set(names):
         return None
     found = {column for name in names for column in _COLUMNS[name]} | ({"head"} if headed else set())

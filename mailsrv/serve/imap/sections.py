@@ -53,9 +53,10 @@ def _in_head(item: FetchItem) -> frozenset[int]:
 
 class Sections:
     """The sections of one FETCH.  `marks`: \\Seen is set on the way; `wanted` of the store: "summary" for the offsets
-    of parts, or "head" alone, which has all that is asked for."""
+    of parts, or "head" alone, which has all that is asked for.  `heads`: (label, numbers of fields) of all, when they
+    are nothing but whole choices of the usual fields and mark nothing."""
 
-    __slots__ = ("_binary", "_items", "_numbers", "marks", "wanted")
+    __slots__ = ("_binary", "_items", "_numbers", "heads", "marks", "wanted")
 
     def __init__(self, items: Sequence[FetchItem]) -> None:
         self._items = items
@@ -66,6 +67,9 @@ class Sections:
         self.wanted = frozenset({"summary"} if structured else ())
         if all(self._numbers):
             self.wanted = frozenset({"head"})
+        self.heads: list[tuple[bytes, frozenset[int]]] = []
+        if all(self._numbers) and not self.marks and all(item.partial is None for item in items):
+            self.heads = [(item.label, numbers) for item, numbers in zip(items, self._numbers)]
 
     def send_heads(self, session: ImapSession, head: bytes, fields: Head) -> None:
         """The same, of nothing but the record of the usual fields."""

@@ -81,6 +81,14 @@ class Derived:
                 found.update((key, waiting[key]) for key in keys if key in waiting)
         return found
 
+    def column(self, kind: str, keys: Sequence[int]) -> Sequence[bytes] | None:
+        """The records of one of `KINDS`, in the order of the keys; None when there are not all of them."""
+        found = self.records(kind, keys)
+        if len(found) == len(keys) and tuple(found) == keys:
+            return list(found.values())
+        column = [found.get(key) for key in keys]
+        return None if None in column else column  # type: ignore[return-value]
+
     def keep(self, kind: str, records: Iterable[tuple[int, bytes]]) -> None:
         """Keep records; written when the writer has time."""
         with self._lock:

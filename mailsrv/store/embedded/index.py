@@ -109,6 +109,19 @@ class Index:
             rows = self.rows(f"{_STORED} IN (SELECT value FROM carray(?))", (mailbox, wanted))
         return {row[0]: row for row in rows}
 
+    def columns(self, mailbox: int, uids: Sequence[int], names: Sequence[str]) -> Sequence[Sequence[int]] | None:
+        """The contents' keys and these columns of the ascending UIDs; None when one of them does not exist."""
+        sql = ", ".join(["SELECT uid, segment<<32|ordinal", *names]) + " FROM message WHERE mailbox=? AND uid"
+        low, high = uids[0], uids[-1]
+        if high - low < 2 * len(uids):
+            rows = self.rows(f"{sql} BETWEEN ? AND ?", (mailbox, low, high))
+            if high - low >= len(uids):
+                asked = set(uids)
+                rows = [row for row in rows if row[0] in asked]
+        else:
+            rows = self.rows(f"{sql} IN (SELECT value FROM carray(?))", (mailbox, apsw.carray(array("q", uids))))
+        return list(zip(*rows))[1:] if len(rows) == len(uids) else None
+
     def sizes(self, mailbox: int, uids: Sequence[int]) -> dict[int, int]:
         """UID -> octets of those that exist, UIDs ascending."""
         low, high = min(uids), max(uids)

@@ -150,6 +150,22 @@ class EmbeddedMailbox:
         found = self._store.derived.records(kind, [key for key in keys if key is not None])
         return [None if key is None else found.get(key) for key in keys]
 
+    async def at_hand(self, uids: Sequence[int], names: Sequence[str]) -> Sequence[Sequence[Any]] | None:
+        """See IMailbox: what rows of the index and the two tables of records tell in a statement each."""
+        if not uids:
+            return [() for _ in names]
+        known = self._store.index.columns(self.mailbox_id, uids, [name for name in names if name not in KINDS])
+        if known is None:
+            return None
+        keys, plain = known[0], iter(known[1:])
+        found = []
+        for name in names:
+            column = self._store.derived.column(name, keys) if name in KINDS else next(plain)
+            if column is None:
+                return None
+            found.append(column)
+        return found
+
     async def keep_summaries(self, summaries: Sequence[tuple[int, bytes]], kind: str = "summary") -> None:
         """Keep records made from the content, for all copies of it."""
         rows = self._rows([uid for uid, _ in summaries])
