@@ -125,6 +125,8 @@ class Arrivals:
         self._server = server
         self._ceiling = ceiling
         self.present: set[Connection | Front] = set()
+        #: Of those that have left, from and to them.
+        self.octets_in = self.octets_out = 0
         self.adopt(limits, proxies)
 
     def adopt(self, limits: Limits, proxies: Iterable[str]) -> None:
@@ -165,6 +167,9 @@ class Arrivals:
     def left(self, one: Connection | Front) -> None:
         """The connection is gone."""
         self.present.discard(one)
+        if isinstance(one, Connection):
+            self.octets_in += one.octets_in
+            self.octets_out += one.octets_out
         self._ceiling.taken -= 1
         if self._most_of_one is not None:
             self._subtract(one.peer)

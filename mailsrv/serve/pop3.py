@@ -110,6 +110,7 @@ class Pop3Session(Pop3Login):
         if content is None:
             self.say(_NO_SUCH)
             return
+        self.services.count("messages retrieved")
         try:
             octets = await content.read(0, SLICE)
             small, first = content.size <= SLICE, drop.shown(number, octets)

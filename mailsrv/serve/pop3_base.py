@@ -170,6 +170,7 @@ class Pop3Base(Session):
     async def mistake(self, event: e.Mistake) -> None:
         """A line that is no command."""
         self.bad_commands += 1
+        self.services.count("commands refused")
         self.refuse(Refused(event.text, "5.5.2"))
 
     async def overflow(self, event: e.Overflow) -> None:

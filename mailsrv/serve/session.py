@@ -110,6 +110,11 @@ class SmtpServices(Services):
     #: To whom DSN is offered where delivery reports are made; None: to nobody, its parameters are kept (decisions 35).
     dsn: Dsn | None = None
 
+    def took(self, octets: int) -> None:
+        """Count a message that was accepted."""
+        self.count("messages")
+        self.count("message octets", octets)
+
 
 class Session:
     """Base of the three sessions.  A subclass sets `engine`, and gives greet, handle, dismiss, fail and state.

@@ -170,6 +170,7 @@ class SmtpBase(Session):
         if octets.startswith(b"4"):
             return
         self.bad_commands += 1
+        self.services.count("commands refused")
         if self.bad_commands >= self.limits.bad_commands:
             self.services.count("closed for errors")
             self.say(say.TOO_MANY_ERRORS)

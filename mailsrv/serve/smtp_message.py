@@ -285,7 +285,7 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         note=judge.note() + left_out(shares),
     )
     judge.done()
-    smtp.count("messages")
+    smtp.took(content.size)
     # Who sends mail that is wanted may go on, for all the dead addresses of a long list.
     session.bad_commands = 0
     return say.accepted(delivery_id)

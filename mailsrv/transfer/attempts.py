@@ -105,6 +105,8 @@ class Attempts:
         self._down: OrderedDict[tuple[str, str], Down] = OrderedDict()
         self._parked: dict[str, set[int]] = {}
         self.counters: dict[str, int] = {}
+        #: The same by server; and "reported": reports that were made.
+        self.by_server: dict[tuple[str, str], int] = {}
 
     def batch(self) -> int:
         """Rows for one worker: what one connection carries."""
@@ -199,7 +201,8 @@ class Attempts:
         """Reports first, then bad mail, then the row: what is not told of yet stays in the queue."""
         found = settle(row, attempt.outcomes, attempt.decision, copy_to=lane.copy_to, final=attempt.final)
         for outcome in attempt.outcomes:
-            self.counters[outcome.action] = self.counters.get(outcome.action, 0) + 1
+            _add(self.counters, outcome.action)
+            _add(self.by_server, (lane.server, outcome.action))
         try:
             await self._tell(lane, row, content, found)
         except TryLater as error:
@@ -223,6 +226,7 @@ class Attempts:
         for asked in found.reports:
             try:
                 await lane.reporter.report(row, content, asked, until)
+                _add(self.by_server, (lane.server, "reported"))
             except Refused as error:
                 log.warn("no report about {id} can reach {to}: {reason}", id=row.delivery, to=str(asked.to),
                          reason=error.text)  # fmt: skip
@@ -331,6 +335,11 @@ class Attempts:
 def horizon(lanes: Mapping[str, Lane]) -> float:
     """Seconds from now within which every row is due, if the clock was always right."""
     return max([PAUSE, *(max(lane.policy.retry) for lane in lanes.values())]) + PAUSE
+
+
+def _add(counters: dict[Any, int], what: Any) -> None:
+    """One more."""
+    counters[what] = counters.get(what, 0) + 1
 
 
 def _keep(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:

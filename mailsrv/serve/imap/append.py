@@ -177,9 +177,11 @@ class Intake:
     async def store(self, messages: Sequence[NewMessage]) -> Appended:
         """The commit.  Raises No, MailError."""
         try:
-            return await self.mailbox.append(messages)
+            appended = await self.mailbox.append(messages)
         except NoSuchMailbox as error:
             raise of_target(error) from error
+        self.session.services.count("messages appended", len(messages))
+        return appended
 
     def close(self) -> None:
         """Let go of everything."""

@@ -224,6 +224,8 @@ class ImapSession(Session):
             words = await row.run(self, request)
         except (Bad, No, MailError) as problem:
             words = refusal(problem)
+            if isinstance(problem, Bad):
+                self.services.count("commands refused")
             # It may be the selected mailbox that was deleted.
             ask = isinstance(problem, NoSuchMailbox)
         if row.sync and self.selection is not None:
@@ -244,6 +246,7 @@ class ImapSession(Session):
             self.say(event.tag + b" NO [BADCHARSET (UTF-8 US-ASCII)] Character set not supported")
         elif isinstance(event, r.Invalid):
             self.bad_commands += 1
+            self.services.count("commands refused")
             self.put(p.bad(event.tag, event.text))
             if event.fatal:
                 self.bye(b"Closing connection")

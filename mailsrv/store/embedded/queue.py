@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from .queue_filter import conditions
 from .queue_operations import Alter, Done, Postpone, Settle
 from .segments import SegmentSet
 from .transaction import Transaction
+from .writer import Writer
 
 #: Rows of one transaction (decisions 5), and of one lease.
 SLICE_ROWS = 2000
@@ -44,13 +45,14 @@ _DECODE = json.JSONDecoder().raw_decode
 
 
 class EmbeddedQueue:
-    """IQueue; the base of `EmbeddedStore`.  All in the reactor thread."""
+    """IQueue and IFigures; the base of `EmbeddedStore`.  All in the reactor thread."""
 
     path: Path
     index: Index
     segments: SegmentSet
     readers: Readers
     submit: Callable[[Operation], Deferred[Any]]
+    writer: Writer
     _index_path: Path
 
     def _open_queue(self, connection: apsw.Connection) -> None:
@@ -65,6 +67,14 @@ class EmbeddedQueue:
             "SELECT id, destination, due, held, attempts FROM queue ORDER BY due"
         ):
             self._rows.add(row, names.setdefault(name, name), due, bool(held), attempts)
+
+    def figures(self) -> Mapping[str, float]:
+        """See IFigures."""
+        writer = self.writer
+        return {
+            "commits": writer.commits, "operations": writer.operations, "refused": writer.refused,
+            "queue": len(self._rows),
+        }  # fmt: skip
 
     async def due(self, now: float, most: int = 1000, skip: Collection[str] = ()) -> Sequence[Due]:
         """Destinations with rows that are due, without some; the longest due first."""

@@ -96,6 +96,8 @@ class Writer:
         self.idle: Callable[[apsw.Connection], bool] = lambda connection: False
         # Counted in the reactor thread alone.
         self.entries = self.octets = 0
+        #: Since the start: commits, operations that shared them, batches that were refused.
+        self.commits = self.operations = self.refused = 0
         self._thread = threading.Thread(target=self._run, name="store writer", daemon=True)
 
     def start(self) -> None:
@@ -251,6 +253,7 @@ class Writer:
             except apsw.Error as cause:
                 error = _refusal(isinstance(cause, apsw.FullError), cause)
         if error is not None:
+            self.refused += 1
             self._segments.abandon(start)
             self._undo(transaction)
             transaction = None
@@ -282,6 +285,8 @@ class Writer:
         self._segments.commit()
         connection.execute("COMMIT")
         self._boxes.committed()
+        self.commits += 1
+        self.operations += len(finished)
         self._unfinished.extend(unfinished)
         return finished
 
