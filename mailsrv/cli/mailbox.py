@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from . import mailbox_sharing
 from .common import DONE, NO, UsageError, emit, noun, options_of, perform, table, verb
 from .mailbox_export import export
 from .mailbox_import import import_into
@@ -37,6 +38,7 @@ def add_parsers(nouns: Any) -> None:
     parser = _moving(verbs, "export", _export, "messages into a new Maildir or mbox files; run again, it goes on")
     parser.add_argument("--format", choices=("maildir", "mbox"), default="maildir")
     parser.add_argument("--mailbox", default="", metavar="NAME", help="this one alone")
+    mailbox_sharing.add_verbs(verbs)
 
 
 def _moving(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:

@@ -26,6 +26,7 @@ from ...net.spool import FileContent
 from ...serve.pop3_uidl import DEFAULT, UidlFormat, possible, unique_ids
 from ...store.keywords import names_of
 from ...values import NewMessage
+from . import mailbox_sharing as mailbox_sharing  # More of this noun.
 from .common import account_of
 from .table import operation
 
