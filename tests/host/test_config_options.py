@@ -58,6 +58,7 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "public_account": ("public@example.org", "", None),
     "public_folders": (False, "", None),
     "literal_minus": (True, "imap_unasked_octets", 4096),
+    "separator": (".", "", None),
     "ntlm_ok": (True, "", None),
     "apop": (True, "", None),
     "maildrop_lock": (False, "", None),

@@ -81,7 +81,11 @@ def imap_settings(server: ServerOptions) -> dict[str, Any]:
     """What `Services` has besides for IMAP4."""
     if not isinstance(server, ImapOptions):
         return {}
-    return {"public_account": server.public_account, "public_folders": server.public_folders}
+    return {
+        "public_account": server.public_account,
+        "public_folders": server.public_folders,
+        "separator": server.separator,
+    }
 
 
 def public_accounts(site: SiteOptions) -> frozenset[str]:

@@ -279,6 +279,10 @@ class ImapOptions(ServerOptions):
     fast_retrieval: bool = option(
         FLAG, False, "with a format: sizes are those stored, so that nothing has to be rendered for them (S-148)"
     )
+    separator: str = option(
+        choice("/", ".", "^"), "/",
+        "what clients have between the levels of a mailbox's name; on the command line it is always /",
+    )  # fmt: skip
     literal_minus: bool = option(
         FLAG, False, "LITERAL- instead of LITERAL+: what is larger than 4096 octets is not sent before it is asked for"
     )
