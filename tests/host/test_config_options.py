@@ -51,7 +51,9 @@ CHANGED: dict[str, tuple[Any, str, Any]] = {
     "hostname": ("other.example.org", "", None),
     "login_domain": ("example.org", "", None),
     "certificate": ("second", "", None),
+    "certificates": (["second"], "", None),
     "require_tls": (True, "", None),
+    "require_strong_tls": (True, "", None),
     "login_without_tls": (True, "", None),
     "ntlm_v1": (True, "", None),
     "fast_retrieval": (True, "", None),
@@ -104,6 +106,7 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     value, limit, held = CHANGED[key]
     # login_timeout is a limit only where a login is required.
     more = 'role = "submission"' if (protocol, key) == ("smtp", "login_timeout") else ""
+    more = "require_tls = true" if key == "require_strong_tls" else more
     before = loads(BASE[protocol].format(more))
     after = loads(BASE[protocol].format(f"{more}\n{key} = {toml(value)}"))
     server, changed = before.servers[f"{protocol}/a"], after.servers[f"{protocol}/a"]
@@ -129,6 +132,7 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     ("", "[auth]\nuse=['directory', 'any']\n[auth.any]\npassword_file='x'"),
     ("", "[tls.default]\ncertificate='x'"),
     ("", "[tls.default]\nkey='x'"),
+    ("", "[tls.default]\ndirectory='x'"),
     ("", "[site]\ncontrol_group='mail'"),
     ("", "[site]\naudit_size='10M'"),
     ("", "[role.help]"),
@@ -217,7 +221,7 @@ def test_every_option_of_the_site_is_in_the_test_above() -> None:
     keys = {key for table in tables for key in fields_of(table)}
     assert keys == {
         "hostname", "domains", "data", "control", "control_group", "audit_size", "kind", "verify", "recipients_file",
-        "subaddress", "catch_all", "netbios",
+        "subaddress", "catch_all", "netbios", "directory",
         "append_limit", "quota", "quota_messages", "quota_mailboxes", "max_message_in", "max_message_out",
         "failed_logins_per_address", "failed_logins_per_account", "failed_login_window", "ban_time",
         "never_banned", "certificate", "key", "client_ca", "mode", "list",

@@ -40,6 +40,7 @@ def configuration(page: Path) -> str:
     document.pop("tls", None)
     for server in document["smtp"].values():
         server["listen"] = ["127.0.0.1:0"]
+        server.pop("certificates", None)
         server["trusted_proxies"] = ["127.0.0.1"]
     return tomlkit.dumps(document)
 

@@ -18,6 +18,7 @@ from ...errors import ConfigError
 from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, whole
 from ...serve.pop3_uidl import DEFAULT as UIDL_DEFAULT
 from ...serve.pop3_uidl import UidlFormat
+from .certificates import CertificateTable
 from .delivery import DeliveryTable
 from .formats import FormatTable, Pop3FormatTable
 from .permissions import USERS, RoleTable
@@ -98,15 +99,6 @@ class LimitsTable:
 
 
 @frozen
-class CertificateTable:
-    """[tls.NAME]: a certificate that servers name."""
-
-    certificate: str = option(PATH, "data/tls/default.crt", "PEM file: the certificate and its chain")
-    key: str = option(PATH, "data/tls/default.key", "PEM file: the private key")
-    client_ca: str = option(or_empty(PATH), "", "PEM file: authorities whose clients may log in with a certificate")
-
-
-@frozen
 class AccessTable:
     """[access.NAME]: a list that servers name, as `access` or as `relay`.  `entries` are those of `list`."""
 
@@ -162,7 +154,9 @@ class ServerOptions:
     hostname: str = option(or_empty(HOSTNAME), "", "FQDN of this server (S-088); default: the site's")
     login_domain: str = option(or_empty(HOSTNAME), "", "completes login names without a domain (S-106)")
     certificate: str = option(TEXT, "default", "which [tls.NAME] it shows (S-050)")
+    certificates: tuple[str, ...] = option(TEXTS, (), "further ones, for clients that ask for a host named there")
     require_tls: bool = option(FLAG, False, "nothing but TLS negotiation before TLS (S-053)")
+    require_strong_tls: bool = option(FLAG, False, "with require_tls: authenticated encryption (AEAD) alone (S-054)")
     login_without_tls: bool = option(FLAG, False, "allow passwords in clear text without TLS")
     ntlm_v1: bool = option(FLAG, False, "take NTLMv1 too: most Unix clients speak nothing newer, and it is weak")
     users: tuple[str, ...] = option(

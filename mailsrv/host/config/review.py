@@ -11,6 +11,7 @@ import attrs
 from ...access.entries import Entry
 from ...errors import ConfigError
 from ...parts import Place, did_you_mean, dotted, quoted
+from .certificates import certificate_mistakes, server_mistakes
 from .delivery import delivery_mistakes
 from .options import Pop3Options, ServerOptions, SiteOptions, SmtpOptions
 from .routes import route_mistakes
@@ -24,6 +25,7 @@ def review(options: SiteOptions, place: Place) -> SiteOptions:
     """The options with their warnings.  Raises ConfigError for what contradicts itself."""
     _control(options, place)
     _bindings(options, place)
+    certificate_mistakes(options.certificates, options.given, place)
     for server in options.servers.values():
         _references(options, server, _at(place, server))
     _delivery(options, place)
@@ -98,9 +100,7 @@ def _bindings(options: SiteOptions, place: Place) -> None:
 
 def _references(options: SiteOptions, server: ServerOptions, place: Place) -> None:
     """Names of tables, and settings that exclude each other."""
-    if server.certificate not in options.certificates:
-        known = did_you_mean(server.certificate, options.certificates) or f"; known: {quoted(options.certificates)}"
-        raise place.error(f"there is no table [tls.{server.certificate}]{known}", "certificate")
+    server_mistakes(options.certificates, server, place)
     for key in ("access", "relay"):
         name = getattr(server, key, "")
         if name and name not in options.access:

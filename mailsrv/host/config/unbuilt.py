@@ -5,7 +5,7 @@ from __future__ import annotations
 #: Whole tables at the top of the file.
 TABLES = frozenset({"console", "metrics"})
 
-_SERVER = frozenset({"require_strong_tls"})
+_SERVER: frozenset[str] = frozenset()
 
 #: Keys inside tables that exist; [smtp.NAME] and the like are one level deeper.
 KEYS: dict[str, frozenset[str]] = {
