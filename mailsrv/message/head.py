@@ -171,6 +171,18 @@ def _runs(ids: bytes, numbers: frozenset[int]) -> Sequence[tuple[int, int]]:
     return runs
 
 
+def might_hold(records: Sequence[bytes], needles: Sequence[bytes]) -> list[bool] | None:
+    """Whether each may have one of the needles in what is searched: False is certain.  None when one of them is no
+    record of this version."""
+    if not all([record.startswith(_START) for record in records]):
+        return None
+    large = len(_START)
+    if len(needles) == 1:
+        (needle,) = needles
+        return [needle in record or record[large] == _TOO_LARGE for record in records]
+    return [record[large] == _TOO_LARGE or any(needle in record for needle in needles) for record in records]
+
+
 def needle_of(text: str) -> bytes | None:
     """What is looked for in `Head.text`, from text in the form of `folded`; None: it could lie across two fields."""
     return None if "\n" in text else text.encode("utf-8", "surrogatepass")

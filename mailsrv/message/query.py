@@ -99,6 +99,29 @@ def _children(node: q.Query) -> tuple[q.Query, ...]:
     return ()
 
 
+def by_day(query: q.Query) -> bool:
+    """Whether of all dates it asks for the days of arrival alone."""
+    children = _children(query)
+    if not children:
+        return isinstance(query, q.Internal)
+    asking = [child for child in children if "dates" in needs(child)]
+    return bool(asking) and all(map(by_day, asking))
+
+
+def sieve(query: q.Query) -> tuple[bytes, ...]:
+    """Octets of which what matches has at least one in its record of usual fields (`head.might_hold`); none when that
+    cannot be said."""
+    if isinstance(query, q.And):
+        return next(filter(None, map(sieve, query.children)), ())
+    if isinstance(query, q.Or):
+        left, right = sieve(query.left), sieve(query.right)
+        return left + right if left and right else ()
+    if isinstance(query, q.HeaderContains) and _name(query) in SEARCHED:
+        octets = needle_of(folded(query.text))
+        return (octets,) if octets else ()
+    return ()
+
+
 def matches(query: q.Query, candidate: Candidate) -> bool:
     """Whether a candidate that has all it `needs` matches."""
     return bool(matcher(query)(candidate))

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from mailsrv import query as q
 from mailsrv.message import head as h
-from mailsrv.message.head import COMMON, SEARCHED, Head, extract, needle_of, numbers_of, select
+from mailsrv.message.head import COMMON, SEARCHED, Head, extract, might_hold, needle_of, numbers_of, select
 from mailsrv.message.header import MAX_OCTETS, select_fields
-from mailsrv.message.query import Candidate, matches, needs
+from mailsrv.message.query import Candidate, by_day, matches, needs, sieve
 from mailsrv.message.text import folded
 
 _NAMES = st.sampled_from([b"Subject", b"FROM", b"to", b"Cc", b"x-other", b"Message-ID", b"Subject ", b"", b"su bject"])
@@ -49,6 +49,47 @@ def test_rfc9051_6_4_4_search_answers_alike(header: bytes, name: bytes, text: st
     query = q.HeaderContains(name.decode(), text)
     by_record = Candidate(1, head=Head(extract(header)), header=header)
     assert matches(query, by_record) == matches(query, Candidate(1, header=header))
+
+
+_ASKED = st.builds(
+    q.HeaderContains,
+    st.sampled_from(["SUBJECT", "from", "message-id", "x-other"]),
+    st.sampled_from(["", "hello", "GRÜSSE", "one two", "o", "e\ni"]),
+)
+_QUERIES = st.recursive(
+    _ASKED,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda children: q.And(tuple(children))),
+        st.builds(q.Or, inner, inner),
+        st.builds(q.Not, inner),
+    ),
+    max_leaves=5,
+)
+
+
+@given(_HEADERS, _QUERIES)
+def test_what_matches_is_never_sieved_out(header: bytes, query: q.Query) -> None:
+    record, needles = extract(header), sieve(query)
+    if needles and matches(query, Candidate(1, head=Head(record), header=header)):
+        assert might_hold([record], needles) == [True]
+
+
+def test_a_sieve_is_what_every_match_has() -> None:
+    one, two = q.HeaderContains("SUBJECT", "One"), q.HeaderContains("FROM", "two")
+    other = q.HeaderContains("X-Other", "x")
+    assert sieve(q.And((other, q.Or(one, two)))) == (b"one", b"two")
+    assert sieve(q.Or(one, other)) == sieve(q.Not(one)) == ()
+    records = [extract(b"Subject: ONE\r\n\r\n"), extract(b"Subject: two\r\n\r\n")]
+    assert might_hold(records, (b"one",)) == [True, False]
+    large = extract(b"Subject: " + b"x" * h.MAX_RECORD)
+    assert might_hold([*records, large], (b"one", b"three")) == [True, False, True]
+    assert might_hold([b"mh\x01", *records], (b"one",)) is None
+
+
+def test_days_of_arrival_alone() -> None:
+    day, instant = q.Internal(">=", 738000), q.Arrived(True, 7)
+    assert by_day(day) and by_day(q.And((q.Not(day), q.HasFlag(b"\\Seen"), q.TextContains("x"))))
+    assert not by_day(q.Or(day, instant)) and not by_day(q.HasFlag(b"\\Seen")) and not by_day(q.Saved("=", 738000))
 
 
 def test_a_search_asks_for_the_record_where_that_tells() -> None:

@@ -20,6 +20,7 @@ from ...wire import imap_print as p
 from ...wire import imap_requests as r
 from . import condstore, results, tell, utf8
 from .answer import No
+from .search_columns import Columns, Undecided
 from .selected import Selection
 from .summaries import HEAD, complete, examine, read_header
 from .view import View, gathered
@@ -186,12 +187,14 @@ class Scan:
         ranges = [range(view.length)] if within is None else view.ranges(within)
         progress.goal = sum(map(len, ranges))
         keywords, each = keyword_masks(view.keywords()), _speaks_of_uids(query)
+        columns = Columns.of(query, match, keywords)
         before = 0
         for block in gathered(ranges, BLOCK if need else FLAGS_BLOCK):
             start = len(self.found)
-            undecided = self._by_flags(block, match, keywords, each)
+            undecided = self._one_by_one(block, match, keywords) if each else await self._at_once(block, columns)
             if undecided:
                 await self._block(undecided, need, match, progress)
+            if need:
                 self.found[start:] = sorted(self.found[start:])
             before += sum(map(len, block))
             progress.done = before
@@ -199,29 +202,28 @@ class Scan:
             await self.session.connection.breathe()
         return self.found
 
-    def _by_flags(
-        self, block: list[range], match: Matcher, keywords: Mapping[bytes, int], each: bool
-    ) -> list[Candidate]:
-        """Decide by the flags, of which there are few different ones; by the UIDs too where `each` message has to be
-        asked about.  What is left."""
+    async def _at_once(self, block: list[range], columns: Columns) -> list[Candidate]:
+        """What a block's columns tell; what is left."""
         view = self.selection.view
-        undecided: list[Candidate] = []
+        rows: list[Undecided] = []
         for part in block:
-            masks, uids = view.flags(part), view.uids(part)
-            if each:
-                undecided += self._decide(
-                    match, [Candidate(uid, mask, keywords, place=at) for at, uid, mask in zip(part, uids, masks)]
-                )
-                continue
-            answers = {mask: match(Candidate(0, mask, keywords)) for mask in set(masks)}
-            self.found += [at for at, mask in zip(part, masks) if answers[mask]]
-            if None in answers.values():
-                undecided += [
-                    Candidate(uid, mask, keywords, place=at)
-                    for at, uid, mask in zip(part, uids, masks)
-                    if answers[mask] is None
-                ]
-        return undecided
+            found, undecided = columns.by_flags(part, view.uids(part), view.flags(part))
+            self.found += found
+            rows += undecided
+        if rows:
+            found, rows = await columns.narrow(self.selection.mailbox, rows)
+            self.found += found
+        return [Candidate(uid, mask, columns.keywords, place=at) for at, uid, mask in rows]
+
+    def _one_by_one(self, block: list[range], match: Matcher, keywords: Mapping[bytes, int]) -> list[Candidate]:
+        """The same by flags and UIDs, where sets of UIDs stand in the midst of the query."""
+        view = self.selection.view
+        candidates = [
+            Candidate(uid, mask, keywords, place=at)
+            for part in block
+            for at, uid, mask in zip(part, view.uids(part), view.flags(part))
+        ]
+        return self._decide(match, candidates)
 
     async def _block(
         self, undecided: list[Candidate], need: frozenset[str], match: Matcher, progress: Progress
