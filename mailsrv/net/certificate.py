@@ -14,9 +14,8 @@ from unicodedata import normalize
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from OpenSSL import crypto
 
 from ..message.domains import a_labels
 from .tls import fit, next_key, read_key
@@ -33,13 +32,9 @@ _HOST = re.compile(r"[a-z0-9_*-]{1,63}(?:\.[a-z0-9_*-]{1,63})*")
 def make_key(kind: str = "ec") -> Any:
     """A new private key: "ec" is P-256, "rsa" 2048 bits.  RSA takes a part of a second and keeps no other thread
     waiting."""
-    if kind != "rsa":
-        return ec.generate_private_key(ec.SECP256R1())
-    made = crypto.PKey()
-    made.generate_key(crypto.TYPE_RSA, RSA_BITS)
-    # Its numbers need no second look, which would hold all threads for 40 ms.
-    pem = crypto.dump_privatekey(crypto.FILETYPE_PEM, made)
-    return serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
+    if kind == "rsa":
+        return rsa.generate_private_key(65537, RSA_BITS)
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def key_pem(key: Any) -> bytes:
