@@ -129,6 +129,12 @@ def _summary(args: argparse.Namespace) -> int:
     lines = table(rows, ("GOES TO", "ROWS", "HELD", "TRYING", "OLDEST (UTC)", "NEXT (UTC)", "LAST REPLY"))
     if rows:
         lines.append(f"{found['rows']} rows for {found['destinations']} destinations")
+    if "restored" in found:
+        when = moment(found["restored"]["taken"])
+        lines.append(
+            f"{found['restored']['held']} on hold since the store was restored from a backup of {when}: they may have"
+            " been sent since then; `mailsrv queue release --all` lets them go"
+        )
     if found["counters"]:
         counts = ", ".join(f"{count} {action}" for action, count in sorted(found["counters"].items()))
         lines.append(f"since the start, recipients: {counts}")

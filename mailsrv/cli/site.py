@@ -1,14 +1,12 @@
-"""mailsrv domain, server, store, part, status (floor 7)."""
+"""mailsrv domain, server, part, status (floor 7)."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from ..errors import Refused
 from ..host.control.part import installed
-from .common import DONE, NO, emit, noun, options_of, perform, table, verb
+from .common import emit, noun, options_of, perform, table, verb
 from .dns import add_records
 
 
@@ -24,11 +22,6 @@ def add_parsers(nouns: Any) -> None:
     verbs = noun(nouns, "server", "virtual servers")
     verb(verbs, "list", _servers, "state, addresses, connections")
     verb(verbs, "show", _server, "one server with its limits").add_argument("name", metavar="PROTOCOL/NAME")
-    verbs = noun(nouns, "store", "the message store")
-    verb(verbs, "check", _check, "read all of it and tell what does not fit together")
-    verb(verbs, "compact", _compact, "give back the disk room of expunged messages")
-    parser = verb(verbs, "rescue", _rescue, "with the server stopped: make a new store from the segments alone")
-    parser.add_argument("target", metavar="DIR", help="a new folder; the old store is left as it is")
     verbs = noun(nouns, "part", "installed parts")
     verb(verbs, "list", _parts, "every part that the configuration can name")
     verb(nouns, "status", _status, "the running server")
@@ -75,33 +68,6 @@ def _server(args: argparse.Namespace) -> int:
         else:
             lines.append(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
     return emit(args, facts, lines)
-
-
-def _check(args: argparse.Namespace) -> int:
-    """Problems line by line; status 1 when there are any."""
-    result = perform(options_of(args), [("store.check", {})])[0]
-    emit(args, result, result["problems"] or ["nothing wrong"])
-    return DONE if result["ok"] else NO
-
-
-def _compact(args: argparse.Namespace) -> int:
-    """How much was freed."""
-    result = perform(options_of(args), [("store.compact", {})])[0]
-    return emit(args, result, [f"{result['octets_freed']} octets given back"])
-
-
-def _rescue(args: argparse.Namespace) -> int:
-    """What was found, line by line."""
-    from ..store.embedded.rescue import rescue
-
-    options = options_of(args)
-    if options.store.use != "sqlite":
-        raise Refused(f"the store {options.store.use!r} has no segments to read")
-    target = Path(args.target)
-    report = rescue(options.data, target)
-    way = f"put its index.db and segments in the place of those in {options.data}, or set site.data to it"
-    lines = [*report, f"the new store is in {target}: {way}"]
-    return emit(args, {"target": str(target), "report": report}, lines)
 
 
 def _parts(args: argparse.Namespace) -> int:

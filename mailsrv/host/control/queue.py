@@ -179,7 +179,10 @@ class _Destination:
 async def summary(site: Any, server: str = "") -> dict[str, Any]:
     """For each destination: how many rows, since when, what was said last, when it is tried next; most rows first."""
     delivery, found = delivery_of(site), dict[str, _Destination]()
+    restored = getattr(site.store, "restored", None)
+    since = 0
     async for row in scan(delivery.queue, Wanted(server)):
+        since += restored is not None and row.held and row.received_at <= restored["at"]
         of = found.get(row.destination)
         if of is None:
             of = found[row.destination] = _Destination(row.destination)
@@ -191,6 +194,7 @@ async def summary(site: Any, server: str = "") -> dict[str, Any]:
         "summary": [one.facts for one in ordered[:MAX_DESTINATIONS]],
         "attempts_under_way": delivery.runner.shares.workers,
         "counters": dict(delivery.runner.counters),
+        **({"restored": {**restored, "held": since}} if restored is not None and since else {}),
     }
 
 

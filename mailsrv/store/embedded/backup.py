@@ -25,8 +25,11 @@ import apsw
 from ...errors import Refused, StoreUnavailable
 from ..backup import PIECE, SYNC, BackupJob, BackupLock, Entry, Manifest, prepare, stale, sync_tree
 from . import schema
+from .compaction import Compactor
+from .content import Readers
 from .log import end_of
 from .segments import SegmentFile, SegmentSet
+from .writer import Writer
 
 #: Pages of a database that one step copies.
 PAGES = 512
@@ -231,6 +234,48 @@ class Backup:
                 raise Refused("The backup was cancelled")
             if not self._busy() or self._job.stop.wait(_YIELD_SECONDS):
                 break
+
+
+class EmbeddedBackups:
+    """IStoreMaintenance.backup; a base of `EmbeddedStore`.  In the reactor thread."""
+
+    segments: SegmentSet
+    compactor: Compactor
+    writer: Writer
+    readers: Readers
+    clock: Callable[[], float]
+    _index_path: Path
+    _call_from_thread: Callable[..., Any]
+
+    def __init__(self) -> None:
+        self._backup: BackupJob | None = None
+        self._backups: Readers | None = None
+        #: What administration knows of the last one.
+        self.backing: Any = None
+
+    async def backup(self, job: BackupJob) -> Manifest:
+        """Copy all of the store, and `job.extra`, into `job.folder` while it is in use.  Raises Refused, also when a
+        backup is under way; StoreUnavailable when it cannot be finished."""
+        if self._backup is not None:
+            raise Refused(f"A backup is under way already, to {self._backup.folder}", "4.3.2")
+        self._backup = job
+        backup = Backup(
+            job, self._index_path, self.segments, self.compactor.held, lambda: self.writer.entries > 0,
+            self.compactor.stopping, self.clock,
+        )
+        if self._backups is None:
+            # Not those of the readers: it takes long, and somebody reads mail meanwhile.
+            self._backups = Readers(self._call_from_thread, threads=1)
+        try:
+            manifest: Manifest = await self._backups.run(backup.run)
+            return manifest
+        finally:
+            self._backup = None
+
+    def stop_backup(self) -> None:
+        """Leave off what is under way, and wait for that."""
+        if self._backups is not None:
+            self._backups.close()
 
 
 def _known_end(file: SegmentFile, log: int) -> int | None:

@@ -14,14 +14,13 @@ import apsw
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ...errors import AccessDenied, MailError, Refused, StoreUnavailable
+from ...errors import AccessDenied, MailError, StoreUnavailable
 from ...interfaces import IGrants, IMessageStore, IMetadata, INotices, IQueue, IQuota, IStoreMaintenance
 from ...values import NewDelivery
-from ..backup import BackupJob, Manifest
 from ..queue_rules import check_delivery
 from . import schema
 from .account import EmbeddedAccount
-from .backup import Backup
+from .backup import EmbeddedBackups
 from .check import check_files
 from .checkpoint import WriteCatalogue, WriteStates
 from .compaction import Compactor
@@ -52,7 +51,7 @@ CLOSE_ROWS = 2_000_000
 
 
 @implementer(IMessageStore, IQuota, IStoreMaintenance, IQueue, IMetadata, IGrants, INotices)
-class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
+class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices, EmbeddedBackups):
     """Open one with `EmbeddedStore.open`; `report` lists what the start found."""
 
     def __init__(
@@ -65,15 +64,13 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
         self.segments = SegmentSet(path / SEGMENTS)
         self.readers = Readers(call_from_thread)
         self._call_from_thread = call_from_thread
-        #: Its one thread starts with the first backup.
-        self._backups = Readers(call_from_thread, threads=1)
-        self._backup: BackupJob | None = None
         self.restored: dict[str, Any] | None = None
         self._closing: Deferred[None] | None = None
         self._closed = False
         self._checkpointed = time.monotonic()
         self._waiting_close: list[Deferred[None]] = []
         EmbeddedNotices.__init__(self)
+        EmbeddedBackups.__init__(self)
         #: Account -> its INBOX, until mailboxes or accounts change: every login of POP3 asks for it.
         self.inboxes: dict[int, int] = {}
 
@@ -99,7 +96,6 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
             store._start(purge_after, segment_octets, history)
         except (StoreUnavailable, OSError) as cause:
             store.readers.close()
-            store._backups.close()
             lock.release()
             if isinstance(cause, OSError):
                 raise StoreUnavailable(f"The data folder {path} cannot be used: {cause}") from cause
@@ -172,22 +168,6 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
         except (OSError, apsw.Error) as cause:
             raise StoreUnavailable(f"Compaction failed: {cause}") from cause
 
-    async def backup(self, job: BackupJob) -> Manifest:
-        """Copy all of the store, and `job.extra`, into `job.folder` while it is in use.  Raises Refused, also when a
-        backup is under way; StoreUnavailable when it cannot be finished."""
-        if self._backup is not None:
-            raise Refused(f"A backup is under way already, to {self._backup.folder}", "4.3.2")
-        self._backup = job
-        backup = Backup(
-            job, self.path / INDEX, self.segments, self.compactor.held, lambda: self.writer.entries > 0,
-            self.compactor.stopping, self.clock,
-        )
-        try:
-            manifest: Manifest = await self._backups.run(backup.run)
-            return manifest
-        finally:
-            self._backup = None
-
     async def close(self) -> None:
         """Finish what is queued, let go of files.  Idempotent; who calls meanwhile waits as well."""
         if self._closed:
@@ -206,8 +186,7 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
             self.writer.put(last)
             # A full disk is no reason not to close: the index has everything already.
             await last.deferred.addErrback(lambda failure: failure.trap(MailError) and None)
-        if self._backup is not None:
-            self._backup.stop.set()
+        self.stop_backup()
         self.compactor.join()
         self._finish()
         for deferred in self._waiting_close:
@@ -215,7 +194,6 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices):
 
     def _finish(self) -> None:
         """The writer has nothing left: end the threads, close the files."""
-        self._backups.close()
         self.readers.close()
         # Readers first: the last connection that closes puts the WAL into the database, if it may write.
         self.index.close()
