@@ -74,10 +74,11 @@ class CertificateWatch:
         self._told: dict[Path, int] = {}
         self._next_day = float("-inf")
 
-    def start(self) -> None:
+    def start(self) -> CertificateWatch:
         """Look now, and every half minute."""
         self._running = True
         self._turn()
+        return self
 
     def stop(self) -> None:
         """Look no more."""
@@ -119,6 +120,7 @@ class CertificateWatch:
         self._told = told
         for line in lines[:MAX_TOLD]:
             log.warn("{line}", line=line)
+            self._site.events.publish("certificate.warning", text=line)
         if len(lines) > MAX_TOLD:
             log.warn("{count} more certificates expire: `mailsrv certificate list`", count=len(lines) - MAX_TOLD)
         return lines
