@@ -53,15 +53,42 @@ def expiry_text(entry: Entry, days: int) -> str:
     return f"the certificate of {name} expires {left}, on {when}: {entry.pair.certificate}"
 
 
-def expiry_warnings(options: SiteOptions, base: Path) -> list[ConfigError]:
-    """Certificates in use that have expired or will within 30 days, for `mailsrv check`.  Reads the files."""
+def certificate_warnings(options: SiteOptions, base: Path) -> list[ConfigError]:
+    """What `mailsrv check` tells of the certificates that servers name: files that are not there or cannot be used,
+    and what has expired or will within 30 days.  Reads the files."""
     found, now = [], datetime.now(UTC)
-    certificates = Certificates(options, base, time.monotonic)
+    certificates = Certificates(options, base, time.monotonic, finish=False)
     certificates.look()
+    for name, shelf in certificates.shelves.items():
+        if users_of(options, name):
+            found += _unusable(options, shelf)
     for shelf, entry in used(options, certificates):
         if entry.facts is not None and step_of(days := entry.facts.days_left(now)) is not None:
             found.append(ConfigError(expiry_text(entry, days), file=str(options.file or ""), key=f"tls.{shelf.name}"))
     return found
+
+
+def _unusable(options: SiteOptions, shelf: Shelf) -> Iterator[ConfigError]:
+    """Why servers would stand still, or what they would not show."""
+    file, key = str(options.file or ""), f"tls.{shelf.name}"
+    if shelf.folder is None:
+        there = True
+        for what, path in (("certificate", shelf.pair.certificate), ("key", shelf.pair.key)):
+            if not path.exists():
+                made = shelf.name == "default" and options.makes_certificate
+                then = "it is made at the start" if made else "the servers that name it stay stopped"
+                there = False
+                yield ConfigError(f"{path} is not there; {then}", file=file, key=f"{key}.{what}")
+        if not there:
+            return
+    elif shelf.trouble or not shelf.entries:
+        text = shelf.trouble or "no pair of certificate and key is there"
+        yield ConfigError(f"{shelf.folder}: {text}", file=file, key=f"{key}.directory")
+    for entry in shelf.entries:
+        try:
+            shelf.check(entry.pair)
+        except ConfigError as error:
+            yield error
 
 
 class CertificateWatch:

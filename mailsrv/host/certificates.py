@@ -62,6 +62,15 @@ class Shelf:
         """What is known of each."""
         return list(self._entries.values())
 
+    @property
+    def pair(self) -> Pair:
+        """Where the one pair of a table without a folder lies."""
+        return self._single
+
+    def check(self, pair: Pair) -> None:
+        """Read certificate and key of a pair.  Raises ConfigError when they cannot be used."""
+        self._made(pair).check()
+
     def default(self, hostname: str) -> Certificate:
         """The one for clients that ask for nobody, or for whom there is none: of a folder the server's own, else the
         first by name.  Raises ConfigError for an empty folder."""
@@ -146,22 +155,28 @@ class Shelf:
     def _certificate(self, pair: Pair) -> Certificate:
         found = self._open.get(pair)
         if found is None:
-            client_ca = self._base / self.table.client_ca if self.table.client_ca else None
-            found = Certificate(pair.certificate, pair.key, self._monotonic, client_ca, self.name)
-            self._open[pair] = found
+            found = self._open[pair] = self._made(pair)
             if len(self._open) > MAX_OPEN:
                 self._open.popitem(last=False)
         else:
             self._open.move_to_end(pair)
         return found
 
+    def _made(self, pair: Pair) -> Certificate:
+        client_ca = self._base / self.table.client_ca if self.table.client_ca else None
+        return Certificate(pair.certificate, pair.key, self._monotonic, client_ca, self.name)
+
 
 class Certificates:
-    """Every [tls.NAME] of a site's options; shelves whose table is the same are taken over from `before`."""
+    """Every [tls.NAME] of a site's options; shelves whose table is the same are taken over from `before`.
+
+    `finish`: complete what a crash in the middle of an installation left.
+    """
 
     def __init__(
-        self, options: SiteOptions, base: Path, monotonic: Callable[[], float], before: Certificates | None = None
-    ) -> None:
+        self, options: SiteOptions, base: Path, monotonic: Callable[[], float], before: Certificates | None = None,
+        *, finish: bool = True,
+    ) -> None:  # fmt: skip
         named = {name for server in options.servers.values() for name in server.certificates}
         self.shelves: dict[str, Shelf] = {}
         for name, table in options.certificates.items():
@@ -170,7 +185,7 @@ class Certificates:
                 self.shelves[name] = known
                 continue
             shelf = self.shelves[name] = Shelf(name, table, base, monotonic)
-            if shelf.folder is None:
+            if shelf.folder is None and finish:
                 _finish(base / table.certificate, base / table.key)
         for name in named:
             if self.shelves[name].folder is None:

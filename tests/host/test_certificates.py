@@ -18,7 +18,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from mailsrv.errors import ConfigError
 from mailsrv.host import certificates as module
-from mailsrv.host.certificate_watch import DAY, LOOK, CertificateWatch, expiry_warnings, step_of
+from mailsrv.host.certificate_watch import DAY, LOOK, CertificateWatch, certificate_warnings, step_of
 from mailsrv.host.certificates import Certificates, certificates_of
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import SiteOptions
@@ -421,7 +421,7 @@ def test_check_warns_of_what_ends_soon(bed: Bed) -> None:
     bed.pair("live/late.test", "late.test", days=(-60, -1))
     bed.pair("live/good.test", "good.test")
     options = bed.options(TWO + FOLDER.replace('"all"', '"one"\ncertificates = ["all"]'))
-    warnings = [(warning.key, warning.text) for warning in expiry_warnings(options, bed.folder)]
+    warnings = [(warning.key, warning.text) for warning in certificate_warnings(options, bed.folder)]
     assert [key for key, _ in warnings] == ["tls.one", "tls.all"]
     assert "expires in 19 days" in warnings[0][1] and "late.test expired on" in warnings[1][1]
 

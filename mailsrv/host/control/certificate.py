@@ -156,7 +156,7 @@ async def list_certificates(site: Any) -> list[dict[str, Any]]:
     Those of a folder follow the line of its table, `pair` is what the folder calls them."""
     certificates = site.certificates
     if not isinstance(certificates, Certificates):
-        certificates = Certificates(site.options, site.base, site.monotonic)
+        certificates = Certificates(site.options, site.base, site.monotonic, finish=False)
     await site.aside(certificates.look)
     rows = []
     for name, shelf in certificates.shelves.items():
