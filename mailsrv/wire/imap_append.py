@@ -152,6 +152,8 @@ class AppendReader:
         try:
             if literal is None or b"\0" in line:
                 raise BadSyntax("Unexpected characters after the message")
-            self._announced(Lexer(line[: literal.start] + b"\0"), literal)
+            # QUIRK: two spaces between messages, as IMAPClient 3 sends them.
+            start = 1 if line.startswith(b"  ") else 0
+            self._announced(Lexer(line[: literal.start] + b"\0", start), literal)
         except BadSyntax as error:
             raise BadLine(self.tag, error.text, literal) from None

@@ -44,8 +44,13 @@ def _message(octets: bytes) -> bytes:
     return octets if octets.endswith(b"\r\n") else octets + b"\r\n"
 
 
+def cache() -> Path:
+    """The user's folder of what tests have fetched."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailsrv-tests"
+
+
 def _archive() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mailsrv-tests"
+    folder = cache()
     archive = folder / f"{PACKAGE[1:].replace('/', '-')}-{VERSION}.tgz"
     if not archive.exists():
         folder.mkdir(parents=True, exist_ok=True)

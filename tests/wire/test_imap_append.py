@@ -78,3 +78,9 @@ def test_rfc7888_with_literal_minus_little_comes_unasked(octets: bytes, kinds: l
     found = events(octets + LAST, limits=Limits(imap_unasked_octets=4096))
     assert names(found) == [*kinds, "NOOP"]
     assert all(one.text == "Literal too large to come unasked" for one in found if isinstance(one, r.Invalid))
+
+
+def test_imapclient_has_two_spaces_between_messages() -> None:
+    found = events(b"a APPEND x {3+}\r\nabc  {3+}\r\ndef  (\\Seen) {3+}\r\nghi\r\n" + LAST)
+    assert [one.flags for one in found if isinstance(one, r.AppendMessage)] == [(), (), (b"\\Seen",)]
+    assert names(events(b"a APPEND x {3+}\r\nabc   {3+}\r\ndef\r\n" + LAST))[-2:] == ["Invalid", "NOOP"]
