@@ -17,6 +17,7 @@ from mailsrv.host.config import unbuilt
 from mailsrv.host.config.delivery import DeliveryTable
 from mailsrv.host.config.formats import FormatTable, Pop3FormatTable
 from mailsrv.host.config.load import loads
+from mailsrv.host.config.metrics import MetricsTable
 from mailsrv.host.config.options import (
     AccessTable,
     CertificateTable,
@@ -100,6 +101,10 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
         "[service.PROTOCOL]", ServiceTable, "",
         "`[service.smtp]`, `[service.imap]` and `[service.pop3]`: what holds for all servers of a protocol, unless one "
         "says otherwise.",
+    ),
+    (
+        "[metrics]", MetricsTable, "",
+        "Counters of all servers for Prometheus: \"Metrics\" in [operator.md](operator.md#metrics).",
     ),
     (
         "[smtp.NAME]", SmtpOptions, "smtp/default",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import time
 from typing import Any
 
-from .common import emit, follow, noun, options_of, perform, table, verb
+from .common import DONE, emit, follow, noun, options_of, perform, table, verb
 
 
 def add_parsers(nouns: Any) -> None:
@@ -22,6 +24,10 @@ def add_parsers(nouns: Any) -> None:
     parser.add_argument("server", metavar="PROTOCOL/NAME")
     parser = verb(verbs, "terminate-user", _terminate_user, "end all sessions of a user, on all servers")
     parser.add_argument("address", metavar="ADDRESS")
+    parser = verb(verbs, "transcript", _transcript, "read along in a session, until it ends")
+    _numbered(parser)
+    parser.add_argument("--seconds", type=int, default=0, metavar="N", help="end after that time; default: an hour")
+    parser.add_argument("--content", action="store_true", help="with the octets of messages, not only their number")
 
 
 def _numbered(parser: argparse.ArgumentParser) -> None:
@@ -95,3 +101,31 @@ def _terminate_user(args: argparse.Namespace) -> int:
     """How many."""
     done = perform(options_of(args), [("session.terminate_user", {"address": args.address})])[0]
     return emit(args, done, [f"{done['terminated']} sessions of {args.address} are ended"])
+
+
+def _transcript(args: argparse.Namespace) -> int:
+    """Line by line as they come, with --json one object a line."""
+    given = {"id": args.id, "seconds": args.seconds, "content": args.content, "server": args.server}
+
+    def show(item: dict[str, Any]) -> None:
+        """At once, for whoever looks on."""
+        sys.stdout.write((json.dumps(item, ensure_ascii=False) if args.json else _said(item)) + "\n")
+        sys.stdout.flush()
+
+    done = follow(options_of(args), ("session.transcript", given), show)
+    if args.json:
+        show(done)
+    else:
+        sys.stdout.write(f"{_WHY[done['why']]}; {done['lines']} lines\n")
+    return DONE
+
+
+_WHY = {"session": "the session has ended", "time": "the time is over", "size": "more than one transcript can have"}
+
+
+def _said(item: dict[str, Any]) -> str:
+    """One line of a conversation."""
+    if "lost" in item:
+        return f"({item['lost']} lines left out)"
+    when = time.strftime("%H:%M:%S", time.gmtime(item["at"]))
+    return f"{when} {item['who'][0].upper()}: {item['text']}"

@@ -1,4 +1,4 @@
-"""Sessions as administrators see and end them: the operations on a site in memory (S-064..S-068)."""
+"""Sessions as administrators see, end and follow them: the operations on a site in memory (S-064..S-068)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from mailsrv.host.control.run import run
+from mailsrv.host.events import MAX_WAITING
 from mailsrv.host.sessions import FAREWELL
+from mailsrv.net.overhear import overheard
 from mailsrv.testing.bed import Bed
 from mailsrv.testing.transport import MemoryTransport
 
@@ -51,6 +53,9 @@ class Site:
 
     async def hash(self, password: str) -> str:
         return "$argon2id$"
+
+    def clock(self) -> float:
+        return self.bed.clock.seconds()
 
     def monotonic(self) -> float:
         self.bed.clock.advance(self.step)
@@ -265,3 +270,97 @@ def test_whoever_goes_through_many_sessions_lets_others_have_their_turn(site: Si
     site.turns = 0
     assert site.done("session.terminate_all", server="imap/default") == {"terminated": 40}
     assert site.turns >= 5
+
+
+# ---------------------------------------------------------------- reading along
+
+
+@define
+class Reader:
+    """Somebody who follows a session."""
+
+    site: Site
+    items: list[Any] = field(factory=list)
+    answers: list[Any] = field(factory=list)
+    #: What the wire waits for when the reader is slow.
+    slow: Deferred[None] | None = None
+    task: Any = None
+
+    def follow(self, **arguments: Any) -> Reader:
+        async def send(item: Any) -> None:
+            self.items.append(item)
+            if self.slow is not None:
+                await self.slow
+
+        self.task = Deferred.fromCoroutine(run(self.site, "session.transcript", arguments, send=send))
+        self.task.addCallback(self.answers.append)
+        self.site.bed.settle()
+        return self
+
+    def texts(self) -> list[str]:
+        """What was read."""
+        return [f"{one['who']}: {one['text']}" for one in self.items if "text" in one]
+
+
+def test_an_administrator_reads_along_in_one_session(site: Site) -> None:
+    client, other = site.login("pop3"), site.login("pop3", "you")
+    reader = Reader(site).follow(id=1)
+    for one in (client, other):
+        one.send(b"STAT\r\nPASS hunter2\r\n")
+    site.bed.settle()
+    assert reader.texts() == [
+        "client: STAT", "server: +OK 0 0", "client: PASS ***", "server: -ERR Not after login",
+    ]  # fmt: skip
+    assert reader.items[0]["at"] == site.clock() and reader.answers == []
+    client.send(b"QUIT\r\n")
+    site.bed.settle()
+    assert reader.answers == [{"result": {"lines": 6, "why": "session"}}]
+
+
+def test_a_transcript_ends_after_its_time_and_leaves_the_session_alone(site: Site) -> None:
+    client = site.login("imap")
+    reader = Reader(site).follow(id=1, seconds=30)
+    assert "somebody follows this session already" in site.ask("session.transcript", id=1)["error"]
+    site.bed.settle(30)
+    assert reader.answers == [{"result": {"lines": 0, "why": "time"}}]
+    client.send(b"b NOOP\r\n")
+    site.bed.settle()
+    assert client.take() == b"b OK NOOP completed\r\n" and reader.items == []
+    assert not overheard(client.protocol)
+    assert "1 to 3600 seconds" in site.ask("session.transcript", id=1, seconds=5000)["error"]
+
+
+def test_whoever_leaves_a_transcript_is_not_told_any_more(site: Site) -> None:
+    client = site.login("imap")
+    reader = Reader(site).follow(id=1)
+    reader.task.cancel()
+    site.bed.settle()
+    assert "error" in reader.answers[0] and not overheard(client.protocol)
+    assert [call for call in site.bed.clock.getDelayedCalls() if call.getTime() > site.clock() + 1000] == []
+
+
+def test_a_slow_reader_loses_lines_and_is_told_how_many(site: Site) -> None:
+    client = site.login("imap")
+    reader = Reader(site, slow=Deferred()).follow(id=1)
+    for _ in range(30):
+        client.send(b"b NOOP\r\n" * 50)
+        site.bed.settle()
+    held, reader.slow = reader.slow, None
+    assert held is not None
+    held.callback(None)
+    site.bed.settle()
+    assert len(reader.items) == MAX_WAITING + 2
+    assert reader.items[-1] == {"lost": 3000 - MAX_WAITING - 1}
+    client.send(b"c NOOP\r\n")
+    site.bed.settle()
+    assert reader.texts()[-2:] == ["client: c NOOP", "server: c OK NOOP completed"]
+
+
+def test_a_transcript_has_a_size(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailsrv.host.following.MAX_TEXT", 50)
+    client = site.login("imap")
+    reader = Reader(site).follow(id=1)
+    client.send(b"b NOOP\r\n" * 20)
+    site.bed.settle()
+    assert reader.answers == [{"result": {"lines": len(reader.items), "why": "size"}}] and len(reader.items) < 8
+    assert client.take().count(b"b OK") == 20

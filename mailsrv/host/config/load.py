@@ -20,6 +20,7 @@ from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageS
 from ...parts import TEXTS, Place, did_you_mean, dotted, fields_of, find, quoted, read_table
 from . import unbuilt
 from .lines import LineIndex
+from .metrics import MetricsTable
 from .options import (
     INNER_TABLES,
     SERVER_TABLES,
@@ -42,9 +43,9 @@ from .service import ServiceTable
 from .values import HOSTNAME, server_name
 
 #: The tables this version reads.
-TABLES = ("routes",
-    "site", "store", "service", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "filter", "policy",
-    *SERVER_TABLES,
+TABLES = (
+    "site", "store", "service", "metrics", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "filter",
+    "policy", "routes", *SERVER_TABLES,
 )  # fmt: skip
 #: A file larger than this is no configuration.
 MAX_OCTETS = 4 * 2**20
@@ -122,6 +123,7 @@ class _Reader:
             access={name: self._access(name) for name in self._names("access")},
             routes=self._routes(),
             services=self._services(),
+            metrics=self._read(MetricsTable, "metrics"),
             servers=self._servers(site),
             file=self._file,
             given=frozenset(_paths(self._tables)),

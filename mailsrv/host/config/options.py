@@ -21,6 +21,7 @@ from ...serve.pop3_uidl import UidlFormat
 from .certificates import CertificateTable
 from .delivery import DeliveryTable
 from .formats import FormatTable, Pop3FormatTable
+from .metrics import MetricsTable
 from .permissions import USERS, RoleTable
 from .routes import RouteTable
 from .service import STARTUP, ServiceTable
@@ -338,6 +339,7 @@ class SiteOptions:
     roles: Mapping[str, RoleTable] = Factory(dict)
     routes: Mapping[str, RouteTable] = Factory(dict)
     services: Mapping[str, ServiceTable] = Factory(dict)
+    metrics: MetricsTable = MetricsTable()
     servers: Mapping[str, ServerOptions] = Factory(dict)
     file: Path | None = field(default=None, eq=False)
     given: frozenset[tuple[str, ...]] = field(default=frozenset(), eq=False)

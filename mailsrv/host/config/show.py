@@ -14,6 +14,8 @@ from ...transfer.schedule import Ages
 from .options import INNER_TABLES, PartChoice, SiteOptions
 
 Path = tuple[str, ...]
+#: Path, value, the class of options.
+Entry = tuple[Path, Any, type | None]
 
 
 @frozen
@@ -23,23 +25,25 @@ class Shown:
     path: Path
     value: Any
     given: bool
+    #: The class of options that has the key as its last part; None: it names parts.
+    table: type | None = None
 
 
 def flatten(options: SiteOptions) -> list[Shown]:
     """Every key with its effective value, in the order of the tables."""
     # A value may be a table: `expiration = { local = "2d", outbound = "5d" }`.
     given = {path[:length] for path in options.given for length in range(1, len(path) + 1)}
-    return [Shown(path, value, path in given) for path, value in _walk(options)]
+    return [Shown(path, value, path in given, table) for path, value, table in _walk(options)]
 
 
-def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
+def _walk(options: SiteOptions) -> Iterator[Entry]:
     """All tables in order."""
     yield from _table(("site",), options.site)
     yield from _part(("store",), options.store, IMessageStore)
     for name, domain in options.domains.items():
         yield from _table(("domain", name), domain)
     yield from _table(("limits",), options.limits)
-    yield ("auth", "use"), [choice.name for choice in options.authenticators]
+    yield ("auth", "use"), [choice.name for choice in options.authenticators], None
     for choice in options.authenticators:
         yield from list(_part(("auth", choice.name), choice, IAuthenticator))[1:]
     yield from _part(("authorizer",), options.authorizer, IAuthorizer)
@@ -58,6 +62,7 @@ def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
         yield from _table(("routes", name), route)
     for protocol, service in options.services.items():
         yield from _table(("service", protocol), service)
+    yield from _table(("metrics",), options.metrics)
     for server in options.servers.values():
         path = tuple(server.id.split("/", 1))
         yield from _table(path, server)
@@ -65,22 +70,22 @@ def _walk(options: SiteOptions) -> Iterator[tuple[Path, Any]]:
         yield from _table((*path, inner), getattr(server, inner))
 
 
-def _part(path: Path, choice: PartChoice, contract: Any) -> Iterator[tuple[Path, Any]]:
+def _part(path: Path, choice: PartChoice, contract: Any) -> Iterator[Entry]:
     """A table that names a part, with the part's own options."""
-    yield (*path, "use"), choice.use
+    yield (*path, "use"), choice.use, None
     kinds = find_part(contract, choice.use).options
     yield from _values(path, kinds, choice.options)
 
 
-def _table(path: Path, table: Any) -> Iterator[tuple[Path, Any]]:
+def _table(path: Path, table: Any) -> Iterator[Entry]:
     """One of our own tables."""
     yield from _values(path, type(table), table)
 
 
-def _values(path: Path, options: type, table: Any) -> Iterator[tuple[Path, Any]]:
+def _values(path: Path, options: type, table: Any) -> Iterator[Entry]:
     """The keys of an attrs class of options."""
     for key, entry in fields_of(options).items():
-        yield (*path, key), written(kind_of(options, key).name, getattr(table, entry.name))
+        yield (*path, key), written(kind_of(options, key).name, getattr(table, entry.name)), options
 
 
 def written(kind: str, value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: Whole tables at the top of the file.
-TABLES = frozenset({"console", "metrics"})
+TABLES = frozenset({"console"})
 
 _SERVER: frozenset[str] = frozenset()
 

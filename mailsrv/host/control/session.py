@@ -1,4 +1,4 @@
-"""Sessions: who is connected, and ending that (floor 4; S-064..S-067).
+"""Sessions: who is connected, ending that, reading along (floor 4; S-064..S-067).
 
 A session is named by its id, which no other session of the process had or will have.  Whoever has a role for one server
 names the server, too.
@@ -10,14 +10,19 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from attrs import asdict
+from twisted.logger import Logger
 
 from ...access.networks import parse_network
 from ...auth.patterns import fold
 from ...errors import NoSuchRecipient, Refused
+from ...net.overhear import overheard
 from ...parts import did_you_mean
+from ..following import MAX_SECONDS, Follower
 from ..sessions import choose, end, end_user, find, is_from, is_user
 from .common import MAX_ADDRESS, account_of
-from .table import operation
+from .table import Asker, End, operation
+
+log = Logger()
 
 
 def _server(site: Any, name: str) -> None:
@@ -89,3 +94,25 @@ async def terminate_all(site: Any, server: str) -> dict[str, Any]:
 async def terminate_user(site: Any, address: str) -> dict[str, Any]:
     """End all sessions of a user, on all servers, and of those who are logged in for him."""
     return {"terminated": await end_user(site, await _account(site, address), address)}
+
+
+@operation("session.transcript", running=True, stream=True)
+async def transcript(
+    site: Any, id: int, asker: Asker, seconds: int = 0, content: bool = False, server: str = ""
+) -> AsyncGenerator[dict[str, Any], None]:
+    """What is said in a session from now on, without secrets: `at`, `who` (client or server), `text`; for so many
+    seconds (0: an hour), with the octets of messages or their number."""
+    _server(site, server)
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise Refused(f"a transcript is of 1 to {MAX_SECONDS} seconds; begin another one after it")
+    session = find(site, id, server)
+    if overheard(session.connection):
+        raise Refused("somebody follows this session already; one at a time can", "4.3.2")
+    log.info("{who} begins to read along in session {id} of {user}", who=asker.who, id=id, user=session.info().user)
+    follower = Follower(site, session, seconds or MAX_SECONDS, content)
+    try:
+        async for item in follower.feed:
+            yield item
+    finally:
+        follower.stop()
+    yield End({"lines": follower.lines, "why": follower.why})
