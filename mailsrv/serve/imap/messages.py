@@ -7,6 +7,7 @@ sequence number whose message is gone makes the command end with NO [EXPUNGEISSU
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -91,15 +92,22 @@ class Storing:
         updated = await self.selection.mailbox.update(view.uid_set(ranges), self.change, self.since)
         self.lost += len(uids) - len(updated.uids)
         self.conflicts += updated.conflicts
-        wanted = self._wanted(uids, before)
+        wanted = self._wanted(before)
         if CONDSTORE in self.session.enabled:
-            await self._tell_modseqs(ranges, updated, wanted)
+            await self._tell_modseqs(ranges, updated, dict(zip(uids, wanted)))
             return
-        rows: Iterable[tuple[int, int]] = zip(updated.uids, updated.flags)
-        if self.silent:
+        if updated.uids == uids:
+            numbers = [at for part in ranges for at in range(part.start + 1, part.stop + 1)]
+            said: Iterable[Changed] = zip(numbers, uids, updated.flags, repeat(0))
+        else:
+            said = _numbered(view, zip(updated.uids, updated.flags))
+        if self.silent and updated.uids == uids and updated.flags == wanted:
+            said = ()
+        elif self.silent:
             # What is not as the client expects: another session was at it too.
-            rows = ((uid, now) for uid, now in rows if wanted.get(uid) != now)
-        await tell.tell_flags(self.session, self.selection, _numbered(view, rows))
+            expected = dict(zip(uids, wanted))
+            said = [row for row in said if expected.get(row[1]) != row[2]]
+        await tell.tell_flags(self.session, self.selection, said)
         view.told(updated, updated.uids, updated.flags)
 
     async def _tell_modseqs(self, ranges: list[range], updated: Updated, wanted: dict[int, int]) -> None:
@@ -125,10 +133,11 @@ class Storing:
             _, uids, masks, modseqs = zip(*rows)
             view.told(updated, uids, masks, modseqs)
 
-    def _wanted(self, uids: list[int], before: list[int]) -> dict[int, int]:
-        """UID -> the flags that the client expects now, who has known them `before`."""
+    def _wanted(self, before: list[int]) -> list[int]:
+        """The flags that the client expects now, who has known them `before`."""
         mask, action = known(self.change.flags, self.selection.view.keywords()), self.change.action
-        return {uid: changed(action, old, mask) for uid, old in zip(uids, before)}
+        after = {old: changed(action, old, mask) for old in set(before)}
+        return [after[old] for old in before]
 
 
 def _numbered(view: View, rows: Iterable[tuple[int, int]]) -> Iterator[Changed]:

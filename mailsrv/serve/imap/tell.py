@@ -128,7 +128,10 @@ async def tell_flags(session: ImapSession, selection: Selection, rows: Iterable[
 
     rows = iter(rows)
     while block := list(islice(rows, BLOCK)):
-        for (fresh, _), alike in groupby(block, manner):
-            session.put(said(list(alike), fresh))
+        if recent is None and all([row[2] is not None for row in block]):
+            session.put(said(block, False))
+        else:
+            for (fresh, _), alike in groupby(block, manner):
+                session.put(said(list(alike), fresh))
         await session.pace()
         await session.connection.breathe()

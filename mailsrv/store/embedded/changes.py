@@ -13,10 +13,10 @@ from ...values import Copied, FlagChange, Updated
 from .. import keywords as kw
 from .boxes import Box
 from .operations import SLICE, Operation
-from .transaction import Transaction
+from .transaction import Rule, Transaction
 
-#: Rows that are expunged in one slice.
-EXPUNGED = 2000
+#: Rows that are changed, and that are expunged, in one slice.
+CHANGED, EXPUNGED = 5000, 2000
 
 
 class Sliced(Operation):
@@ -65,6 +65,8 @@ class Update(Sliced):
     def __init__(self, mailbox: int, uids: UidSet, change: FlagChange, since: int | None) -> None:
         super().__init__(mailbox, uids)
         self._change, self._since = change, since
+        # About 1 us a row.
+        self.most = CHANGED
         self._uids: list[int] = []
         self._flags: list[int] = []
         self._conflicts: list[int] = []
@@ -83,26 +85,30 @@ class Update(Sliced):
             self._before = box.modseq
         looked = self.slice(box)
         rows = transaction.flags(box, looked, self.most)
-        planned = []
-        for uid, modseq, flags in rows:
-            if self._since is not None and modseq > self._since:
-                self._conflicts.append(uid)
-                self._flags.append(flags)
-                continue
-            after = kw.changed(change.action, flags, mask)
-            if after != flags:
-                planned.append((uid, flags, after))
-            self._flags.append(after)
+        planned = self._plan(rows, mask)
         found = [row[0] for row in rows]
         self._uids += found
         if planned:
             if new:
                 transaction.boxes.add_keywords(box, new)
-            transaction.reflag(box, planned, bool(new))
+            ranges = [(low, min(high, found[-1])) for low, high in looked.ranges if low <= found[-1]]
+            transaction.reflag(box, planned, bool(new), Rule(change.action, mask, self._since, ranges))
         if not self.went(found):
             return False
         self.result = Updated(box.modseq, self._uids, self._flags, UidSet.of(self._conflicts), self._before)
         return True
+
+    def _plan(self, rows: Sequence[tuple[int, int, int]], mask: int) -> list[tuple[int, int, int]]:
+        """(UID, mask before, mask after) of what changes; there are few different masks."""
+        after = {old: kw.changed(self._change.action, old, mask) for old in {row[2] for row in rows}}
+        if self._since is not None:
+            late = {uid for uid, modseq, _ in rows if modseq > self._since}
+            if late:
+                self._conflicts += late
+                self._flags += [old if uid in late else after[old] for uid, _, old in rows]
+                return [(uid, old, after[old]) for uid, _, old in rows if uid not in late and after[old] != old]
+        self._flags += [after[old] for _, _, old in rows]
+        return [(uid, old, after[old]) for uid, _, old in rows if after[old] != old]
 
 
 class Expunge(Sliced):

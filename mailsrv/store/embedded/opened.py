@@ -21,7 +21,8 @@ from .transaction import Delta
 
 #: Changes remembered in memory, and UIDs in them; what is older is looked up.
 LOG_ENTRIES, LOG_UIDS = 1000, 20_000
-#: More expunged rows than this are filtered out in one pass instead of cut out one by one.
+#: More expunged rows than this are filtered out in one pass instead of cut out one by one, more changed ones in a row
+#: replaced at once.
 _CUT = 20
 #: More rows than this are not read from the index in the reactor thread.
 _SYNCHRONOUS = 5000
@@ -117,6 +118,13 @@ class Opened:
     def _reflag(self, delta: Delta) -> None:
         columns, at = self.columns, 0
         uids, flags, modseqs = columns.uids, columns.flags, columns.modseqs
+        count = len(delta.rows)
+        if count > _CUT:
+            at = bisect_left(uids, delta.rows[0][0])
+            if uids[at : at + count] == [uid for uid, _ in delta.rows]:
+                flags[at : at + count] = [mask for _, mask in delta.rows]
+                modseqs[at : at + count] = [delta.modseq] * count
+                return
         for uid, mask in delta.rows:
             at = bisect_left(uids, uid, at)
             flags[at] = mask

@@ -53,6 +53,23 @@ class Delta:
     counters: tuple[int, int, int, int]
 
 
+@define
+class Rule:
+    """Which rows a change of flags changes, in ranges of UIDs that exist already: `action` and `mask` as in
+    `keywords.changed`, for those whose MODSEQ is not above `since`."""
+
+    action: str
+    mask: int
+    since: int | None
+    ranges: Sequence[tuple[int, int]]
+
+    def sql(self) -> str:
+        """The statement that changes a range and nothing that would stay as it is."""
+        after = {"add": "flags | ?5", "remove": "flags & ~?5"}.get(self.action, "?5")
+        return (f"UPDATE message SET modseq=?1, flags={after} WHERE mailbox=?2 AND uid BETWEEN ?3 AND ?4"
+                f" AND flags != {after} AND (?6 IS NULL OR modseq <= ?6)")
+
+
 class Transaction:
     """What a batch does; made anew for each."""
 
@@ -148,25 +165,27 @@ class Transaction:
             if limit <= 0:
                 return
 
-    def reflag(self, box: Box, rows: Sequence[tuple[int, int, int]], keywords: bool) -> None:
-        """Give rows (uid, mask before, mask after) their flags in one change."""
+    def reflag(self, box: Box, rows: Sequence[tuple[int, int, int]], keywords: bool, rule: Rule) -> None:
+        """Give rows (uid, mask before, mask after) their flags in one change: those that `rule` says."""
         box.modseq = box.flag_modseq = modseq = box.modseq + 1
         box.unsaved = 1
-        for _, before, after in rows:
-            box.unseen += bool(before & SEEN) - bool(after & SEEN)
-            box.deleted += bool(after & DELETED) - bool(before & DELETED)
-        mailbox = box.id
-        self.connection.executemany(
-            "UPDATE message SET modseq=?, flags=? WHERE mailbox=? AND uid=?",
-            [(modseq, after & ROW_MASK, mailbox, uid) for uid, _, after in rows],
-        )
-        spilled = [row for row in rows if row[1] > ROW_MASK or row[2] > ROW_MASK]
+        most = 0
+        for (before, after), count in Counter(map(itemgetter(1, 2), rows)).items():
+            box.unseen += count * (bool(before & SEEN) - bool(after & SEEN))
+            box.deleted += count * (bool(after & DELETED) - bool(before & DELETED))
+            most = max(most, before, after)
+        mailbox, execute = box.id, self.connection.executemany
+        if most <= ROW_MASK and len(rows) > 4 * len(rule.ranges):
+            mask, since = rule.mask & ROW_MASK, rule.since
+            execute(rule.sql(), [(modseq, mailbox, low, high, mask, since) for low, high in rule.ranges])
+        else:
+            execute("UPDATE message SET modseq=?, flags=? WHERE mailbox=? AND uid=?",
+                    [(modseq, after & ROW_MASK, mailbox, uid) for uid, _, after in rows])
+        spilled = [row for row in rows if row[1] > ROW_MASK or row[2] > ROW_MASK] if most > ROW_MASK else ()
         if spilled:
-            self.connection.executemany(
-                "INSERT OR REPLACE INTO spill VALUES (?,?,?)",
-                [(mailbox, uid, _spilled(after)) for uid, _, after in spilled],
-            )
-        self.changed(box, "flags", [(uid, after) for uid, _, after in rows], (), keywords)
+            execute("INSERT OR REPLACE INTO spill VALUES (?,?,?)",
+                    [(mailbox, uid, _spilled(after)) for uid, _, after in spilled])
+        self.changed(box, "flags", list(map(itemgetter(0, 2), rows)), (), keywords)
 
     def expunge(self, box: Box, uids: UidSet, limit: int) -> list[int]:
         """Remove existing rows among `uids` for good, at most `limit`, in one change; their UIDs."""
