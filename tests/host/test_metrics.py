@@ -23,6 +23,7 @@ from mailsrv.host.metrics import page as page_module
 from mailsrv.host.metrics.figures import COUNTERS, STORE, collect
 from mailsrv.host.metrics.lag import PERIOD, LagProbe
 from mailsrv.host.metrics.page import Metrics, MetricsPage, read_token
+from mailsrv.host.metrics.service import MetricsService
 from mailsrv.host.metrics.text import Family, Histogram, Page
 from mailsrv.interfaces_figures import IFigures
 from mailsrv.testing.bed import Bed
@@ -373,3 +374,43 @@ def test_a_page_that_cannot_be_had_keeps_the_site_going(tmp_path: Path) -> None:
     ))  # fmt: skip
     metrics.start()
     assert metrics.addresses() == [] and clock.getDelayedCalls() == []
+
+
+def test_another_place_for_the_page_needs_no_restart() -> None:
+    """The options change while the site runs: the page moves, and is gone when none is wanted."""
+
+    class Port:
+        """One of Twisted's."""
+
+        def __init__(self, port: int) -> None:
+            self.number, self.open = port, True
+
+        def getHost(self) -> Any:
+            return SimpleNamespace(host="127.0.0.1", port=self.number)
+
+        def stopListening(self) -> None:
+            self.open = False
+
+    ports: list[Port] = []
+
+    def listen(port: int, *_: Any, **__: Any) -> Port:
+        ports.append(Port(port))
+        return ports[-1]
+
+    clock = Clock()
+    reactor = SimpleNamespace(listenTCP=listen, callLater=clock.callLater)
+    site = SimpleNamespace(
+        reactor=reactor, monotonic=clock.seconds, clock=clock.seconds, options=loads(""), base=Path("."),
+    )  # fmt: skip
+    service = MetricsService(site)
+    Loop().run(service.apply())
+    assert service.addresses() == [] and clock.getDelayedCalls() == []
+    for number in (9155, 9156):
+        site.options = loads(f'[metrics]\nlisten = ["127.0.0.1:{number}"]')
+        service.changed()
+        service.changed()
+        assert service.addresses() == [f"127.0.0.1:{number}"]
+    assert [port.open for port in ports] == [False, True]
+    site.options = loads("")
+    service.changed()
+    assert service.addresses() == [] and not ports[1].open and clock.getDelayedCalls() == []

@@ -1,0 +1,54 @@
+"""The page of counters as a part of a site (floor 6): as its options say, and again when they change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from ..config.metrics import MetricsTable
+
+log = Logger()
+
+
+class MetricsService:
+    """One for a site.  HTTP costs a megabyte, which a site without a page need not spend."""
+
+    def __init__(self, site: Any) -> None:
+        self._site = site
+        self._shown: MetricsTable | None = None
+        self._page: Any = None
+        self._lock = DeferredLock()
+
+    def changed(self, *options: Any) -> None:
+        """The site has other options."""
+        Deferred.fromCoroutine(self.apply()).addErrback(
+            lambda failure: log.failure("the page of metrics did not take up its options", failure=failure)
+        )
+
+    async def apply(self) -> None:
+        """Show the counters where the options in effect say; when nothing has changed nothing happens."""
+        await self._lock.acquire()
+        try:
+            table: MetricsTable = self._site.options.metrics
+            if table != self._shown:
+                await self.stop()
+                self._shown = table
+                if table.listen:
+                    from .page import Metrics
+
+                    self._page = Metrics(self._site)
+                    self._page.start()
+        finally:
+            self._lock.release()
+
+    async def stop(self) -> None:
+        """Show nothing more; idempotent."""
+        page, self._page, self._shown = self._page, None, None
+        if page is not None:
+            await page.stop()
+
+    def addresses(self) -> list[str]:
+        """Where the page is, as "host:port"."""
+        return [] if self._page is None else list(self._page.addresses())
