@@ -109,3 +109,34 @@ def test_rfc6855_what_was_appended_so_is_shown_to_pop3_in_ascii() -> None:
         other.send(line + b"\r\n")
         bed.settle()
     assert b"Subject: =?utf-8?b?w7w=?=" in other.take()
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_rfc3516_ranges_one_after_the_other_decode_a_part_once(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed = Bed()
+    bed.deliver(part(encoding, LONG))
+    bed.deliver(part(encoding, LONG[::-1]))
+    client = login(bed)
+    read, octets = MemoryContent.read, [0]
+
+    async def counted(self: MemoryContent, offset: int, length: int) -> bytes:
+        found = await read(self, offset, length)
+        octets[0] += len(found)
+        return found
+
+    monkeypatch.setattr(MemoryContent, "read", counted)
+    step, got = 10_007, b""
+    for start in range(0, len(LONG) + step, step):
+        answer = say(bed, client, b"a FETCH 1 BINARY.PEEK[1]<%d.%d>" % (start, step))
+        head, _, rest = answer.partition(b"}\r\n")
+        got += rest[: int(head.rpartition(b"{")[2])]
+    assert got == LONG
+    # Of each range what was decoded too far is decoded again, and the headers are looked at.
+    assert octets[0] < 8 * len(part(encoding, LONG))
+    # Another message, an earlier place, and a place far behind are what they are.
+    for number, whole, start in ((2, LONG[::-1], 50_000), (1, LONG, 100), (2, LONG[::-1], 100), (2, LONG[::-1], 90_000)):
+        wanted = whole[start : start + 300]
+        said = say(bed, client, b"a FETCH %d BINARY.PEEK[1]<%d.300>" % (number, start))
+        assert said == b"* %d FETCH (BINARY[1]<%d> ~{300}\r\n%b)\r\na OK FETCH completed\r\n" % (number, start, wanted)

@@ -1,12 +1,14 @@
 """BINARY (floor 3; RFC 3516, RFC 9051 section 6.4.5): parts without their transfer encoding.
 
 A literal tells its size first, so a part is decoded twice: once to count, once to send.  What is short is kept from
-the first time.  Both read the same pieces, so that even broken text comes to the same size.
+the first time.  Both read the same pieces, so that even broken text comes to the same size.  Clients get a large part
+range by range; so that not each range decodes all before it, the selection knows where the last one ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -23,6 +25,7 @@ from ...wire.smtp_binary import BinaryReader
 from .answer import No
 
 if TYPE_CHECKING:
+    from .selected import Selection
     from .session import ImapSession
 
 log = Logger()
@@ -36,9 +39,22 @@ class UnknownEncoding(Exception):
 
 
 @define
+class Mark:
+    """A place between two pieces of a part: of which message and part, the encoded octet, how many decoded ones are
+    before it, and what the decoder is then."""
+
+    uid: int
+    part: tuple[int, ...]
+    at: int
+    total: int
+    decoder: Decoder
+
+
+@define
 class Decoded:
     """One item as it will be sent: `size` octets from the decoded octet `skip` on; `octets` are they, if kept.
-    `place` (offset, length) is where the encoded part lies, None: there is no such part."""
+    `place` (offset, length) is where the encoded part lies, None: there is no such part.  `begin`: where decoding
+    begins, None: at the beginning."""
 
     item: FetchItem
     encoding: bytes = b""
@@ -46,6 +62,7 @@ class Decoded:
     skip: int = 0
     size: int = 0
     octets: bytes | None = None
+    begin: Mark | None = None
 
 
 class _Reader:
@@ -53,10 +70,18 @@ class _Reader:
 
     __slots__ = ("_at", "_content", "_decoder", "_end")
 
-    def __init__(self, content: IContent, place: tuple[int, int], encoding: bytes) -> None:
+    def __init__(
+        self, content: IContent, place: tuple[int, int], encoding: bytes, begin: Mark | None = None
+    ) -> None:
         self._content = content
         self._at, self._end = place[0], place[0] + place[1]
         self._decoder: Decoder | None = None if encoding in IDENTITY else decoder(encoding)
+        if begin is not None:
+            self._at, self._decoder = begin.at, copy(begin.decoder)
+
+    def mark(self, uid: int, part: tuple[int, ...], total: int) -> Mark | None:
+        """Where it is now, behind so many decoded octets; None at the end."""
+        return None if self._decoder is None else Mark(uid, part, self._at, total, copy(self._decoder))
 
     async def piece(self) -> bytes | None:
         """The next octets, perhaps none; None at the end.  Raises StoreUnavailable."""
@@ -71,9 +96,10 @@ class _Reader:
 
 
 async def look(
-    items: Sequence[FetchItem], summary: Summary | None, content: IContent, breathe: Callable[[], Awaitable[None]]
+    selection: Selection | None, uid: int, items: Sequence[FetchItem], summary: Summary | None, content: IContent,
+    breathe: Callable[[], Awaitable[None]],
 ) -> dict[bytes, Decoded]:
-    """Label -> what will be sent for each of the BINARY items of a message.
+    """Label -> what will be sent for each of the BINARY items of a message, of that UID in the selection.
 
     Raises UnknownEncoding before anything is said of the message, StoreUnavailable.
     """
@@ -88,7 +114,14 @@ async def look(
             one.skip = min(start, one.place[1])
             one.size = one.place[1] - one.skip if count is None else min(count, one.place[1] - one.skip)
             continue
-        await _count(one, content, start, count, kept if item.name == "BINARY" else 0, breathe)
+        if selection is not None and item.partial is not None:
+            assert item.section is not None
+            mark, part = selection.mark, item.section.part
+            if mark is not None and (mark.uid, mark.part) == (uid, part) and mark.total <= start:
+                one.begin = mark
+            selection.mark = await _count(one, content, start, count, kept, breathe, (uid, part))
+        else:
+            await _count(one, content, start, count, kept if item.name == "BINARY" else 0, breathe)
         kept -= len(one.octets or b"")
     return found
 
@@ -110,15 +143,19 @@ async def _located(item: FetchItem, summary: Summary | None, content: IContent) 
 
 
 async def _count(
-    one: Decoded, content: IContent, start: int, count: int | None, keep: int, breathe: Callable[[], Awaitable[None]]
-) -> None:
-    """How many octets there are of what the client asked for; kept where they are few."""
+    one: Decoded, content: IContent, start: int, count: int | None, keep: int, breathe: Callable[[], Awaitable[None]],
+    key: tuple[int, tuple[int, ...]] = (0, ()),
+) -> Mark | None:
+    """How many octets there are of what the client asked for; kept where they are few.  Gives the last place between
+    pieces that is not behind their end."""
     assert one.place is not None
-    reader, total = _Reader(content, one.place, one.encoding), 0
+    reader, before = _Reader(content, one.place, one.encoding, one.begin), one.begin.total if one.begin else 0
+    total, mark = before, one.begin
     end = None if count is None else start + count
     kept: list[bytes] | None = [] if keep else None
     held = 0
     while end is None or total < end:
+        mark = reader.mark(*key, total) if end is not None else None
         piece = await reader.piece()
         if piece is None:
             break
@@ -129,10 +166,12 @@ async def _count(
                 kept = None
         total += len(piece)
         await breathe()
-    one.skip = min(start, total)
-    one.size = (total if end is None else min(total, end)) - one.skip
+    first = min(start, total)
+    one.skip = first - before
+    one.size = (total if end is None else min(total, end)) - first
     if kept is not None:
         one.octets = b"".join(kept)[: one.size]
+    return mark
 
 
 async def send(session: ImapSession, head: bytes, one: Decoded, content: IContent) -> bytes:
@@ -154,7 +193,7 @@ async def send(session: ImapSession, head: bytes, one: Decoded, content: IConten
     session.put(head)
     session.streaming = True
     try:
-        await _pour(session, _Reader(content, place, one.encoding), skip, one.size)
+        await _pour(session, _Reader(content, place, one.encoding, one.begin), skip, one.size)
     except MailError as error:
         log.warn("a message could not be read to its end: {error}", error=error.text)
         raise ConnectionResetError("cut off inside a literal") from error

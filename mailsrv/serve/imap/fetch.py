@@ -330,7 +330,7 @@ class Block:
             sections.send_heads(self._session, head, row.head)
         else:
             try:
-                await sections.send(self._session, head, row.summary, content)
+                await sections.send(self._session, head, row.summary, content, row.uid)
             except binary.UnknownEncoding:
                 self.unknown.add(row.uid)
 

@@ -81,11 +81,14 @@ class Sections:
             space = b" "
         session.put(head + b")\r\n")
 
-    async def send(self, session: ImapSession, head: bytes, summary: Summary | None, content: IContent) -> None:
+    async def send(
+        self, session: ImapSession, head: bytes, summary: Summary | None, content: IContent, uid: int = 0
+    ) -> None:
         """Write `head`, the sections and the end of the response.  Raises binary.UnknownEncoding before the first."""
         decoded = {}
         if self._binary:
-            decoded = await binary.look(self._binary, summary, content, session.connection.breathe)
+            selection, breathe = session.selection, session.connection.breathe
+            decoded = await binary.look(selection, uid, self._binary, summary, content, breathe)
         parts = [head]
         space = b"" if head.endswith(b"(") else b" "
         for item in self._items:

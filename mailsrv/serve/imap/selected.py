@@ -17,6 +17,7 @@ from .status import mailbox_id
 from .view import View
 
 if TYPE_CHECKING:
+    from .binary import Mark
     from .session import ImapSession
 
 
@@ -24,7 +25,7 @@ class Selection:
     """The selected mailbox: its name when it was selected, the open handle, the view on it, how many keywords and
     which rights the client knows of."""
 
-    __slots__ = ("announced", "examined", "mailbox", "name", "read_only", "rights", "view")
+    __slots__ = ("announced", "examined", "mailbox", "mark", "name", "read_only", "rights", "view")
 
     def __init__(self, mailbox: IMailbox, examined: bool, name: str = "") -> None:
         self.name = name
@@ -35,6 +36,8 @@ class Selection:
         self.read_only = examined or not rights.WRITING & set(self.rights)
         self.view = View(mailbox)
         self.announced = -1
+        #: Where the last range of a decoded part ended.
+        self.mark: Mark | None = None
 
     def writable(self) -> None:
         """Raises No in a mailbox that was selected by EXAMINE."""
