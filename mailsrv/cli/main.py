@@ -11,7 +11,24 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import MailError, Refused
 from ..host.control.client import NotReachable
-from . import access, auth, badmail, bans, config, dns, init, mailbox, queue, session, site, store, users
+from . import (
+    access,
+    auth,
+    badmail,
+    bans,
+    certificate,
+    config,
+    dns,
+    init,
+    mailbox,
+    queue,
+    server,
+    service,
+    session,
+    site,
+    store,
+    users,
+)
 from .common import NO, UNREACHABLE, USAGE, UsageError, common_arguments
 
 
@@ -24,7 +41,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"mailsrv {__version__}")
     common_arguments(top, None, False)
     nouns = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (init, config, users, auth, access, bans, mailbox, session, queue, badmail, dns, store, site):
+    for module in (
+        init, config, users, auth, access, bans, server, service, certificate, mailbox, session,
+        queue, badmail, dns, store, site,
+    ):  # fmt: skip
         module.add_parsers(nouns)
     return top
 

@@ -1,4 +1,4 @@
-"""mailsrv domain, server, part, status (floor 7)."""
+"""mailsrv domain, part, status (floor 7)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ def add_parsers(nouns: Any) -> None:
         parser.add_argument("domain")
         parser.set_defaults(operation=f"domain.{name}")
     add_records(verbs)
-    verbs = noun(nouns, "server", "virtual servers")
-    verb(verbs, "list", _servers, "state, addresses, connections")
-    verb(verbs, "show", _server, "one server with its limits").add_argument("name", metavar="PROTOCOL/NAME")
     verbs = noun(nouns, "part", "installed parts")
     verb(verbs, "list", _parts, "every part that the configuration can name")
     verb(nouns, "status", _status, "the running server")
@@ -43,33 +40,6 @@ def _domain_change(args: argparse.Namespace) -> int:
     return emit(args, result, lines)
 
 
-def _servers(args: argparse.Namespace) -> int:
-    """A table."""
-    servers = perform(options_of(args), [("server.list", {})])[0]
-    rows = [
-        [one["name"], one["state"], _where(one), str(one["connections"]), one["reason"]]
-        for one in servers
-    ]
-    return emit(args, servers, table(rows, ("SERVER", "STATE", "ADDRESSES", "CONNECTIONS", "REASON")))
-
-
-def _where(server: dict[str, Any]) -> str:
-    """What a server listens on, or would."""
-    return ", ".join(server["addresses"] or server["bindings"])
-
-
-def _server(args: argparse.Namespace) -> int:
-    """Key by key."""
-    facts = perform(options_of(args), [("server.show", {"name": args.name})])[0]
-    lines = []
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            lines += [f"{key}.{inner}: {'off' if one is None else one}" for inner, one in value.items()]
-        else:
-            lines.append(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
-    return emit(args, facts, lines)
-
-
 def _parts(args: argparse.Namespace) -> int:
     """A table; needs neither server nor store."""
     parts = installed()
@@ -84,5 +54,6 @@ def _status(args: argparse.Namespace) -> int:
     """Key by key."""
     facts = perform(options_of(args), [("site.status", {})])[0]
     lines = [f"{key}: {value}" for key, value in facts.items() if not isinstance(value, dict)]
-    lines += [f"{name}: {state}" for name, state in facts["servers"].items()]
+    reasons = {name: f" ({reason})" for name, reason in facts["reasons"].items()}
+    lines += [f"{name}: {state}{reasons.get(name, '')}" for name, state in facts["servers"].items()]
     return emit(args, facts, lines)
