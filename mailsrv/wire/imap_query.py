@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from ..message.charsets import codec
 from ..query import (
     All,
     And,
@@ -34,7 +35,6 @@ from .imap_lexer import MAX_32, MAX_63, BadSyntax, Lexer
 
 #: Nesting of parentheses, NOT and OR together, and keys in one program.
 MAX_DEPTH, MAX_KEYS = 50, 2000
-CHARSETS = (b"UTF-8", b"US-ASCII")
 _OPEN, _CLOSE = b"()"
 _SET_STARTS = frozenset(b"0123456789*$")
 _RETURNS = frozenset({"MIN", "MAX", "ALL", "COUNT", "SAVE", "PARTIAL"})
@@ -46,7 +46,7 @@ Returns = tuple[frozenset[str] | None, tuple[int, int] | None]
 
 
 class UnknownCharset(BadSyntax):
-    """SEARCH names a CHARSET other than `CHARSETS` (RFC 5530 BADCHARSET); `saving`: its RETURN has SAVE."""
+    """SEARCH names a CHARSET that nobody here knows (RFC 5530 BADCHARSET); `saving`: its RETURN has SAVE."""
 
     def __init__(self, saving: bool = False) -> None:
         self.saving = saving
@@ -54,19 +54,26 @@ class UnknownCharset(BadSyntax):
 
 
 class _Program:
-    """Reads keys; counts them and their depth."""
+    """Reads keys; counts them and their depth.  `codec`: what undoes the strings."""
 
-    __slots__ = ("depth", "keys", "lexer")
+    __slots__ = ("codec", "depth", "keys", "lexer")
 
-    def __init__(self, lexer: Lexer) -> None:
-        self.lexer = lexer
+    def __init__(self, lexer: Lexer, codec: str) -> None:
+        self.lexer, self.codec = lexer, codec
         self.depth = 0
         self.keys = 0
 
     def text(self) -> str:
         self.lexer.space()
         # QUIRK: without CHARSET the text should be US-ASCII (RFC 3501); many clients send UTF-8, as RFC 9051 allows.
-        return _decoded(self.lexer.astring())
+        return self.decoded(self.lexer.astring())
+
+    def decoded(self, octets: bytes) -> str:
+        """A string of the search as text."""
+        try:
+            return octets.decode(self.codec)
+        except UnicodeError:
+            raise BadSyntax("Search text is not valid in its character set") from None
 
     def key(self) -> Query:
         """One search key, with what is inside it."""
@@ -102,13 +109,6 @@ class _Program:
         return read(self)
 
 
-def _decoded(octets: bytes) -> str:
-    try:
-        return octets.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadSyntax("Search text is not valid UTF-8") from None
-
-
 def _flag(program: _Program) -> Query:
     program.lexer.space()
     return HasFlag(program.lexer.atom())
@@ -116,7 +116,7 @@ def _flag(program: _Program) -> Query:
 
 def _header(program: _Program) -> Query:
     program.lexer.space()
-    name = _decoded(program.lexer.astring())
+    name = program.decoded(program.lexer.astring())
     return HeaderContains(name.lower(), program.text())
 
 
@@ -295,15 +295,15 @@ def returns(lexer: Lexer) -> Returns:
 def charset(lexer: Lexer, saving: bool) -> bytes:
     """The name of a character set, in upper case, and a space.  Raises BadSyntax, UnknownCharset."""
     name = lexer.astring().upper()
-    if name not in CHARSETS:
+    if codec(name) is None:
         raise UnknownCharset(saving)
     lexer.space()
     return name
 
 
-def keys(lexer: Lexer) -> Query:
-    """The search keys up to the end.  Raises BadSyntax."""
-    program = _Program(lexer)
+def keys(lexer: Lexer, named: bytes) -> Query:
+    """The search keys up to the end, in the character set `named` (b"": none).  Raises BadSyntax."""
+    program = _Program(lexer, codec(named or b"UTF-8") or "utf_8")
     found = [program.key()]
     while lexer.accept(32):
         found.append(program.key())
@@ -318,4 +318,4 @@ def search(lexer: Lexer) -> tuple[Query, frozenset[str] | None, tuple[int, int] 
     named = b""
     if _keyword_follows(lexer, b"CHARSET"):
         named = charset(lexer, options is not None and "SAVE" in options)
-    return keys(lexer), options, some, named
+    return keys(lexer, named), options, some, named

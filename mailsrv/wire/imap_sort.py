@@ -40,7 +40,7 @@ def sort(lexer: Lexer) -> tuple[Any, ...]:
     criteria = _criteria(lexer)
     lexer.space()
     charset = imap_query.charset(lexer, options is not None and "SAVE" in options)
-    return imap_query.keys(lexer), options, partial, charset, criteria
+    return imap_query.keys(lexer, charset), options, partial, charset, criteria
 
 
 def thread(lexer: Lexer) -> tuple[Any, ...]:
@@ -51,4 +51,4 @@ def thread(lexer: Lexer) -> tuple[Any, ...]:
         raise BadSyntax("Unknown threading algorithm")
     lexer.space()
     charset = imap_query.charset(lexer, False)
-    return algorithm, imap_query.keys(lexer), charset
+    return algorithm, imap_query.keys(lexer, charset), charset

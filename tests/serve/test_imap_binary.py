@@ -136,7 +136,8 @@ def test_rfc3516_ranges_one_after_the_other_decode_a_part_once(
     # Of each range what was decoded too far is decoded again, and the headers are looked at.
     assert octets[0] < 8 * len(part(encoding, LONG))
     # Another message, an earlier place, and a place far behind are what they are.
-    for number, whole, start in ((2, LONG[::-1], 50_000), (1, LONG, 100), (2, LONG[::-1], 100), (2, LONG[::-1], 90_000)):
+    back = LONG[::-1]
+    for number, whole, start in ((2, back, 50_000), (1, LONG, 100), (2, back, 100), (2, back, 90_000)):
         wanted = whole[start : start + 300]
         said = say(bed, client, b"a FETCH %d BINARY.PEEK[1]<%d.300>" % (number, start))
         assert said == b"* %d FETCH (BINARY[1]<%d> ~{300}\r\n%b)\r\na OK FETCH completed\r\n" % (number, start, wanted)

@@ -177,7 +177,7 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
     ),
     b"SEARCHRES": (
         ("imap-search-return", r"C: c3 FETCH \$ \(UID\)", r"S: \* 5 FETCH \(UID 5\)\nS: c3 OK"),
-        ("imap-search-return", r"C: g1 SEARCH RETURN \(SAVE\) CHARSET KOI8-R", r"S: g1 NO \[BADCHARSET"),
+        ("imap-search-return", r"C: g1 SEARCH RETURN \(SAVE\) CHARSET X-KOI9", r"S: g1 NO \[BADCHARSET"),
     ),
     b"WITHIN": (
         ("imap-search-return", r"C: i1 SEARCH YOUNGER 1800", r"S: \* SEARCH 2 3 4\nS: i1 OK"),
@@ -185,7 +185,7 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
     ),
     b"SORT": (
         ("imap-sort", r"C: a1 SORT \(SUBJECT\) UTF-8 ALL", r"S: \* SORT 2 1 3 4\nS: a1 OK"),
-        ("imap-sort", r"C: g1 SORT \(DATE\) KOI8-R ALL", r"S: g1 NO \[BADCHARSET"),
+        ("imap-sort", r"C: g1 SORT \(DATE\) X-KOI9 ALL", r"S: g1 NO \[BADCHARSET"),
     ),
     b"SORT=DISPLAY": (
         ("imap-sort", r"C: d1 SORT \(DISPLAYFROM\) UTF-8 ALL", r"S: \* SORT 4 2 1 3\nS: d1 OK"),
@@ -201,7 +201,7 @@ PROOFS: dict[bytes, tuple[tuple[str, str, str], tuple[str, str, str]]] = {
     ),
     b"THREAD=REFERENCES": (
         ("imap-thread", r"C: a THREAD REFERENCES UTF-8 ALL", r"S: \* THREAD .*\nS: a OK"),
-        ("imap-thread", r"C: f THREAD REFERENCES KOI8-R", r"S: f NO \[BADCHARSET"),
+        ("imap-thread", r"C: f THREAD REFERENCES X-KOI9", r"S: f NO \[BADCHARSET"),
     ),
     b"INPROGRESS": (
         ("imap-search-progress", r"C: a SEARCH BODY", r"S: \* OK \[INPROGRESS \(.a. \d+ 3\)\] .*\n(?:.*\n)*?S: a OK"),

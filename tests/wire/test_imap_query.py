@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
+from encodings.aliases import aliases
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailsrv import query as q
 from mailsrv.numbers import NumSet
@@ -78,10 +81,18 @@ def test_rfc3501_section_6_4_4_keys(program: bytes, query: q.Query) -> None:
     [
         (b"CHARSET us-ascii TEXT x", b"US-ASCII", q.TextContains("x")),
         (b'CHARSET "UTF-8" TEXT "\xc3\xa9"', b"UTF-8", q.TextContains("é")),
+        (b'CHARSET koi8-r TEXT "\xc1"', b"KOI8-R", q.TextContains("а")),
+        (b'CHARSET iso-2022-jp TEXT "\x1b$BF|\x1b(B"', b"ISO-2022-JP", q.TextContains("日")),
     ],
 )
 def test_charset_is_told(program: bytes, charset: bytes, query: q.Query) -> None:
     assert search(program) == Search(b"a", "SEARCH", query, charset=charset)
+
+
+@given(st.sampled_from(sorted({*aliases, "utf-16", "x-y"})), st.binary(max_size=20))
+def test_whatever_the_charset_a_search_is_one_or_is_refused(charset: str, octets: bytes) -> None:
+    event = search(b"CHARSET %b TEXT \0" % charset.encode(), [octets])
+    assert isinstance(event, (Search, Invalid, BadCharset))
 
 
 def test_text_may_be_literals() -> None:
@@ -90,7 +101,7 @@ def test_text_may_be_literals() -> None:
 
 
 def test_rfc5530_badcharset() -> None:
-    assert search(b"CHARSET KOI8-R TEXT x") == BadCharset(b"a", "SEARCH")
+    assert search(b"CHARSET X-KOI9 TEXT x") == BadCharset(b"a", "SEARCH")
 
 
 def test_rfc4731_return() -> None:
