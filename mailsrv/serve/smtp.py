@@ -185,9 +185,9 @@ class SmtpSession(SmtpBase):
         """The whole message is refused."""
         self.complain(refusal)
 
-    async def deliver(self, content: IContent, refusal: bytes | None) -> None:
+    def deliver(self, content: IContent, refusal: bytes | None) -> Coroutine[Any, Any, None]:
         """Deliver a whole message and answer it; `refusal` tells what is wrong with its header."""
-        await deliver(self, content, refusal)
+        return deliver(self, content, refusal)
 
     # ------------------------------------------------------------ rules
 

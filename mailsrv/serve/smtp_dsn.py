@@ -103,7 +103,8 @@ def promised(services: SmtpServices, about: Transaction, shares: Sequence[Share]
     full = full_of(shares)
     if full and services.dsn is not None:
         services.dsn.fails(about, services.now())
-    return {"onward": onward, "arrivals": arrivals, "full": full}
+    moved = any(share.redirected or share.full for share in shares)
+    return {"onward": onward, "arrivals": arrivals, "full": full, "moved": moved}
 
 
 def _asks(recipient: Recipient) -> bool:

@@ -6,6 +6,7 @@ never taken for commands.  A BDAT counts its octets, so that it is refused as so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MailError, StoreFull
@@ -14,7 +15,7 @@ from ..message.content import MemoryContent
 from ..message.trace import count_received, header_end
 from ..net.connection import WORTH_NOTING
 from ..transfer.loops import comes_back
-from ..values import ACCEPT, Verdict
+from ..values import ACCEPT, Transaction, Verdict
 from ..wire import smtp_server as wire
 from ..wire.smtp_binary import BinaryReader
 from ..wire.smtp_data import ChunkReader, TextRules
@@ -22,7 +23,7 @@ from . import smtp_replies as say
 from .smtp_dsn import promised
 from .smtp_room import check_sender, check_whole, refuse_full
 from .smtp_rules import is_binary, refuse_size
-from .smtp_verdicts import Answers, left_out, make_mailboxes, moved_field, placed
+from .smtp_verdicts import Answers, Share, left_out, make_mailboxes, moved_field, placed
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
@@ -68,7 +69,7 @@ class MessageInput:
 
     def data(self) -> None:
         """Answer 354: what comes next is the message."""
-        self._await()
+        self._coming = 0
         self._session.say(say.START_INPUT)
         self._session.engine.start_body(self._session.smtp.bare_newlines == "normalise")
 
@@ -241,9 +242,10 @@ async def judge_content(session: SmtpSession, content: IContent) -> Answers:
     assert transaction is not None
     if judge.whole.action == "discard":
         return Answers(judge.whole)
-    if not any(share.taken for share in session.shares):
-        return Answers(Verdict("discard"))
-    return await judge.content(transaction, content)
+    for share in session.shares:
+        if share.taken:
+            return await judge.content(transaction, content) if judge.asked("on_content") else Answers()
+    return Answers(Verdict("discard"))
 
 
 async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -> bytes:
@@ -260,7 +262,10 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         moved = moved_field(shares)
         for action in {share.verdict.action for share in shares} & _MOVED.keys():
             smtp.count(_MOVED[action])
-    owners = [owner for share in shares for owner in share.owners]
+    owners, special = [], False
+    for share in shares:
+        owners += share.owners
+        special = special or share.special
     if not owners and not any(share.onward for share in shares):
         refuse_full(shares)
         smtp.count("messages discarded")
@@ -277,18 +282,27 @@ async def hand_over(session: SmtpSession, content: IContent, answers: Answers) -
         owners,
         hostname=smtp.hostname,
         tls=session.connection.tls_facts(),
-        fields=[*judge.fields, moved] if moved else judge.fields if judge.notes else (),
-        removed={*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed if judge.notes else (),
         submission=smtp.submission,
-        moved=any(share.redirected or share.full for share in shares),
-        **promised(smtp, transaction, shares),
-        note=judge.note() + left_out(shares),
+        **(_special(session, transaction, shares, moved) if special or judge.notes else {}),
     )
     judge.done()
     smtp.took(content.size)
     # Who sends mail that is wanted may go on, for all the dead addresses of a long list.
     session.bad_commands = 0
     return say.accepted(delivery_id)
+
+
+def _special(
+    session: SmtpSession, transaction: Transaction, shares: Sequence[Share], moved: bytes
+) -> dict[str, Any]:
+    """What `Intake.accept` is told of few messages.  Raises TryLater."""
+    judge = session.judge
+    return {
+        "fields": [*judge.fields, moved] if moved else judge.fields,
+        "removed": {*judge.removed, b"x-mailsrv-verdict"} if moved else judge.removed,
+        "note": judge.note() + left_out(shares),
+        **promised(session.smtp, transaction, shares),
+    }
 
 
 async def deliver(session: SmtpSession, content: IContent, refusal: bytes | None) -> None:
@@ -298,11 +312,13 @@ async def deliver(session: SmtpSession, content: IContent, refusal: bytes | None
         return
     try:
         assert session.transaction is not None
-        await check_sender(session, session.transaction, content.size)
+        if session.transaction.identity is not None:
+            await check_sender(session, session.transaction, content.size)
         answers = await judge_content(session, content)
         refused = answers.refusal()
         if refused is None:
-            await check_whole(session, content.size if answers.content is None else answers.content.size)
+            if session.smtp.allowances is not None:
+                await check_whole(session, (content if answers.content is None else answers.content).size)
             session.say(await hand_over(session, content, answers))
         else:
             session.services.count("messages refused")

@@ -1,22 +1,15 @@
-"""Asking the message policies (floor 4): every moment of a connection, in order, each within its time.
-
-A policy that answers at once costs a call: no Deferred is made and no timer started.  Why failures are handled as they
-are is told in `docs/decisions/0014`.
-"""
+"""Asking the message policies (floor 5): every moment of a connection, in order, and what the answers come to."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import CoroutineType
 from typing import Any
-from uuid import uuid4
 
-from attrs import define, evolve, frozen
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferTimeout
-from twisted.internet.error import ConnectError, ConnectionClosed
+from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ..access.policy import Policy
 from ..errors import MailError, Refused, TryLater
@@ -24,6 +17,9 @@ from ..interfaces import IContent, IMessagePolicy
 from ..message.rewrite import is_field
 from ..values import ACCEPT, Identity, Peer, Transaction, Verdict
 from . import smtp_replies as say
+from .smtp_asking import FAILURES, Rule, rule_of
+from .smtp_asking import TIMEOUT as TIMEOUT
+from .smtp_asking import PolicyMaker as PolicyMaker
 from .smtp_verdicts import ENDS, REFUSES, Answers
 
 log = Logger()
@@ -33,37 +29,6 @@ MAX_NOTES, MAX_TEXT = 20, 450
 _ACTIONS = ENDS | {"accept", "quarantine", "redirect"}
 #: RFC 3463 section 2.
 _STATUS = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}", re.ASCII)
-#: Seconds that a policy may take for one answer, unless it has a `timeout` of its own.
-TIMEOUT = 30.0
-#: What goes wrong between a policy and its helpers; all else is a bug, and the connection's to handle.
-_FAILURES = (OSError, ConnectError, ConnectionClosed, DeferTimeout, CancelledError)
-
-
-@frozen
-class PolicyMaker:
-    """What makes a policy's object for each connection.
-
-    `name` is for the log; `timeout` seconds and `on_failure` ("open" or "tempfail") go before what the object says.
-    """
-
-    make: Callable[[], IMessagePolicy]
-    name: str = ""
-    timeout: float | None = None
-    on_failure: str = ""
-
-    def __call__(self) -> IMessagePolicy:
-        """The object for one connection."""
-        return self.make()
-
-
-@define(eq=False)
-class _Rule:
-    """One policy's object at this connection."""
-
-    policy: Any
-    name: str
-    timeout: float
-    opens: bool
 
 
 class Judge:
@@ -75,7 +40,7 @@ class Judge:
     """
 
     __slots__ = (
-        "_connection", "_ending", "_made", "_makers", "_methods", "_rules", "_server", "_sleep", "notes", "open",
+        "_connection", "_ending", "_made", "_makers", "_methods", "_rules", "_server", "notes", "open", "sleep",
         "whole",
     )  # fmt: skip
 
@@ -86,10 +51,10 @@ class Judge:
         server: str,
         connection: Any,
     ) -> None:
-        self._makers, self._sleep = makers, sleep
+        self._makers, self.sleep = makers, sleep
         self._server, self._connection = server, connection
-        self._rules: list[_Rule] | None = None
-        self._methods: dict[str, list[tuple[_Rule, Any]]] = {}
+        self._rules: list[Rule] | None = None
+        self._methods: dict[str, list[tuple[Rule, Any]]] = {}
         #: Policies that are still being told of an end.
         self._ending: Deferred[None] | None = None
         self.open: Transaction | None = None
@@ -119,7 +84,7 @@ class Judge:
         return {name.lower() for verdict in self.notes for name in verdict.removed}
 
     @property
-    def _about(self) -> str:
+    def where(self) -> str:
         """For the log."""
         return f"on {self._server} from {self._connection.peer.host}"
 
@@ -136,7 +101,16 @@ class Judge:
             ending, self._ending = self._ending, None
             await ending
         for rule, method in self.asked(moment):
-            verdict = await self._one(rule, method, moment, about)
+            try:
+                work = method(*about)
+                # As `Rule.answer`, which would be one more coroutine for each policy and recipient.
+                if type(work) is CoroutineType:
+                    work.send(None)
+                verdict = await rule.waited(work, self.sleep)
+            except StopIteration as answered:
+                verdict = answered.value
+            except FAILURES as error:
+                verdict = rule.excuse(error, moment, self.where)
             if verdict is ACCEPT:
                 continue
             _no_content(rule, [verdict])
@@ -161,7 +135,7 @@ class Judge:
 
         DATA (or the first BDAT): what is not refused goes into `whole`.
         """
-        if moment not in self._methods and not self.asked(moment):
+        if not self.asked(moment):
             return None
         try:
             verdict = await self.ask(moment, *about)
@@ -183,7 +157,7 @@ class Judge:
         """The whole message: one answer, or one for each recipient.  Raises MailError."""
         answers = Answers()
         for rule, method in self.asked("on_content"):
-            answer = await self._one(rule, method, "on_content", (transaction, content))
+            answer: Any = await rule.answer(method, "on_content", (transaction, content), self)
             if answer is ACCEPT:
                 continue
             if isinstance(answer, Mapping):
@@ -206,6 +180,8 @@ class Judge:
                 break
             if answers.whole.action == "accept":
                 answers.whole = verdict
+        if answers.whole is ACCEPT and not answers.each:
+            return answers
         each = () if answers.whole.action in ENDS else answers.each.values()
         for verdict in dict.fromkeys((answers.whole, *each)):
             if verdict.action in ENDS:
@@ -240,18 +216,18 @@ class Judge:
             await before
         for rule, method in self.asked(moment):
             try:
-                await self._one(rule, method, moment, about)
+                await rule.answer(method, moment, about, self)
             except MailError as error:
                 log.info("policy {name} at {moment}: {reason}", name=rule.name, moment=moment, reason=error.text)
 
     # ------------------------------------------------------------ one policy
 
-    def asked(self, moment: str) -> list[tuple[_Rule, Any]]:
+    def asked(self, moment: str) -> list[tuple[Rule, Any]]:
         """Those that have something to say at that moment: with a method of that name that is not `Policy`'s own."""
         found = self._methods.get(moment)
         if found is None:
             if self._rules is None:
-                self._rules = [_rule(make) for make in self._makers]
+                self._rules = [rule_of(make) for make in self._makers]
             plain = getattr(Policy, moment)
             found = self._methods[moment] = [
                 (rule, getattr(rule.policy, moment))
@@ -260,36 +236,7 @@ class Judge:
             ]
         return found
 
-    async def _one(self, rule: _Rule, method: Any, moment: str, about: tuple[Any, ...]) -> Any:
-        """One policy's answer.  Raises MailError."""
-        try:
-            work = method(*about)
-            if isinstance(work, Deferred):
-                return await _within(work, rule.timeout, self._sleep)
-            try:
-                work.send(None)
-            except StopIteration as answered:
-                return answered.value
-            # It has begun and waits for a Deferred, which can be waited for again from outside.
-            return await _within(Deferred.fromCoroutine(work), rule.timeout, self._sleep)
-        except _Late:
-            log.warn("policy {name} took longer than {timeout} s at {moment} {about}",
-                     name=rule.name, timeout=rule.timeout, moment=moment, about=self._about)  # fmt: skip
-            return ACCEPT if rule.opens else _failed(rule, "time-out")
-        except MailError as error:
-            if error.permanent or not rule.opens:
-                raise
-            log.info("policy {name} could not answer at {moment}: {reason}",
-                     name=rule.name, moment=moment, reason=error.text)  # fmt: skip
-            return ACCEPT
-        except _FAILURES:
-            # Above all it is not the client's connection that broke, as the pump would think.
-            incident = uuid4().hex[:12]
-            log.failure("incident {incident}: policy {name} failed at {moment} {about}",
-                        incident=incident, name=rule.name, moment=moment, about=self._about)  # fmt: skip
-            return ACCEPT if rule.opens else _failed(rule, f"incident {incident}")
-
-    def _note(self, rule: _Rule, verdict: Verdict) -> Verdict:
+    def _note(self, rule: Rule, verdict: Verdict) -> Verdict:
         """Keep what a verdict adds to the message; gives it with the name of who decided.  Raises ValueError for a
         verdict that is none: taken for another it might let in what was to be refused."""
         if verdict.action not in _ACTIONS:
@@ -317,70 +264,19 @@ class Judge:
         said = verdict.text if verdict.text.isprintable() else ascii(verdict.text)
         log.info(
             "{text}",
-            text=f"{_subject(moment, about)} {done} {self._about} by {by(verdict)}: {said or verdict.action}",
+            text=f"{_subject(moment, about)} {done} {self.where} by {by(verdict)}: {said or verdict.action}",
             part=verdict.part,
             rule=verdict.rule,
         )
 
 
-class _Late(Exception):
-    """A policy took too long."""
-
-
-async def _within(work: Deferred[Any], seconds: float, sleep: Callable[[float], Awaitable[None]]) -> Any:
-    """The result of `work`; raises what it raises, or _Late after so many seconds, when it is cancelled."""
-    if work.called and not work.paused:
-        return await work
-    answer: Deferred[Any] = Deferred()
-    timer = Deferred.fromCoroutine(_slept(sleep(seconds)))
-
-    def answered(result: Any) -> None:
-        if not answer.called:
-            answer.callback(result) if not isinstance(result, Failure) else answer.errback(result)
-        elif isinstance(result, Failure) and not result.check(CancelledError):
-            log.failure("a policy failed after its time", failure=result)
-
-    def late(result: None) -> None:
-        if not answer.called:
-            answer.errback(_Late())
-            work.cancel()
-
-    work.addBoth(answered)
-    timer.addCallbacks(late, lambda cancelled: None)
-    try:
-        return await answer
-    finally:
-        timer.cancel()
-
-
-async def _slept(waiting: Awaitable[None]) -> None:
-    await waiting
-
-
-def _rule(make: Callable[[], IMessagePolicy]) -> _Rule:
-    """The object of one policy, with what is said about it."""
-    policy: Any = make()
-    timeout = getattr(make, "timeout", None)
-    return _Rule(
-        policy,
-        getattr(make, "name", "") or getattr(policy, "name", "") or type(policy).__name__,
-        getattr(policy, "timeout", TIMEOUT) if timeout is None else timeout,
-        (getattr(make, "on_failure", "") or getattr(policy, "on_failure", "tempfail")) == "open",
-    )
-
-
-def _no_content(rule: _Rule, verdicts: Iterable[Verdict]) -> None:
+def _no_content(rule: Rule, verdicts: Iterable[Verdict]) -> None:
     """Another message for one recipient, or before there is one, is a mistake.  Raises ValueError; it is closed."""
     made = [one for one in verdicts if one.content is not None]
     for content in {id(one.content): one.content for one in made}.values():
         content.close()  # type: ignore[union-attr]
     for verdict in made:
         raise ValueError(f"policy {rule.name}, {by(verdict) or 'no part'}: a message out of place in its verdict")
-
-
-def _failed(rule: _Rule, why: str) -> Verdict:
-    """The answer of a policy that could not answer."""
-    return Verdict("tempfail", "Temporary failure, try again later", "4.3.0", rule.name, why)
 
 
 def by(verdict: Verdict) -> str:

@@ -40,6 +40,11 @@ class Share:
     full: tuple[tuple[Address, str], ...] = ()
 
     @property
+    def special(self) -> bool:
+        """Whether there is more to it than mailboxes that get the message."""
+        return bool(self.onward or self.full or self.recipient.parameters or self.redirected or self.left_out)
+
+    @property
     def astray(self) -> bool:
         """Whether somebody of those who are meant does not get it."""
         return self.redirected or self.left_out > 0

@@ -13,10 +13,12 @@ from zope.interface import implementer
 
 from ..errors import NoSuchRecipient, Refused, RelayDenied
 from ..interfaces import IDirectory, IRouter
-from ..values import Address, DomainFacts, Forward, Owner, Route, Transaction
+from ..values import Address, DomainFacts, Forward, Owner, Route, Transaction, Unknown
 
 #: Aliases followed one after the other, and accounts that one address may lead to.
 MAX_DEPTH, MAX_TARGETS = 10, 1000
+#: What the directory says of an address.
+Resolved = Owner | Forward | Unknown
 #: `await folders(owner, address, separator, transaction)`: where in the owner's account mail for a subaddress goes.
 Folders = Callable[[Owner, Address, str, Transaction], Awaitable[Owner]]
 
@@ -65,8 +67,18 @@ class LocalRouter:
 
     async def route(self, address: Address, transaction: Transaction) -> Route:
         """See IRouter."""
+        domain = await self._directory.domain(address.domain) if address.domain else None
+        known = None
+        if domain is not None and domain.kind != "relay":
+            known = await self._directory.resolve(address)
+            if type(known) is Owner and (self._folders is None or domain.subaddress not in address.local):
+                # Nearly every recipient: nothing is to be collected.
+                return Route((known,))
         found = _Found(transaction, {address})
-        await self._collect(address, found, 0)
+        if domain is None or known is None:
+            await self._collect(address, found, 0)
+        else:
+            await self._collect_local(address, domain, found, 0, known)
         if not found.owners and not found.onward:
             raise NoSuchRecipient()
         return Route(tuple(found.owners.values()), tuple(found.onward))
@@ -94,8 +106,11 @@ class LocalRouter:
         found.onward[destination, address] = None
         found.check()
 
-    async def _collect_local(self, address: Address, domain: DomainFacts, into: _Found, depth: int) -> None:
-        found = await self._directory.resolve(address)
+    async def _collect_local(
+        self, address: Address, domain: DomainFacts, into: _Found, depth: int, found: Resolved | None = None
+    ) -> None:
+        if found is None:
+            found = await self._directory.resolve(address)
         if not isinstance(found, Owner | Forward):
             for learn in self._learners:
                 if await learn(address):

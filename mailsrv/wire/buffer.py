@@ -108,6 +108,14 @@ class Buffer:
         self._at = found.end()
         return bytes(found[0])
 
+    def front(self, pattern: re.Pattern[bytes], most: int) -> re.Match[bytes] | None:
+        """What matches in the first `most` octets, left where it is; `advance` takes it out."""
+        return pattern.match(self._data, self._at, self._at + most)
+
+    def advance(self, found: re.Match[bytes]) -> None:
+        """Take out what `front` gave."""
+        self._at = found.end()
+
     def peek(self, n: int) -> bytes:
         """At most `n` octets from the front, left where they are."""
         return bytes(self._data[self._at : self._at + n])

@@ -127,22 +127,30 @@ LMTP: Mapping[str, _Reader] = {"LHLO": _hello, **_SHARED}
 _FOREIGN = frozenset("GET POST PUT HEAD OPTIONS CONNECT DELETE PATCH TRACE PROPFIND PRI".split())
 
 
-#: Nearly every MAIL and RCPT looks like this: it means the same to the functions above.
-_USUAL = re.compile(
-    rb"(MAIL FROM|RCPT TO):<([A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*)@([a-z0-9]+(?:[.-][a-z0-9]+)*)>((?: [ -~]+)?)"
+#: Nearly every MAIL and RCPT looks like this, and means the same to the functions above; or DATA.
+USUAL = re.compile(
+    rb"(?:(MAIL FROM|RCPT TO):<([A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*)@([a-z0-9]+(?:[.-][a-z0-9]+)*)>((?: [ -~]+)?)"
+    rb"|DATA)\r\n"
 )
+_DATA = Plain("DATA")
+
+
+def read_usual(found: re.Match[bytes]) -> Any:
+    """The event of what `USUAL` matches; None: `read_command` must tell."""
+    verb, local, domain, tail = found.groups()
+    if verb is None:
+        return _DATA
+    if len(local) > MAX_LOCAL or len(domain) > MAX_LABEL:
+        return None
+    parameters = read_parameters(tail.decode("ascii").rstrip(" ")) if tail else {}
+    if parameters is None:
+        return None
+    kind = Mail if verb == b"MAIL FROM" else Rcpt
+    return kind(Address(local.decode("ascii"), domain.decode("ascii")), parameters)
 
 
 def read_command(line: bytes, commands: Mapping[str, _Reader]) -> Any:
     """The event of one line (without its CRLF)."""
-    usual = _USUAL.fullmatch(line)
-    if usual is not None:
-        verb, local, domain, tail = usual.groups()
-        if len(local) <= MAX_LOCAL and len(domain) <= MAX_LABEL:
-            address = Address(local.decode("ascii"), domain.decode("ascii"))
-            parameters = read_parameters(tail.decode("ascii").rstrip(" ")) if tail else {}
-            if parameters is not None:
-                return Mail(address, parameters) if verb == b"MAIL FROM" else Rcpt(address, parameters)
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError:

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import re
 
-_END, _DOT = b"\r\n.\r\n", b"\r\n."
+_END, _DOT, _CRLF = b"\r\n.\r\n", b"\r\n.", b"\r\n"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+#: Where a body needs a closer look: a CR alone, or a line that begins with a dot.
+_TURN = re.compile(rb"\r(?!\n(?!\.))")
+#: All octets but CR, LF and NUL.
+_PLAIN = bytes(octet for octet in range(256) if octet not in b"\r\n\0")
 
 
 class TextRules:
@@ -29,16 +34,14 @@ class TextRules:
         self.size = 0
         self.bare = self.nul = self.eight_bit = self.long_line = self.malformed = False
 
-    def check(self, piece: bytes) -> bytes:
-        """Examine the next octets, of which no CR is the last unless it is alone; they are given as they are kept."""
-        lf = piece.count(b"\n")
-        if not (lf == piece.count(b"\r") == piece.count(b"\r\n")):
-            if self._normalise:
-                piece = _BARE.sub(b"\r\n", piece)
-            else:
-                self.bare = True
-        if b"\0" in piece:
-            self.nul = True
+    def check(self, piece: bytes, paired: bool = False) -> bytes:
+        """Examine the next octets, of which no CR is the last unless it is alone; they are given as they are kept.
+
+        `paired`: it is known that an LF follows every CR.
+        """
+        ends = piece.translate(None, _PLAIN)
+        if ends != _CRLF * (len(ends) // 2) or not (paired or _BARE_CR.search(piece) is None):
+            piece = self._strange(piece)
         if not self.eight_bit and not piece.isascii():
             self.eight_bit = True
         size = len(piece)
@@ -50,17 +53,32 @@ class TextRules:
             self._current = size - piece.rfind(b"\n") - 1
         return piece
 
+    def _strange(self, piece: bytes) -> bytes:
+        """The same for octets with a NUL, or line ends that are none."""
+        if b"\0" in piece:
+            self.nul = True
+        lf = piece.count(b"\n")
+        if not (lf == piece.count(b"\r") == piece.count(_CRLF)):
+            if self._normalise:
+                return _BARE.sub(_CRLF, piece)
+            self.bare = True
+        return piece
+
     def _measure_lines(self, piece: bytes) -> None:
         """Find a line over the limit by leaps: within each stretch of `limit` octets there must be an LF."""
-        limit, size = self._limit, len(piece)
-        at = -self._current
+        limit, size, find = self._limit, len(piece), piece.rfind
+        # The line under way may only go on so far.
+        at = 0
+        if self._current and size > limit - self._current:
+            at = find(b"\n", 0, max(limit - self._current, 0)) + 1
+            self.long_line |= not at
         while size - at > limit and not self.long_line:
-            end = piece.rfind(b"\n", max(at, 0), at + limit) if at + limit > 0 else -1
+            end = find(b"\n", at, at + limit)
             self.long_line = end < 0
             at = end + 1
         if not self.long_line:
-            end = piece.rfind(b"\n", max(at, 0))
-            self._current = size - (end + 1) if end >= 0 else size - at
+            end = find(b"\n", at)
+            self._current = size - (end + 1) if end >= 0 else size - at + (0 if at else self._current)
 
 
 class BodyReader(TextRules):
@@ -84,9 +102,11 @@ class BodyReader(TextRules):
         data = self._tail + octets if self._tail else octets
         # The line before the body ended with CRLF, and that is not of it.
         begin = 2 if self._first else 0
-        # One search for both, since the end looks like a stuffed line: most pieces hold neither.
-        dot = data.find(_DOT)
-        end = data.find(_END, dot) if dot >= 0 else -1
+        found = _TURN.search(data)
+        turn = -1 if found is None else found.start()
+        # In most pieces the end is all there is to find.
+        plain = turn < 0 or data.startswith(_END, turn)
+        end = turn if plain else data.find(_END, turn)
         if end >= 0:
             self.ended = True
             self.rest = data[end + 5 :]
@@ -102,8 +122,8 @@ class BodyReader(TextRules):
             return b""
         self._first = False
         # A dot that is undone may stand at the beginning, so that nothing is cut off before.
-        piece = data[:stop].replace(_DOT, b"\r\n")[begin:] if dot != end else data[begin:stop]
-        return self.check(piece) if piece else piece
+        piece = data[begin:stop] if plain else data[:stop].replace(_DOT, _CRLF)[begin:]
+        return self.check(piece, plain) if piece else piece
 
 
 class ChunkReader(TextRules):

@@ -15,7 +15,7 @@ from .buffer import Buffer, LineTooLong
 from .engine import NEED_DATA, PAUSED
 from .sasl import decode as read_base64
 from .smtp_binary import BinaryReader
-from .smtp_commands import SMTP, foreign, read_command
+from .smtp_commands import SMTP, USUAL, foreign, read_command, read_usual
 from .smtp_data import BodyReader, ChunkReader
 from .smtp_events import Auth as Auth
 from .smtp_events import AuthResponse as AuthResponse
@@ -103,6 +103,21 @@ class SmtpServerEngine:
                 return NEED_DATA
             self._skipping = False
             return _wrong(500, "5.5.2", "Line too long")
+        buffer = self._buffer
+        if not buffer:
+            return NEED_DATA
+        if not self._auth:
+            found = buffer.front(USUAL, self._limits.command_octets)
+            if found is not None:
+                event = read_usual(found)
+                if event is not None:
+                    buffer.advance(found)
+                    self.pipelined, self._spoken = len(buffer) > 0, True
+                    return event
+        return self._next_line()
+
+    def _next_line(self) -> Any:
+        """What is not as usual."""
         try:
             line = self._buffer.line(AUTH_LINE if self._auth else self._limits.command_octets)
         except LineTooLong:
