@@ -30,6 +30,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from ..errors import Refused, TryLater
+from ..happenings import Publish, unheard
 from ..net.addresses import subject_of
 from .guard_tables import MAX_BANS, MAX_PER_ADDRESS, Ban, Bans, Familiar, Guesses, Rates
 
@@ -69,6 +70,8 @@ class Guard:
         self.settings = settings
         self.refused = 0
         self._monotonic, self._wall, self._random = monotonic, wall, random
+        #: Tells those who follow what happens.
+        self.publish: Publish = unheard
         # Without a limit for addresses the last 100 guesses are known, to count repeated ones once for the account.
         self._most = min(settings.per_address or 100, MAX_PER_ADDRESS)
         self._guesses = Guesses(settings.window, random, self._most)
@@ -205,6 +208,7 @@ class Guard:
             until=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ban.until)),
             failures=failures,
         )
+        self.publish("login.banned", what=ban.kind, subject=subject, until=ban.until, failures=failures)
 
     def _exempt(self, address: str, where: str) -> bool:
         """Whether an address is never banned; one address may be so in a /64 that is."""

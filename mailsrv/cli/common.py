@@ -47,13 +47,23 @@ def options_of(args: argparse.Namespace) -> SiteOptions:
     return load(find_config(args))
 
 
+def socket_of(options: SiteOptions) -> Path:
+    """Where the running server listens: where the file says, or where it said when the server was started."""
+    if not options.control.exists():
+        try:
+            return Path(json.loads((options.data / "ready.json").read_bytes())["control"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+    return options.control
+
+
 def perform(options: SiteOptions, calls: Sequence[Call]) -> list[Any]:
     """The results of the operations in order: by the running server, else on the store itself.
 
     Raises Refused with the first "no", NotReachable when a server is needed or in the way but does not answer.
     """
     try:
-        with Client(options.control) as client:
+        with Client(socket_of(options)) as client:
             return [_result(client.call(name, arguments)) for name, arguments in calls]
     except NotReachable as error:
         if any(needs_server(name) for name, _ in calls):
@@ -98,7 +108,7 @@ def follow(options: SiteOptions, call: Call, show: Callable[[Any], None]) -> Any
     By the running server, else on the store itself.  Raises Refused, NotReachable, what `show` raises.
     """
     try:
-        client = Client(options.control)
+        client = Client(socket_of(options))
     except NotReachable as error:
         if needs_server(call[0]):
             raise

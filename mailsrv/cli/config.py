@@ -3,28 +3,56 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, Refused
+from ..errors import ConfigError
+from ..host.certificate_watch import certificate_warnings
+from ..host.config.explain import explained
 from ..host.config.load import load
-from ..host.config.options import SiteOptions
 from ..host.config.profiles import toml
 from ..host.config.show import flatten
-from ..net.tls import Certificate
-from ..parts import did_you_mean, dotted
-from .common import DONE, NO, emit, find_config, noun, options_of, perform, verb
+from ..host.control.config import value_in
+from ..parts import DURATION, dotted
+from .common import DONE, NO, UsageError, emit, find_config, noun, options_of, perform, table, verb
 
 
 def add_parsers(nouns: Any) -> None:
     """The command check and the noun config."""
     parser = verb(nouns, "check", _check, "errors and warnings of a configuration, with file, line and key")
     parser.add_argument("file", nargs="?", metavar="FILE")
-    verbs = noun(nouns, "config", "the effective configuration")
+    verbs = noun(nouns, "config", "the configuration: read, explained, changed while the site runs, taken back")
     verb(verbs, "show", _show, "every key with its value; those of the file are marked")
-    verb(verbs, "apply", _apply, "read the file again in the running site; message formats change for new log-ins")
     verb(verbs, "get", _get, "one value").add_argument("key", metavar="KEY", help="for example smtp.default.max_hops")
+    verb(verbs, "explain", _explain, "what a key means, its value and where that comes from").add_argument("key")
+    parser = verb(verbs, "set", _change, "set one key in the file, comments kept, and take the file up at once")
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("value", metavar="VALUE", help='as in TOML; a text needs no quotes: 30m, ["*:25"], true')
+    _changing(parser, "config.set")
+    parser = verb(verbs, "unset", _change, "take one key or table out of the file: its default holds")
+    parser.add_argument("key", metavar="KEY")
+    _changing(parser, "config.unset")
+    _changing(verb(verbs, "apply", _change, "take up the file as it was edited"), "config.apply")
+    parser = verb(verbs, "put", _put, "put another file in the place of the whole configuration, and take it up")
+    parser.add_argument("file", metavar="FILE", help='"-": standard input')
+    _changing(parser, "config.put")
+    verb(verbs, "confirm", _confirm, "a change made with --confirm stays")
+    parser = verb(verbs, "rollback", _change, "back to a version; without a number to the one before the last change")
+    parser.add_argument("number", nargs="?", type=int, default=0, metavar="NUMBER")
+    parser.set_defaults(operation="config.rollback", arguments=("number",))
+    verb(verbs, "versions", _versions, "what the file was, who changed it and when")
+    verb(verbs, "status", _status, "whether what the file says is in effect")
+
+
+def _changing(parser: argparse.ArgumentParser, operation: str) -> None:
+    """What every change can be asked with."""
+    parser.add_argument(
+        "--confirm", metavar="TIME", default="", help="take it back after this (60s, 10m) unless it is confirmed"
+    )
+    parser.add_argument("--if-version", metavar="VERSION", default="", help="only while the file is that version")
+    parser.set_defaults(operation=operation, arguments=("key", "value"))
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -35,7 +63,7 @@ def _check(args: argparse.Namespace) -> int:
     except ConfigError as error:
         emit(args, {"ok": False, "errors": [_facts(error)], "warnings": []}, [f"error: {error}"])
         return NO
-    warnings = [*options.warnings, *_certificates(options)]
+    warnings = [*options.warnings, *certificate_warnings(options, options.base)]
     lines = [f"warning: {warning}" for warning in warnings]
     emit(
         args, {"ok": True, "errors": [], "warnings": [_facts(warning) for warning in warnings]},
@@ -49,29 +77,6 @@ def _facts(error: ConfigError) -> dict[str, Any]:
     return {"file": error.file, "line": error.line, "key": error.key, "text": error.text}
 
 
-def _certificates(options: SiteOptions) -> list[ConfigError]:
-    """Certificates that a server names and that are not there or cannot be used."""
-    found = []
-    for name in dict.fromkeys(server.certificate for server in options.servers.values()):
-        table = options.certificates[name]
-        files = options.base / table.certificate, options.base / table.key
-        if all(path.exists() for path in files):
-            try:
-                authorities = options.base / table.client_ca if table.client_ca else None
-                Certificate(*files, time.monotonic, authorities, name).check()
-            except ConfigError as error:
-                found.append(error)
-            continue
-        for key, value in (("certificate", table.certificate), ("key", table.key)):
-            path = options.base / value
-            if not path.exists():
-                made = name == "default" and options.makes_certificate
-                then = "; it is made at the start" if made else "; the servers that name it stay stopped"
-                text = f"{path} is not there{then}"
-                found.append(ConfigError(text, file=str(options.file), key=f"tls.{name}.{key}"))
-    return found
-
-
 def _show(args: argparse.Namespace) -> int:
     """TOML-like lines, or a list of objects."""
     shown = flatten(options_of(args))
@@ -82,18 +87,96 @@ def _show(args: argparse.Namespace) -> int:
     return emit(args, data, lines)
 
 
-def _apply(args: argparse.Namespace) -> int:
+def _asked(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of a change.  Raises UsageError."""
+    given = {name: getattr(args, name) for name in args.arguments if hasattr(args, name)}
+    if getattr(args, "confirm", ""):
+        try:
+            given["confirm"] = int(DURATION.read(args.confirm))
+        except ValueError as error:
+            raise UsageError(f"--confirm {error}") from None
+    if getattr(args, "if_version", ""):
+        given["if_version"] = args.if_version
+    return given
+
+
+def _change(args: argparse.Namespace) -> int:
     """What changed, and when it takes effect."""
-    done = perform(options_of(args), [("config.apply", {})])[0]
-    lines = [f"in effect for new log-ins: {key}" for key in done["applied"]]
+    return _told(args, perform(options_of(args), [(args.operation, _asked(args))])[0])
+
+
+def _put(args: argparse.Namespace) -> int:
+    """As the others."""
+    try:
+        text = sys.stdin.read() if args.file == "-" else Path(args.file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(error), file=args.file) from error
+    return _told(args, perform(options_of(args), [("config.put", {**_asked(args), "text": text})])[0])
+
+
+def _told(args: argparse.Namespace, done: dict[str, Any]) -> int:
+    """Key by key."""
+    lines = [f"in effect: {key}" for key in done["applied"]]
     lines += [f"at the next start: {key}" for key in done["restart"]]
-    return emit(args, done, lines or ["the file says what is in effect"])
+    if not lines:
+        lines = ["nothing has changed"]
+    lines.append(f"version {done['number']} ({done['version']})")
+    if getattr(args, "confirm", ""):
+        lines.append(f"it is taken back after {args.confirm} unless you say: mailsrv config confirm")
+    return emit(args, done, lines)
+
+
+def _confirm(args: argparse.Namespace) -> int:
+    """As `status`."""
+    return _stands(args, perform(options_of(args), [("config.confirm", {})])[0])
+
+
+def _status(args: argparse.Namespace) -> int:
+    """In words."""
+    return _stands(args, perform(options_of(args), [("config.status", {})])[0])
+
+
+_STATES = {
+    "applied": "what the file says is in effect",
+    "waiting": "these keys wait for the next start:",
+    "edited": "the file was edited and not taken up (`mailsrv config apply`); these keys are not in effect:",
+    "wrong": "the file cannot be taken up:",
+}
+
+
+def _stands(args: argparse.Namespace, facts: dict[str, Any]) -> int:
+    lines = [f"{facts['file']}: version {facts['version']}", _STATES[facts["state"]], *facts["keys"]]
+    if "error" in facts:
+        lines.append(facts["error"])
+    if facts["confirm_until"] is not None:
+        when = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(facts["confirm_until"]))
+        lines.append(f"a change is taken back at {when} unless it is confirmed: mailsrv config confirm")
+    return emit(args, facts, lines)
+
+
+def _versions(args: argparse.Namespace) -> int:
+    """A table."""
+    found = perform(options_of(args), [("config.versions", {})])[0]
+    rows = [
+        [str(one["number"]), one["version"], time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one["at"])),
+         one["who"] or "-", one["what"]]
+        for one in found
+    ]  # fmt: skip
+    return emit(args, found, table(rows, ("NUMBER", "VERSION", "AT", "WHO", "WHAT")))
+
+
+def _explain(args: argparse.Namespace) -> int:
+    """Line by line; needs no server."""
+    facts = explained(options_of(args), args.key)
+    default = "it depends, or must be given" if facts["default"] is None else toml(facts["default"])
+    lines = [
+        f"{facts['key']} = {toml(facts['value'])}", f"  {facts['meaning']}", f"  kind: {facts['kind']}",
+        f"  default: {default}", f"  from: {facts['origin']}", f"  a change holds {facts['effect']}",
+    ]
+    return emit(args, facts, lines)
 
 
 def _get(args: argparse.Namespace) -> int:
     """One value; a key that is none is status 1."""
-    shown = {dotted(one.path): one for one in flatten(options_of(args))}
-    if args.key not in shown:
-        raise Refused(f'no key "{args.key}"{did_you_mean(args.key, shown)}')
-    value = shown[args.key].value
+    value = value_in(options_of(args), args.key)
     return emit(args, value, [value if isinstance(value, str) else toml(value)])

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InUse, Refused
 from ..host.config.options import SiteOptions
 from ..host.control.client import Client, NotReachable
-from .common import Call, turn_reactor
+from .common import Call, socket_of, turn_reactor
 
 Conversation = Generator[Call, Any, Any]
 
@@ -20,7 +20,7 @@ Conversation = Generator[Call, Any, Any]
 def converse(options: SiteOptions, make: Callable[[], Conversation]) -> Any:
     """What the conversation returns.  Raises what it raises, NotReachable."""
     try:
-        client = Client(options.control)
+        client = Client(socket_of(options))
     except NotReachable as error:
         reason = error
     else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import cached_property, partial
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import DeferredLock
 
 from ..access.filter import AccessFilter
@@ -33,12 +35,12 @@ class Access:
         self._lists: dict[str, AccessList] = {}
         self._built: dict[str, AccessTable] = {}
         self._changing = DeferredLock()
-        self._tables: dict[str, AccessTable] = {}
 
     @property
     def tables(self) -> Mapping[str, AccessTable]:
         """The tables [access.NAME] as they are in effect."""
-        return {**self._site.options.access, **self._tables}
+        tables: Mapping[str, AccessTable] = self._site.options.access
+        return tables
 
     @cached_property
     def resolver(self) -> Any:
@@ -62,9 +64,9 @@ class Access:
             self._lists[name] = self._made(name, self._built[name])
         return self._lists[name]
 
-    async def prepare(self, options: SiteOptions) -> Callable[[], None]:
+    async def prepare(self, options: SiteOptions) -> Callable[[], Callable[[], None]]:
         """Build the lists that are other ones in these options, away from the reactor; the result puts them in the
-        place of what there is, for open connections too."""
+        place of what there is, for open connections too, and gives the way back."""
         made = {
             name: (table, await self._site.aside(self._made, name, table))
             for name, table in options.access.items()
@@ -72,9 +74,10 @@ class Access:
         }
         return partial(self._adopt, made, options)
 
-    def _adopt(self, made: Mapping[str, tuple[AccessTable, AccessList]], options: SiteOptions) -> None:
+    def _adopt(self, made: Mapping[str, tuple[AccessTable, AccessList]], options: SiteOptions) -> Callable[[], None]:
         """The site has these options already."""
-        self._tables.clear()
+        kept = {name: copy(found) for name, found in self._lists.items()}
+        back = partial(self._put_back, kept, dict(self._lists), dict(self._built), dict(self.relay_lists))
         for name, (table, found) in made.items():
             self._lists[name].adopt(found)
             self._built[name] = table
@@ -84,6 +87,17 @@ class Access:
         # Policies hold this very mapping.
         self.relay_lists.clear()
         self.relay_lists.update(lists)
+        return back
+
+    def _put_back(
+        self, kept: Mapping[str, AccessList], lists: dict[str, AccessList], built: dict[str, AccessTable],
+        relay: Mapping[str, RelayList],
+    ) -> None:  # fmt: skip
+        for name, found in lists.items():
+            found.adopt(kept[name])
+        self._lists, self._built = lists, built
+        self.relay_lists.clear()
+        self.relay_lists.update(relay)
 
     def _made(self, name: str, table: AccessTable) -> AccessList:
         return AccessList(name, table.mode, table.entries, str(self._site.options.file or ""))
@@ -95,7 +109,8 @@ class Access:
         try:
             options = await self._site.aside(change)
             table: AccessTable = options.access[name]
-            self._tables[name] = table
+            now = self._site.options
+            self._site.options = evolve(now, access={**now.access, name: table})
             if name in self._lists:
                 self._built[name] = table
                 self._lists[name].adopt(await self._site.aside(self._made, name, table))

@@ -19,11 +19,12 @@ from twisted.logger import Logger
 
 from ..access.networks import Matcher, number_of, parse_network
 from ..errors import MailError
+from ..happenings import Publish
 from ..limits import Limits
 from ..net.addresses import subject_of
 from ..net.connection import Connection
 from ..net.front import Front, Outcome
-from ..serve.session import Services
+from ..serve.session import Services, Session
 from ..serve.smtp_xclient import may_speak
 from ..values import Peer, Verdict
 from ..wire.proxy import BadHeader
@@ -69,6 +70,16 @@ def _number(connection: Connection) -> int:
     """The id of its session."""
     number: int = connection.session.number  # type: ignore[attr-defined]
     return number
+
+
+def _tell_left(publish: Publish, server: str, one: Connection) -> None:
+    """Those who follow what happens: a connection is gone."""
+    session: Session = one.session  # type: ignore[assignment]
+    publish(
+        "session.ended", server=server, session=session.number, peer=one.peer.host,
+        user=session.identity.authcid if session.identity is not None else "",
+        octets_in=one.octets_in, octets_out=one.octets_out,
+    )  # fmt: skip
 
 
 class Ceiling:
@@ -168,6 +179,8 @@ class Arrivals:
         """The connection is gone."""
         self.present.discard(one)
         if isinstance(one, Connection):
+            _tell_left(self.services.publish, self._server.name, one)
+        if isinstance(one, Connection):
             self.octets_in += one.octets_in
             self.octets_out += one.octets_out
         self._ceiling.taken -= 1
@@ -216,6 +229,10 @@ class Arrivals:
     def _enter(self, one: Connection | Front) -> None:
         self.present.add(one)
         self._ceiling.taken += 1
+        if isinstance(one, Connection):
+            self.services.publish(
+                "session.begun", server=self._server.name, session=_number(one), peer=one.peer.host
+            )
         if self._most_of_one is not None:
             self._addresses[subject_of(one.peer.host)] += 1
 

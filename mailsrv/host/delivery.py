@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 
 from ..auth.any import read_password
@@ -59,6 +59,19 @@ class Half:
         self.connector.stop()
 
 
+@frozen
+class Prepared:
+    """What other options ask for."""
+
+    options: SiteOptions
+    halves: dict[str, Half]
+
+    @property
+    def lanes(self) -> dict[str, Lane]:
+        """By server."""
+        return {name: half.lane for name, half in self.halves.items()}
+
+
 class Delivery:
     """What a site needs to send mail on.  Made when its store has a queue; `runner` runs between start and stop.
 
@@ -77,6 +90,7 @@ class Delivery:
         self._started = False
         self._take(self._made(site.options), site.options)
         self.runner = Runner(self.queue, self.lanes, site.clock, site.reactor.callLater)
+        self.runner.attempts.publish = site.events.publish
 
     async def start(self) -> None:
         """Begin to send."""
@@ -91,16 +105,14 @@ class Delivery:
         for half in (*self._halves.values(), *self._old):
             half.stop()
 
-    def prepare(self, options: SiteOptions) -> Callable[[], None]:
-        """Make all that other options ask for; the result puts it in the place of what there is.  Raises ConfigError.
+    def prepare(self, options: SiteOptions) -> Prepared:
+        """Make all that other options ask for.  Raises ConfigError."""
+        return Prepared(options, self._made(options))
 
-        Attempts under way end as they began.  What is the same keeps its connections.
-        """
-        return partial(self._adopt, self._made(options), options)
-
-    def _adopt(self, halves: dict[str, Half], options: SiteOptions) -> None:
+    def adopt(self, prepared: Prepared) -> None:
+        """Go by them from now on.  Attempts under way end as they began; what is the same keeps its connections."""
         had = bool(self.lanes)
-        self._take(halves, options)
+        self._take(prepared.halves, prepared.options)
         if self.lanes:
             self.runner.adopt(self.lanes)
             if self._started and not had:

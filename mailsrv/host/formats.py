@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..errors import ConfigError
 from ..interfaces import IMessageStore
 from ..message.format import fingerprint
 from ..serve.formatted import Format, FormattedStore
+from .config.edit import write_atomically
 from .config.options import ImapOptions, Pop3Options, SiteOptions
 
 log = Logger()
@@ -24,26 +24,19 @@ _STORED = "stored"
 
 
 class Formats:
-    """What each server shows.  Made when the site opens; a format that is another one than at the last start is written
-    down before any client sees it."""
+    """What each server shows.  A format that is another one than at the last start is written down (`keep`) before any
+    client sees it."""
 
     def __init__(self, options: SiteOptions, aside: Callable[..., Any], now: Callable[[], float]) -> None:
         self._options, self._aside, self._now = options, aside, now
         self._path = Path(options.data) / FILE
         self._known = self._read()
         self._formats = {name: self._format(name, server) for name, server in options.servers.items()}
-        self._write()
 
     def store_of(self, server: str, store: IMessageStore) -> IMessageStore:
         """The store as sessions of a server see it."""
         found = self._formats[server]
         return store if found is None else FormattedStore(store, found)
-
-    def equip(self, servers: Mapping[str, Any], store: IMessageStore) -> None:
-        """Give running servers their formats: they hold for new log-ins (S-164); who is logged in goes on as he was."""
-        for name in self._formats:
-            if name in servers:
-                servers[name].services.store = self.store_of(name, store)
 
     def _format(self, name: str, server: Any) -> Format | None:
         if not isinstance(server, ImapOptions | Pop3Options):
@@ -82,14 +75,8 @@ class Formats:
                 file=str(self._path),
             ) from error
 
-    def _write(self) -> None:
-        """Durable: a client that has seen a rendering must never be told the UIDVALIDITY from before."""
-        kept = self._read()
-        if self._known == kept:
-            return
-        temporary = self._path.with_name(FILE + ".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(self._known, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+    def keep(self) -> None:
+        """Durable: a client that has seen a rendering must never be told the UIDVALIDITY from before.  Raises
+        ConfigError when it cannot be written."""
+        if self._known != self._read():
+            write_atomically(self._path, json.dumps(self._known, indent=1, sort_keys=True).encode(), 0o600)

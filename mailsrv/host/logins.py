@@ -56,11 +56,13 @@ class Logins:
         self.changing = DeferredLock()
         self.domains = login_domains(options)
         self.guard = Guard(guard_settings(options), monotonic=site.monotonic, wall=site.clock, random=os.urandom)
+        self.guard.publish = site.events.publish
         self.authorizer = Authorizer()
         self.authorizer.current = self._authorizer(options)
         self._given: list[IAuthenticator] = [make(site) for make in site.given_authenticators]
         self._configured = self._authenticators(options)
         self._choices = options.authenticators
+        self._before = self._configured
         self._leaving: dict[Any, list[IAuthenticator]] = {}
         self.decoy = partial(digest, _key(options.data / "decoy.key"), digest=sha256)
 
@@ -78,25 +80,32 @@ class Logins:
             find(IAuthenticator, choice.use).build(choice.options, self._site) for choice in options.authenticators
         ]
 
-    def prepare(self, options: SiteOptions) -> Callable[[], None]:
-        """Make what other options ask for; the result puts it in the place of what there is.  Raises ConfigError.
+    def swap(self, options: SiteOptions) -> Callable[[], None]:
+        """Go by other options, which the site has already (parts look at them); gives the way back, until `settle`.
 
-        The site has these options already: parts look at them.
+        Raises ConfigError; then nothing has changed.
         """
         same = options.authenticators == self._choices
         made = self._configured if same else self._authenticators(options)
-        return partial(self._adopt, options, made, self._authorizer(options))
+        authorizer = self._authorizer(options)
+        before = self.domains, self.authorizer.current, self._configured, self._choices
+        self._put(login_domains(options), authorizer, made, options.authenticators)
+        self._before = self._configured if same else before[2]
+        return partial(self._put, *before)
 
-    def _adopt(self, options: SiteOptions, made: list[IAuthenticator], authorizer: IAuthorizer) -> None:
-        self.domains = login_domains(options)
-        self.guard.adopt(guard_settings(options))
+    def _put(self, domains: dict[str, str], authorizer: IAuthorizer, made: list[IAuthenticator], choices: Any) -> None:
+        self.domains, self._configured, self._choices = domains, made, choices
         self.authorizer.current = authorizer
-        old, self._configured, self._choices = self._configured, made, options.authenticators
-        if old is not made:
+
+    def settle(self, options: SiteOptions) -> None:
+        """There is no way back any more."""
+        self.guard.adopt(guard_settings(options))
+        if self._before is not self._configured:
             # Connections that are open ask those that they began with.
             key = object()
-            self._leaving[key] = old
+            self._leaving[key] = self._before
             self._site.reactor.callLater(LEAVING, self._leave, key)
+            self._before = self._configured
 
     def _leave(self, key: Any) -> None:
         Deferred.fromCoroutine(_close(self._leaving.pop(key, [])))

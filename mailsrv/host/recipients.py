@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..access.recipients import KnownRecipients, RecipientFile, Takes
 from ..auth.outbound import choose
 from ..net.client import Connector
 from ..serve.smtp_policies import PolicyMaker
+from ..transfer.attempts import Lane
 from ..transfer.callout import Callout
 from ..transfer.smtp_open import Opener
 from ..wire.ntlm import Ntlm
@@ -21,10 +23,11 @@ SILENCE = 15.0
 
 
 class Recipients:
-    """One for a site, after it was opened.  Raises ConfigError for a list that cannot be read."""
+    """One for a site, after it was opened; `lanes` say which way mail of its servers goes.  Raises ConfigError for a
+    list that cannot be read."""
 
-    def __init__(self, site: Any) -> None:
-        self._site = site
+    def __init__(self, site: Any, lanes: Mapping[str, Lane]) -> None:
+        self._site, self._lanes = site, lanes
         self._connectors: list[Connector] = []
         self._lists = {
             name: RecipientFile(site.base / table.recipients_file, name, site.aside, site.monotonic).takes
@@ -38,7 +41,7 @@ class Recipients:
     def policies_of(self, server: SmtpOptions) -> list[PolicyMaker]:
         """What that server asks about recipients, after its other rules: one policy, or none."""
         checks: dict[str, Takes] = dict(self._lists)
-        if self._asked and self._site.delivery is not None:
+        if self._asked and server.id in self._lanes:
             callout = self._callout(server)
             checks.update((name, callout.takes) for name in self._asked)
         return [PolicyMaker(KnownRecipients(checks).for_connection, "recipients")] if checks else []
@@ -55,4 +58,4 @@ class Recipients:
         self._connectors.append(connector)
         wanted = [*mechanisms().values(), Ntlm()]
         opener = Opener(connector, lambda: server.hostname, partial(choose, wanted), os.urandom, site.clock)
-        return Callout(site.delivery.lanes[server.id].routes, opener, site.reactor, site.monotonic)
+        return Callout(self._lanes[server.id].routes, opener, site.reactor, site.monotonic)

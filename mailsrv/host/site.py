@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from twisted.python.threadpool import ThreadPool
 from ..auth.hashing import PasswordHasher
 from ..errors import ConfigError, MailError, Refused
 from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, IQueue
-from ..net.tls import Certificate
 from ..parts import find
 from ..serve.allowances import Allowances
 from ..serve.public_folders import PublicFolders
+from ..serve.session import Services
 from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
 from ..transfer.router import LocalRouter
@@ -36,6 +36,9 @@ from ..values import DomainFacts
 from .access import Access
 from .arrivals import Ceiling
 from .audit import Audit
+from .certificate_watch import CertificateWatch
+from .certificates import Certificates, certificates_of
+from .changes import Changes
 from .config.derive import (
     domain_facts,
     limits_of,
@@ -47,12 +50,16 @@ from .config.options import ServerOptions, SiteOptions
 from .control.wire import ControlFactory
 from .control.wire import listen as listen_control
 from .delivery import Delivery
+from .events import Events
 from .formats import Formats
+from .life import Life
+from .live import Live
 from .logins import Logins
-from .protocols import SESSIONS
+from .metrics.service import MetricsService
+from .places import Ground
 from .recipients import Recipients
 from .vserver import VirtualServer
-from .wiring import Wiring, certificates_of
+from .wiring import Wiring, settings_of
 
 log = Logger()
 
@@ -66,6 +73,25 @@ class Site(MultiService):
     the site that make `authenticators` (asked before the configured ones), and such that make `policies` (an object
     for each connection, asked last on every SMTP server).  `router` and `intake` are there once it has started.
     """
+
+    #: There once the store is open.
+    logins: Any = None
+    authorizer: Any = None
+    guard: Any = None
+    allowances: Any = None
+    delivery: Any = None
+    ids: Any = None
+    audit: Any = None
+    router: Any = None
+    intake: Any = None
+    directory: Any = None
+    hasher: Any = None
+    #: There once it was wired.
+    recipients: Any = None
+    _control: Any = None
+    #: Those of the options in effect, once ports were taken; and what looks after them.
+    certificates: Certificates | None = None
+    _watch: CertificateWatch | None = None
 
     def __init__(
         self,
@@ -85,31 +111,26 @@ class Site(MultiService):
         self.base = base or options.base
         self.config_path = options.file
         self.clock, self.monotonic = clock, monotonic
+        self.events = Events(clock)
         self.servers: dict[str, VirtualServer] = {}
         self.ceiling = Ceiling.of_process()
-        self.logins: Any = None
-        self.authorizer: Any = None
-        self.guard: Any = None
-        self.allowances: Any = None
-        self.delivery: Any = None
-        self.ids: Any = None
-        self.audit: Any = None
-        self.recipients: Any = None
+        self.ground, self.life = Ground(reactor), Life(self)
         self.maildrops: set[int] = set()
         self.access = Access(self)
         self.wiring = Wiring(self)
+        self.live = Live(self)
+        self.metrics = MetricsService(self)
+        self.live.also.append(self.metrics.changed)
+        self.changes = Changes(self, lambda: self._serving)
+        self._serving = False
+        self._removed: set[Deferred[None]] = set()
         self.started: Deferred[Site] = Deferred()
         self.store: Any = store
         self.given_authenticators, self.given_policies = tuple(authenticators), tuple(policies)
-        self.router: Any = None
-        self.intake: Any = None
-        self.directory: Any = None
-        self.hasher: Any = None
         self._numbers = itertools.count(1)
         # A message of many megabytes is examined in one of two threads and keeps nobody else waiting.
         self._aside_pool = ThreadPool(0, 2, "mailsrv-aside")
         self.aside = partial(deferToThreadPool, reactor, self._aside_pool)
-        self._control: Any = None
         self._control_factory: ControlFactory | None = None
         self._opening: Deferred[None] | None = None
 
@@ -134,7 +155,7 @@ class Site(MultiService):
         self.authorizer, self.guard = self.logins.authorizer, self.logins.guard
         self.ids = IdMaker(self.clock, os.urandom)
         self.audit = Audit(self.options.data, self.options.site.audit_size, self.clock, self.aside, self.ids.next)
-        self.intake = Intake(self.store, self.ids, self.clock)
+        self.intake = Intake(self.store, self.ids, self.clock, publish=self.events.publish)
         self.delivery = Delivery(self) if IQueue.providedBy(self.store) else None
         self.router = LocalRouter(
             self.directory,
@@ -171,11 +192,13 @@ class Site(MultiService):
     def privilegedStartService(self) -> None:
         """Twisted: take the ports while the process may; a second call does nothing."""
         if not self.servers:
-            certificates = certificates_of(self)
+            self.certificates = certificates_of(self)
             for name, server in self.options.servers.items():
-                made = self.servers[name] = self._server(server, certificates)
-                if made.automatic:
-                    # One that waits to be started by hand takes its port then: clients would wait there for ever.
+                self.servers[name] = self._server(server)
+            self.life.prepare()
+            for made in self.servers.values():
+                # One that waits to be started by hand takes its port then: clients would wait there for ever.
+                if made.wanted[0] != "stopped":
                     made.bind()
 
     def startService(self) -> None:
@@ -194,8 +217,12 @@ class Site(MultiService):
             server.setServiceParent(self)
         if self.delivery is not None:
             await self.delivery.start()
+        self._serving = True
+        await self.changes.begin()
+        self._watch = CertificateWatch(self).start()
+        await self.metrics.apply()
         self._listen_control()
-        self._tell_ready()
+        self.tell_ready()
 
     def _report(self, result: Any) -> None:
         opening, self._opening = self._opening, None
@@ -214,8 +241,14 @@ class Site(MultiService):
         if self._opening is not None:
             # What is half open cannot be closed: the start sees that it is not wanted any more.
             await self._opening
+        self._serving = False
+        self.changes.end()
+        await self.metrics.stop()
+        if self._watch is not None:
+            self._watch.stop()
         # All at once: a command that takes its time on one server gives no time to clients of the others.
         await gatherResults([s.stopService() if s.running else s.stop() for s in self.servers.values()])
+        await gatherResults(list(self._removed))
         if self.recipients is not None:
             self.recipients.stop()
         if self.delivery is not None:
@@ -235,26 +268,43 @@ class Site(MultiService):
 
     # ------------------------------------------------------------ wiring
 
-    def _server(self, server: ServerOptions, certificates: Mapping[str, Certificate]) -> VirtualServer:
-        certificate = certificates.get(server.certificate)
+    def _server(self, server: ServerOptions) -> VirtualServer:
         return VirtualServer(
             server.id,
             limits_of(server, self.options),
-            SESSIONS["lmtp" if getattr(server, "role", "") == "lmtp" else server.protocol],
-            self.reactor,
+            reactor=self.reactor,
             monotonic=self.monotonic,
             numbers=lambda: next(self._numbers),
             bindings=[binding.below(self.base) for binding in server.listen],  # type: ignore[attr-defined]
-            proxies=server.trusted_proxies,
             ceiling=self.ceiling,
-            tls_context=certificate.context if certificate else None,
-            automatic=server.startup == "automatic",
+            ground=self.ground,
+            **settings_of(self, server),
         )
+
+    def add_server(self, options: ServerOptions, services: Services) -> None:
+        """A further virtual server; it starts at once if it is to (S-013)."""
+        made = self.servers[options.id] = self._server(options)
+        made.equip(services)
+        self.life.join(made)
+        made.setServiceParent(self)
+
+    def remove_server(self, name: str) -> None:
+        """Stop a virtual server and forget it."""
+        self.life.forget(name)
+        gone = Deferred.fromCoroutine(self._gone(self.servers.pop(name)))
+        self._removed.add(gone)
+        gone.addBoth(lambda _: self._removed.discard(gone))
+
+    async def _gone(self, server: VirtualServer) -> None:
+        stopped = server.disownServiceParent()
+        if stopped is not None:
+            await stopped
 
     def _wire(self) -> None:
         """All parts of the site, made and given to the servers."""
-        self.recipients = Recipients(self)
+        self.recipients = Recipients(self, self.delivery.lanes if self.delivery is not None else {})
         formats = Formats(self.options, self.aside, self.clock)
+        formats.keep()
         for name, services in self.wiring.services(formats, self.recipients).items():
             self.servers[name].equip(services)
 
@@ -276,7 +326,7 @@ class Site(MultiService):
         except OSError as error:
             raise ConfigError(f"cannot listen on {self.options.control}: {error}", key="site.control") from error
 
-    def _tell_ready(self) -> None:
+    def tell_ready(self) -> None:
         """`ready.json` in the data folder: who listens where, for scripts and tests (decisions 27).
 
         Mail can be read from a full disk: that this file cannot be written keeps nobody from it.
@@ -284,10 +334,12 @@ class Site(MultiService):
         path = self.options.data / "ready.json"
         facts = {
             "pid": os.getpid(),
+            "control": str(self.options.control),
             "servers": {
                 name: {"state": server.state, "reason": server.reason, "addresses": server.addresses()}
                 for name, server in self.servers.items()
             },
+            "metrics": self.metrics.addresses(),
         }
         try:
             path.unlink(missing_ok=True)  # a server that was killed left it, and its room may be what is missing

@@ -8,15 +8,12 @@ open keep what they began with.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from twisted.logger import Logger
 
 from ..interfaces import IMessagePolicy
-from ..net.certificate import ensure
-from ..net.tls import Certificate
 from ..parts import find
 from ..serve.pop3_base import Pop3Services
 from ..serve.session import Services, SmtpServices
@@ -25,6 +22,7 @@ from .access import speakers_of
 from .config.derive import imap_settings, limits_of, policies_of, pop3_settings, submission_of
 from .config.options import PolicyChoice, Pop3Options, ServerOptions, SiteOptions, SmtpOptions
 from .formats import Formats
+from .protocols import SESSIONS
 from .recipients import Recipients
 
 log = Logger()
@@ -111,6 +109,7 @@ class Wiring:
             "aside": site.aside,
             "spool_folder": str(site.options.data),
             "maildrops": site.maildrops,
+            "publish": site.events.publish,
             "login_domain": server.login_domain or site.first_domain(),
             "require_tls": server.require_tls,
             "allowances": site.allowances,
@@ -131,25 +130,11 @@ def _names(options: SiteOptions) -> Any:
     return options.site.hostname, tuple(options.domains), tuple((s.id, s.hostname) for s in options.servers.values())
 
 
-def certificates_of(site: Any) -> Mapping[str, Certificate]:
-    """Every [tls.NAME]; the files are read when they are first needed.  A site of its own makes its own pair, so that
-    TLS always works."""
-    base, options = site.base, site.options
-    default = options.certificates.get("default")
-    if default is not None and options.makes_certificate:
-        names = [options.site.hostname, *options.domains]
-        try:
-            # Made here, it is for nobody else to read; as the parent of the certificate it would be.
-            options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if ensure(base / default.certificate, base / default.key, names):
-                log.warn("made a self-signed certificate, {file}", file=str(base / default.certificate))
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            log.error("cannot make a certificate: {reason}", reason=reason)
+def settings_of(site: Any, server: ServerOptions) -> dict[str, Any]:
+    """What a virtual server itself goes by, besides its limits and bindings."""
     return {
-        name: Certificate(
-            base / table.certificate, base / table.key, site.monotonic,
-            base / table.client_ca if table.client_ca else None, name,
-        )
-        for name, table in options.certificates.items()
+        "make_session": SESSIONS["lmtp" if getattr(server, "role", "") == "lmtp" else server.protocol],
+        "proxies": server.trusted_proxies,
+        "tls_context": site.certificates.context_of(server),
+        "automatic": server.startup == "automatic",
     }

@@ -54,8 +54,9 @@ class QueueSite:
         options = load(folder / "mailsrv.toml")
         self.site = Site(options, self.clock, folder, clock=self.clock.seconds, monotonic=self.clock.seconds)
         self.site.access.resolver = self.names = NameTable()
-        self.loop.run(self.site.open())
+        # Before it is opened: others keep it.
         self.site.aside = self._aside
+        self.loop.run(self.site.open())
         self.queue = self.site.store
 
     async def _aside(self, function: Any, *arguments: Any) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 from mailsrv.cli.common import DONE, NO, UNREACHABLE, USAGE, table
 from mailsrv.cli.main import main
+from mailsrv.host.changes import Changes
 from mailsrv.host.config.derive import domain_facts
 from mailsrv.host.config.load import load
 from mailsrv.host.control.run import run
@@ -68,6 +69,8 @@ class Running:
         self.servers: dict[str, Any] = {"smtp/in": self}
         self.state, self.reason, self.bindings = "running", "", ["*:25"]
         self.arrivals, self.present = self, ()
+        self.clock = lambda: 1_800_000_000.0
+        self.changes = Changes(self, lambda: False)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.options.control))
         self._listener.listen(1)
@@ -76,6 +79,10 @@ class Running:
     async def hash(self, password: str) -> str:
         """As a hasher."""
         return f"$argon2id${password}"
+
+    async def aside(self, function: Any, *arguments: Any) -> Any:
+        """Here and now."""
+        return function(*arguments)
 
     async def apply_domains(self, domains: Any) -> None:
         """As a site."""

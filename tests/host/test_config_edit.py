@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mailsrv.errors import ConfigError
-from mailsrv.host.config.edit import edit, set_domains, set_value, unset, write_atomically
+from mailsrv.errors import ConfigError, Refused
+from mailsrv.host.config.edit import edit, set_domains, set_value, unsetting, write_atomically
 from mailsrv.host.config.load import load
 
 TEXT = """\
@@ -54,10 +54,11 @@ def test_a_new_key_and_a_new_table(file: Path) -> None:
     assert "[pop3.second]" in text and "[pop3]\n" not in text
     for line in TEXT.splitlines():
         assert line in text
-    assert unset(file, ("pop3", "second")) == load(file)
+    assert edit(file, unsetting(("pop3", "second"))) == load(file)
     assert "second" not in file.read_text()
     before = file.read_text()
-    unset(file, ("pop3", "third", "listen"))
+    with pytest.raises(Refused, match="not in the file"):
+        edit(file, unsetting(("pop3", "third", "listen")))
     assert file.read_text() == before
 
 

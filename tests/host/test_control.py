@@ -10,6 +10,7 @@ import pytest
 from attrs import define, field
 
 from mailsrv.errors import Refused
+from mailsrv.host.changes import Changes
 from mailsrv.host.config.derive import domain_facts
 from mailsrv.host.config.load import load
 from mailsrv.host.config.options import SiteOptions
@@ -60,6 +61,12 @@ class Site:
         self.servers = {"imap/default": Server()}
         self.logins = SimpleNamespace(kept=frozenset({"ntlm"}))
         self.monotonic = lambda: 0.0
+        self.clock = lambda: 1_800_000_000.0
+        self.changes = Changes(self, lambda: False)
+
+    async def aside(self, function: Any, *arguments: Any) -> Any:
+        """Here and now."""
+        return function(*arguments)
 
     async def apply_domains(self, domains: Any) -> None:
         """As the real one."""

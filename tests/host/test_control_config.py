@@ -1,97 +1,125 @@
-"""`config.apply`: a changed file in a running site (S-164)."""
+"""The configuration of a site that does not serve: the file changes, and holds from the next start on (S-015, S-179).
+
+What a running site takes up at once is in tests/live/test_config.py.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mailsrv.errors import ConfigError, Refused
-from mailsrv.host.config.load import load
-from mailsrv.host.control.config import apply
-from mailsrv.serve.formatted import FormattedStore
-from mailsrv.testing.loop import Loop
-
-CONFIG = "[smtp.default]\n[imap.default]\n[pop3.default]\n"
+from mailsrv.host.config.versions import MAX_KEPT, Versions
+from mailsrv.host.control.run import run
+from mailsrv.testing.queue_site import CONFIG, QueueSite
 
 
-class Server:
-    """A running server: what it gives to new sessions."""
-
-    def __init__(self, store: Any) -> None:
-        self.services = self
-        self.store = store
-
-
-class Site:
-    """What the operation looks at."""
-
-    aside = staticmethod(lambda *arguments: None)
-    clock = staticmethod(lambda: 1_800_000_000.0)
+class Bed:
+    """A site whose store is open, asked as a command without a server asks."""
 
     def __init__(self, folder: Path) -> None:
-        self.config_path: Path | None = folder / "mailsrv.toml"
-        self.write("")
-        (folder / "data").mkdir()
-        self.options = load(folder / "mailsrv.toml")
-        self.store: Any = object()
-        self.servers = {name: Server(self.store) for name in self.options.servers}
+        self.queue = QueueSite(folder, CONFIG)
+        self.file = folder / "mailsrv.toml"
+        self.file.write_text(CONFIG)
+        self.queue.site.config_path = self.file
 
-    def write(self, more: str) -> None:
-        assert self.config_path is not None
-        self.config_path.write_text(CONFIG + more)
+    def ask(self, name: str, **arguments: Any) -> Any:
+        answer = self.queue.loop.run(run(self.queue.site, name, arguments))
+        assert "error" not in answer, answer
+        return answer["result"]
 
-    def apply(self) -> dict[str, list[str]]:
-        done: dict[str, list[str]] = Loop().run(apply(self))
-        return done
+    def refuse(self, name: str, **arguments: Any) -> str:
+        return str(self.queue.loop.run(run(self.queue.site, name, arguments))["error"])
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    made = Bed(tmp_path)
+    yield made
+    made.queue.close()
 
 
-def test_s_164_a_format_is_in_effect_for_new_log_ins_without_a_restart(site: Site) -> None:
-    site.write('[pop3.default.format]\nbody = "text"\n')
-    assert site.apply() == {"applied": ["pop3.default.format.body"], "restart": []}
-    shown: Any = site.servers["pop3/default"].store
-    assert isinstance(shown, FormattedStore) and shown._shown.options.body == "text"
-    assert site.servers["imap/default"].store is site.store and site.servers["smtp/default"].store is site.store
-    assert site.options.servers["pop3/default"].format.body == "text"  # type: ignore[attr-defined]
-    site.write("")
-    assert site.apply()["applied"] == ["pop3.default.format.body"]
-    assert site.servers["pop3/default"].store is site.store
+def test_a_change_waits_for_the_start(bed: Bed) -> None:
+    done = bed.ask("config.set", key="limits.quota", value="5M")
+    assert done["applied"] == [] and done["restart"] == ["limits.quota"]
+    assert 'quota = "5M"' in bed.file.read_text()
 
 
-def test_imap_clients_are_told_another_uidvalidity(site: Site) -> None:
-    site.write('[imap.default.format]\nbody = "html"\n')
-    site.apply()
-    shown: Any = site.servers["imap/default"].store
-    assert shown._shown.since == 1_800_000_000
+def test_values_are_what_toml_says_or_texts(bed: Bed) -> None:
+    for value, written in (("5M", '"5M"'), ('"6M"', '"6M"'), ("7340032", "7340032"), ("off", '"off"')):
+        bed.ask("config.set", key="limits.quota", value=value)
+        assert f"quota = {written}" in bed.file.read_text()
+    bed.ask("config.set", key="smtp.default.title", value="2026")
+    assert 'title = "2026"' in bed.file.read_text()
 
 
-def test_what_needs_a_restart_is_named_and_waits_for_it(site: Site) -> None:
-    other = '[pop3.other]\nlisten = ["*:1110"]\n[site]\ndomains = ["b.example"]\n'
-    site.write('[imap.default.format]\ncharset = "utf-8"\n' + other)
-    done = site.apply()
-    assert done["applied"] == ["imap.default.format.charset"]
-    assert "site.domains" in done["restart"] and "pop3.other.listen" in done["restart"]
-    assert site.options.site.domains != ("b.example",)
+def test_a_file_that_would_be_wrong_is_not_written(bed: Bed) -> None:
+    before = bed.file.read_text()
+    assert "limits.quota" in bed.refuse("config.set", key="limits.quota", value="much")
+    assert "not TOML" in bed.refuse("config.put", text="[")
+    assert bed.file.read_text() == before
 
 
-def test_nothing_changed(site: Site) -> None:
-    assert site.apply() == {"applied": [], "restart": []}
+def test_versions_tell_who_changed_what_and_can_be_had_again(bed: Bed) -> None:
+    before = bed.file.read_text()
+    bed.ask("config.set", key="limits.quota", value="5M")
+    bed.ask("config.unset", key="limits.quota")
+    found = bed.ask("config.versions")
+    assert [one["what"] for one in found] == ["unset limits.quota", "set limits.quota", "as it was found"]
+    assert found[1]["keys"] == ["limits.quota"] and found[1]["who"] == "this process"
+    assert 'quota = "5M"' in bed.ask("config.text", number=2)["text"]
+    bed.ask("config.rollback", number=2)
+    assert 'quota = "5M"' in bed.file.read_text()
+    bed.ask("config.rollback", number=1)
+    assert bed.file.read_text() == before
 
 
-def test_a_file_with_a_mistake_changes_nothing(site: Site) -> None:
-    site.write('[pop3.default.format]\nbody = "words"\n')
-    with pytest.raises(ConfigError, match="body"):
-        site.apply()
-    assert site.servers["pop3/default"].store is site.store
+def test_an_edit_by_hand_is_a_version_too(bed: Bed) -> None:
+    bed.ask("config.set", key="limits.quota", value="5M")
+    bed.file.write_text(bed.file.read_text() + "# by hand\n")
+    assert bed.ask("config.status")["state"] == "edited"
+    bed.ask("config.set", key="limits.quota", value="6M")
+    assert [one["what"] for one in bed.ask("config.versions")][:2] == ["set limits.quota", "as it was found"]
+    assert "# by hand" in bed.ask("config.text", number=3)["text"]
 
 
-def test_a_site_without_a_file(site: Site) -> None:
-    site.config_path = None
-    with pytest.raises(Refused, match="no configuration file"):
-        site.apply()
+def test_a_change_on_a_file_that_was_read_before_another_change_is_refused(bed: Bed) -> None:
+    read = bed.ask("config.text")["version"]
+    bed.ask("config.set", key="limits.quota", value="5M", if_version=read)
+    assert "changed meanwhile" in bed.refuse("config.set", key="limits.quota", value="6M", if_version=read)
+
+
+def test_while_a_change_waits_to_be_confirmed_there_is_no_other(bed: Bed) -> None:
+    before = bed.file.read_text()
+    bed.ask("config.set", key="limits.quota", value="5M", confirm=60)
+    assert bed.ask("config.status")["confirm_until"] is not None
+    assert "config confirm" in bed.refuse("config.set", key="limits.quota", value="6M")
+    bed.ask("config.rollback")
+    assert bed.file.read_text() == before and bed.ask("config.status")["confirm_until"] is None
+    assert "no change waits" in bed.refuse("config.confirm")
+    assert "5 to 86400 seconds" in bed.refuse("config.set", key="limits.quota", value="5M", confirm=1)
+
+
+def test_the_oldest_versions_go(tmp_path: Path) -> None:
+    kept = Versions(tmp_path / "config", lambda: 1_800_000_000.0)
+    for number in range(MAX_KEPT + 5):
+        kept.keep(f"# {number}\n", "me", "more")
+    assert kept.numbers() == list(range(6, MAX_KEPT + 6))
+    # A version that cannot be read is none.
+    (tmp_path / "config" / f"{MAX_KEPT + 5:06}.json").write_text("{")
+    last = kept.last()
+    assert last is not None and last.number == MAX_KEPT + 4
+    (tmp_path / "config" / f"{MAX_KEPT + 4:06}.json").write_text(json.dumps({"number": 1}))
+    assert kept.get(MAX_KEPT + 4) is None
+
+
+def test_a_key_is_explained(bed: Bed) -> None:
+    facts = bed.ask("config.explain", key="smtp.default.max_message_size")
+    assert facts["default"] == "50M" and facts["origin"] == "default" and facts["effect"] == "at once"
+    assert bed.ask("config.explain", key="store.use")["effect"] == "at the next start"
+    assert "did you mean" in bed.refuse("config.explain", key="smtp.default.max_hop")
+    assert bed.ask("config.get", key="smtp.default.max_hops")["value"] == 30
+    assert any(one["key"] == "site.hostname" for one in bed.ask("config.show"))

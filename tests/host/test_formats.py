@@ -18,7 +18,9 @@ TEXT = '[imap.default.format]\nbody = "text"\n'
 def formats(folder: Path, config: str, now: float = 1_800_000_000.5) -> Formats:
     (folder / "data").mkdir(exist_ok=True)
     (folder / "mailsrv.toml").write_text(config)
-    return Formats(load(folder / "mailsrv.toml"), lambda *arguments: None, lambda: now)
+    made = Formats(load(folder / "mailsrv.toml"), lambda *arguments: None, lambda: now)
+    made.keep()
+    return made
 
 
 def since(made: Formats, server: str = "imap/default") -> int:

@@ -7,6 +7,7 @@ import ssl
 import struct
 import threading
 import time
+from contextlib import suppress
 
 from .conftest import Server
 
@@ -76,7 +77,9 @@ class Raw:
 
     def half_close(self) -> None:
         """Nothing more will be sent, but all is read."""
-        self.socket.shutdown(socket.SHUT_WR)
+        # The server may have had enough already, and be gone.
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
     def vanish(self, rudely: bool = True) -> None:
         """Gone: with a reset, or without."""

@@ -11,31 +11,45 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from ...errors import ConfigError
+from ...errors import ConfigError, Refused
 from ...parts import dotted
 from .load import load, loads
 from .options import SiteOptions
 
+#: Changes a document (tomlkit's) in place.
+Change = Callable[[Any], None]
 
-def edit(path: Path, change: Callable[[Any], None]) -> SiteOptions:
-    """Apply `change` to the file's document (tomlkit's) and write it; gives the new options.
+
+def edit(path: Path, change: Change) -> SiteOptions:
+    """Apply `change` to the file's document and write it; gives the new options.
 
     The result is loaded before anything is written.  Raises ConfigError; then the file is as it was.
     """
     load(path)
-    try:
-        document = tomlkit.parse(path.read_bytes().decode("utf-8"))
-        change(document)
-        text = tomlkit.dumps(document)
-    except TOMLKitError as error:
-        raise ConfigError(f"cannot be edited: {error}", file=str(path)) from error
+    text = edited(path.read_bytes().decode("utf-8"), change, path)
     options = loads(text, path)
     write_atomically(path, text.encode("utf-8"))
     return options
 
 
+def edited(text: str, change: Change, path: Path) -> str:
+    """The text after a change.  Raises ConfigError."""
+    try:
+        document = tomlkit.parse(text)
+        change(document)
+        made: str = tomlkit.dumps(document)
+        return made
+    except TOMLKitError as error:
+        raise ConfigError(f"cannot be edited: {error}", file=str(path)) from error
+
+
 def set_value(path: Path, keys: tuple[str, ...], value: Any) -> SiteOptions:
     """Set one key; tables that are missing are made.  Raises ConfigError."""
+    return edit(path, setting(keys, value))
+
+
+def setting(keys: tuple[str, ...], value: Any) -> Change:
+    """Set one key; tables that are missing are made."""
 
     def change(document: Any) -> None:
         """Walk down, then set."""
@@ -46,31 +60,35 @@ def set_value(path: Path, keys: tuple[str, ...], value: Any) -> SiteOptions:
                 table[key] = tomlkit.table(is_super_table=depth < len(keys) - 1)
             table = table[key]
             if not isinstance(table, dict):
-                raise ConfigError("is no table", file=str(path), key=dotted(keys[:depth]))
+                raise ConfigError("is no table", key=dotted(keys[:depth]))
         table[keys[-1]] = value
 
-    return edit(path, change)
+    return change
 
 
-def unset(path: Path, keys: tuple[str, ...]) -> SiteOptions:
-    """Remove one key or table; one that is not there is no error.  Raises ConfigError."""
+def unsetting(keys: tuple[str, ...]) -> Change:
+    """Remove one key or table.  Raises Refused for one that is not there."""
 
     def change(document: Any) -> None:
         """Walk down, then remove."""
         table = document
         for key in keys[:-1]:
-            table = table.get(key, {})
-        if keys[-1] in table:
-            del table[keys[-1]]
+            table = table.get(key, {}) if isinstance(table, dict) else {}
+        if keys[-1] not in table:
+            raise Refused(f"{dotted(keys)} is not in the file: it has its default")
+        del table[keys[-1]]
 
-    return edit(path, change)
+    return change
 
 
 def set_domains(path: Path, domains: list[str]) -> SiteOptions:
-    """Set site.domains, leaving the entries that stay as they are written; a [domain.NAME] of one that goes goes too.
+    """Set site.domains: see `domains_setting`.  Raises ConfigError."""
+    return edit(path, domains_setting(domains))
 
-    Raises ConfigError.
-    """
+
+def domains_setting(domains: list[str]) -> Change:
+    """Set site.domains, leaving the entries that stay as they are written; a [domain.NAME] of one that goes does so
+    too."""
 
     def change(document: Any) -> None:
         """Change the list in place, so that comments inside it stay."""
@@ -88,7 +106,7 @@ def set_domains(path: Path, domains: list[str]) -> SiteOptions:
         present = {str(name).lower() for name in listed}
         listed.extend(name for name in domains if name not in present)
 
-    return edit(path, change)
+    return change
 
 
 def write_atomically(path: Path, octets: bytes, mode: int | None = None) -> None:

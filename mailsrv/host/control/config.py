@@ -1,52 +1,194 @@
-"""The configuration of a running site (floor 6): what of a changed file takes effect at once."""
+"""The configuration of a site (floor 6): read, explained, changed while it runs, taken back (S-015, S-179, S-180)."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import tomllib
 from typing import Any
 
-import attrs
-
-from ...errors import Refused
-from ...parts import dotted
+from ...errors import ConfigError, Refused
+from ...parts import did_you_mean, dotted
+from ..changes import Asked, Changes, Done
+from ..config.edit import Change, setting, unsetting
+from ..config.explain import explained
 from ..config.load import load
-from ..config.options import INNER_TABLES, SiteOptions
-from ..config.show import Path as Key
 from ..config.show import flatten
-from ..formats import Formats
-from .table import operation
+from ..config.versions import digest_of
+from ..live import changed
+from .table import Asker, operation
+
+#: Characters of a key and of a value.
+MAX_KEY, MAX_VALUE = 400, 100_000
 
 
-def _live(key: Key) -> bool:
-    """Whether a key is of those that change without a restart."""
-    return key[0] in ("imap", "pop3") and key[2:3] in (("format",), ("fast_retrieval",))
+def _changes(site: Any) -> Changes:
+    found: Changes = site.changes
+    return found
 
 
-@operation("config.apply", running=True)
-async def apply(site: Any) -> dict[str, list[str]]:
-    """Read the file again.  `applied` are the keys that changed and are in effect now, for new log-ins; `restart` those
-    that wait for the next start.  Raises Refused, ConfigError: then nothing has changed."""
-    if site.config_path is None:
-        raise Refused("this site has no configuration file; its options are its program's")
-    new = load(Path(site.config_path))
-    before, after = ({shown.path: shown.value for shown in flatten(one)} for one in (site.options, new))
-    changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
-    applied = [key for key in changed if _live(key) and "/".join(key[:2]) in site.servers]
-    if applied:
-        site.options = _with_formats(site.options, new)
-        Formats(site.options, site.aside, site.clock).equip(site.servers, site.store)
+def _done(done: Done) -> dict[str, Any]:
+    """What came of a change: keys in effect, keys that wait for the next start, and the version that the file is."""
     return {
-        "applied": [dotted(key) for key in applied],
-        "restart": [dotted(key) for key in changed if key not in applied],
+        "applied": list(map(dotted, done.change.applied)),
+        "restart": list(map(dotted, done.change.restart)),
+        "version": done.version.digest,
+        "number": done.version.number,
     }
 
 
-def _with_formats(options: SiteOptions, new: SiteOptions) -> SiteOptions:
-    """The options in effect with the formats of others."""
-    servers = dict(options.servers)
-    for name, server in servers.items():
-        wanted = new.servers.get(name)
-        if wanted is not None and INNER_TABLES[name.partition("/")[0]][0] == "format":
-            more = {"fast_retrieval": wanted.fast_retrieval} if hasattr(wanted, "fast_retrieval") else {}
-            servers[name] = attrs.evolve(server, format=wanted.format, **more)  # type: ignore[attr-defined]
-    return attrs.evolve(options, servers=servers)
+async def change(site: Any, edit: Change, asked: Asked) -> dict[str, Any]:
+    """Edit the file and take it up: for other operations.  Raises ConfigError, Refused; then nothing has changed."""
+    return _done(await _changes(site).edit(edit, asked))
+
+
+def key_of(text: str) -> tuple[str, ...]:
+    """The parts of a dotted key, quoted as in TOML where that is needed.  Raises Refused."""
+    try:
+        if len(text) > MAX_KEY or "\n" in text:
+            raise ValueError
+        found: Any = tomllib.loads(f"{text} = 0")
+    except (ValueError, RecursionError):
+        way = 'write it as smtp.default.max_hops or domain."a.example".kind'
+        raise Refused(f'"{text[:MAX_KEY]}" is no key; {way}') from None
+    keys = []
+    while isinstance(found, dict):
+        (key, found), = found.items()
+        keys.append(key)
+    return tuple(keys)
+
+
+def value_of(text: str) -> Any:
+    """A value as TOML has it; what is no TOML is a text: 30m, mail.example.org."""
+    if len(text) > MAX_VALUE:
+        raise Refused(f"the value is longer than {MAX_VALUE} characters")
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except (ValueError, RecursionError):
+        return text
+
+
+@operation("config.set")
+async def set_key(
+    site: Any, key: str, value: str, asker: Asker, if_version: str = "", confirm: int = 0
+) -> dict[str, Any]:
+    """Set one key in the file, comments and order kept, and take the file up.
+
+    `value` as in TOML; a text may stand without quotes.  `if_version`: only while the file is that version.  `confirm`:
+    seconds after which the change is taken back unless it is confirmed.
+    """
+    keys, read = key_of(key), value_of(value)
+    asked = Asked(asker.who, f"set {key}", if_version, confirm)
+    try:
+        return await change(site, setting(keys, read), asked)
+    except ConfigError:
+        if isinstance(read, str):
+            raise
+        # A text that looks like a number or like true.
+        try:
+            return await change(site, setting(keys, value), asked)
+        except ConfigError:
+            pass
+        raise
+
+
+@operation("config.unset")
+async def unset_key(site: Any, key: str, asker: Asker, if_version: str = "", confirm: int = 0) -> dict[str, Any]:
+    """Take one key or table out of the file, so that its default holds, and take the file up."""
+    return await change(site, unsetting(key_of(key)), Asked(asker.who, f"unset {key}", if_version, confirm))
+
+
+@operation("config.apply")
+async def apply(site: Any, asker: Asker, if_version: str = "", confirm: int = 0) -> dict[str, Any]:
+    """Take up the file as somebody has edited it.  `applied` are the keys in effect now, `restart` those that wait for
+    the next start."""
+    return _done(await _changes(site).apply(Asked(asker.who, "the file as it was edited", if_version, confirm)))
+
+
+@operation("config.put")
+async def put(site: Any, text: str, asker: Asker, if_version: str = "", confirm: int = 0) -> dict[str, Any]:
+    """Put another text in the place of the whole file, and take it up (S-179)."""
+    return _done(await _changes(site).put(text, Asked(asker.who, "another file", if_version, confirm)))
+
+
+@operation("config.confirm")
+async def confirm(site: Any, asker: Asker) -> dict[str, Any]:
+    """What waits to be confirmed stays."""
+    await _changes(site).confirm(asker.who)
+    return await status(site)
+
+
+@operation("config.rollback")
+async def rollback(site: Any, asker: Asker, number: int = 0) -> dict[str, Any]:
+    """Back to a version of the file; without a number to the one before the last change."""
+    what = f"back to version {number}" if number else "back to what was before"
+    return _done(await _changes(site).rollback(number, Asked(asker.who, what)))
+
+
+@operation("config.versions")
+async def versions(site: Any) -> list[dict[str, Any]]:
+    """The versions of the file that are kept, the newest first."""
+    kept = _changes(site).versions
+    found = (kept.get(number) for number in reversed(kept.numbers()))
+    return [
+        {"number": one.number, "version": one.digest, "at": one.at, "who": one.who, "what": one.what,
+         "keys": list(one.keys)}
+        for one in found if one is not None
+    ]  # fmt: skip
+
+
+@operation("config.text")
+async def text(site: Any, number: int = 0) -> dict[str, Any]:
+    """The text of the file, or of one of its versions, with the version it is."""
+    changes = _changes(site)
+    if not number:
+        found = await site.aside(changes.path.read_text, "utf-8")
+        return {"text": found, "version": digest_of(found)}
+    kept = changes.versions.get(number)
+    if kept is None:
+        raise Refused(f"there is no version {number}")
+    return {"text": kept.text, "version": kept.digest}
+
+
+@operation("config.status")
+async def status(site: Any) -> dict[str, Any]:
+    """Whether what the file says is in effect (S-179): `applied`, `waiting` for the next start, or not taken up yet."""
+    changes = _changes(site)
+    found = await site.aside(changes.path.read_text, "utf-8")
+    pending = changes.versions.pending()
+    facts: dict[str, Any] = {
+        "file": str(changes.path), "version": digest_of(found), "in_effect": changes.applied,
+        "confirm_until": None if pending is None else pending.until,
+    }  # fmt: skip
+    try:
+        new = await site.aside(load, changes.path)
+    except ConfigError as error:
+        return {**facts, "state": "wrong", "keys": [], "error": str(error)}
+    keys = list(map(dotted, await site.aside(changed, site.options, new)))
+    waiting = digest_of(found) == changes.applied
+    return {**facts, "state": ("waiting" if waiting else "edited") if keys else "applied", "keys": keys}
+
+
+@operation("config.show")
+async def show(site: Any) -> list[dict[str, Any]]:
+    """Every key with the value in effect."""
+    shown = await site.aside(flatten, site.options)
+    return [{"key": dotted(one.path), "value": one.value, "given": one.given} for one in shown]
+
+
+@operation("config.explain")
+async def explain(site: Any, key: str) -> dict[str, Any]:
+    """What a key means, its kind, its default, the value in effect and where it comes from, and when a change holds."""
+    return explained(site.options, key)
+
+
+def value_in(options: Any, key: str) -> Any:
+    """The value of a key.  Raises Refused for one that is none."""
+    shown = {dotted(one.path): one for one in flatten(options)}
+    if key not in shown:
+        raise Refused(f'no key "{key[:MAX_KEY]}"{did_you_mean(key, shown)}')
+    return shown[key].value
+
+
+@operation("config.get")
+async def get(site: Any, key: str) -> dict[str, Any]:
+    """The value of one key that is in effect."""
+    return {"key": key, "value": await site.aside(value_in, site.options, key)}

@@ -7,12 +7,14 @@ from typing import Any
 
 from ...errors import Refused
 from ...interfaces import IAccountAdmin
+from ..changes import Asked
 from ..config.derive import domain_facts
-from ..config.edit import set_domains
+from ..config.edit import domains_setting
 from ..config.load import load
 from ..config.options import SiteOptions
 from ..config.values import HOSTNAME
-from .table import operation
+from .config import change
+from .table import Asker, operation
 
 
 def _file(site: Any) -> Path:
@@ -51,19 +53,19 @@ async def list_domains(site: Any) -> list[dict[str, Any]]:
 
 
 @operation("domain.add")
-async def add(site: Any, domain: str) -> dict[str, Any]:
+async def add(site: Any, domain: str, asker: Asker) -> dict[str, Any]:
     """Make a domain local: mail for it is taken and kept here."""
     name = _name(domain)
     path = _file(site)
     present = list(load(path).site.domains)
     if name in present:
         raise Refused(f"{name} is a local domain already")
-    await site.apply_domains(domain_facts(set_domains(path, [*present, name])))
+    await change(site, domains_setting([*present, name]), Asked(asker.who, f"add the domain {name}"))
     return {"domain": name, "domains": [*present, name]}
 
 
 @operation("domain.remove")
-async def remove(site: Any, domain: str) -> dict[str, Any]:
+async def remove(site: Any, domain: str, asker: Asker) -> dict[str, Any]:
     """Give a domain up; its accounts stay, but nothing reaches them until it is added again."""
     name = _name(domain)
     path = _file(site)
@@ -73,5 +75,5 @@ async def remove(site: Any, domain: str) -> dict[str, Any]:
     if present == [name]:
         raise Refused("the last domain cannot be removed")
     left = [other for other in present if other != name]
-    await site.apply_domains(domain_facts(set_domains(path, left)))
+    await change(site, domains_setting(left), Asked(asker.who, f"remove the domain {name}"))
     return {"domain": name, "domains": left, "unreachable_accounts": (await _accounts(site)).get(name, 0)}

@@ -1,0 +1,232 @@
+"""Changes of the configuration (floor 6): edited, checked, taken up and written, or nothing of it (S-015, S-179).
+
+The file is the truth: a change takes up the whole file as it stands then, edits by hand included.  It is written after
+the running site has taken it up, and a change that cannot be written is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from ..errors import ConfigError, MailError, Refused
+from ..parts import dotted
+from .config.derive import domain_facts
+from .config.edit import Change as Edit
+from .config.edit import edited, write_atomically
+from .config.load import loads
+from .config.options import SiteOptions
+from .config.versions import Pending, Version, Versions, digest_of
+from .live import Change, changed
+
+log = Logger()
+
+#: Seconds that a change may wait to be confirmed.
+CONFIRM = (5, 86400)
+
+
+@frozen
+class Asked:
+    """A change that somebody asks for: `who`, `what` in words for the list of versions; `if_version` (a digest): only
+    while the file is that one; `confirm`: seconds after which it is taken back unless it is confirmed, 0: it stays."""
+
+    who: str = ""
+    what: str = ""
+    if_version: str = ""
+    confirm: int = 0
+
+
+@frozen
+class Done:
+    """What came of a change."""
+
+    change: Change
+    version: Version
+
+
+class Changes:
+    """One for a site that has a file.  `running()` tells whether the site serves, so that a change takes effect."""
+
+    def __init__(self, site: Any, running: Callable[[], bool]) -> None:
+        self._site, self._running = site, running
+        self._lock = DeferredLock()
+        self._timer: Any = None
+        #: The digest of the text that is in effect; "" before anything was compared.
+        self.applied = ""
+
+    @property
+    def path(self) -> Path:
+        """The file.  Raises Refused."""
+        if self._site.config_path is None:
+            raise Refused("this site has no configuration file; its options are its program's")
+        return Path(self._site.config_path)
+
+    @property
+    def versions(self) -> Versions:
+        """What was kept."""
+        return Versions(self._site.options.data / "config", self._site.clock)
+
+    # ------------------------------------------------------------ for operations
+
+    async def edit(self, change: Edit, asked: Asked) -> Done:
+        """Change the file's document (tomlkit's) in place.  Raises ConfigError, Refused: nothing has changed then."""
+        return await self._do(lambda text: edited(text, change, self.path), asked)
+
+    async def put(self, text: str, asked: Asked) -> Done:
+        """Put another text in the place of the file's.  Raises as `edit`."""
+        return await self._do(lambda _: text, asked)
+
+    async def apply(self, asked: Asked) -> Done:
+        """Take up the file as somebody has edited it.  Raises as `edit`."""
+        return await self._do(lambda text: text, asked)
+
+    async def confirm(self, who: str) -> None:
+        """What waits to be confirmed stays.  Raises Refused when nothing does."""
+        if self.versions.pending() is None:
+            raise Refused("no change waits to be confirmed")
+        self.versions.confirmed()
+        self._cancel()
+        log.info("{who} has confirmed the change of the configuration", who=who)
+
+    async def rollback(self, number: int, asked: Asked) -> Done:
+        """Back to a version; 0: to what was before the change that waits, or before the newest version."""
+        versions = self.versions
+        pending = versions.pending()
+        if pending is not None and not number:
+            return await self._back(pending.text, asked)
+        if not number:
+            numbers = versions.numbers()
+            if len(numbers) < 2:
+                raise Refused("there is no earlier version")
+            number = numbers[-2]
+        found = versions.get(number)
+        if found is None:
+            raise Refused(f"there is no version {number}; `mailsrv config versions` lists them")
+        return await self._back(found.text, asked)
+
+    async def _back(self, text: str, asked: Asked) -> Done:
+        done = await self._do(lambda _: text, asked, waiting=True)
+        self.versions.confirmed()
+        self._cancel()
+        return done
+
+    # ------------------------------------------------------------ life
+
+    async def begin(self) -> None:
+        """The site serves: a change that nobody has confirmed before it ended is taken back when its time is over."""
+        if self._site.config_path is None:
+            return
+        try:
+            self.applied = digest_of(self.path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return
+        pending = self.versions.pending()
+        if pending is not None:
+            self._await(pending.until - self._site.clock())
+
+    def end(self) -> None:
+        """The site ends; what waits does so on."""
+        self._cancel()
+
+    def _await(self, seconds: float) -> None:
+        self._cancel()
+        self._timer = self._site.reactor.callLater(max(0.0, seconds), self._expired)
+
+    def _cancel(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _expired(self) -> None:
+        log.warn("nobody has confirmed the change of the configuration: it is taken back")
+        Deferred.fromCoroutine(self._expire())
+
+    async def _expire(self) -> None:
+        pending = self.versions.pending()
+        if pending is None:
+            return
+        try:
+            await self._back(pending.text, Asked(pending.who, "nobody confirmed the change"))
+        except MailError as error:
+            log.error("the configuration of before cannot be taken up: {reason}", reason=str(error))
+
+    # ------------------------------------------------------------ one change
+
+    async def _do(self, make: Callable[[str], str], asked: Asked, waiting: bool = False) -> Done:
+        await self._lock.acquire()
+        try:
+            return await self._one(make, asked, waiting)
+        finally:
+            self._lock.release()
+
+    async def _one(self, make: Callable[[str], str], asked: Asked, waiting: bool) -> Done:
+        before = await self._check(asked, waiting)
+        site, versions = self._site, self.versions
+        after = make(before)
+        new: SiteOptions = await site.aside(loads, after, self.path)
+        versions.keep(before, "", "as it was found")
+        if asked.confirm:
+            pending = Pending(_in_effect(versions, self.applied, before), site.clock() + asked.confirm, asked.who)
+            versions.await_confirmation(pending)
+        try:
+            change = await self._take_up(new)
+            version = await self._write(before, after, change, asked)
+        except MailError:
+            if asked.confirm:
+                versions.confirmed()
+            raise
+        self.applied = version.digest
+        if asked.confirm:
+            self._await(asked.confirm)
+        return Done(change, version)
+
+    async def _check(self, asked: Asked, waiting: bool) -> str:
+        """The text of the file.  Raises Refused, ConfigError."""
+        try:
+            before = self.path.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot be read: {error}", file=str(self.path)) from error
+        digest = digest_of(before)
+        if asked.if_version and asked.if_version != digest:
+            text = f"the configuration has changed meanwhile: it is version {digest}, not {asked.if_version}"
+            raise Refused(f"{text}; read it again")
+        if asked.confirm and not CONFIRM[0] <= asked.confirm <= CONFIRM[1]:
+            raise Refused(f"a change waits {CONFIRM[0]} to {CONFIRM[1]} seconds to be confirmed")
+        if not waiting and self.versions.pending() is not None:
+            raise Refused("a change waits to be confirmed: `mailsrv config confirm` or `mailsrv config rollback` first")
+        return before
+
+    async def _take_up(self, new: SiteOptions) -> Change:
+        site = self._site
+        if self._running():
+            change: Change = await site.live.apply(new)
+            return change
+        keys = tuple(await site.aside(changed, site.options, new))
+        await site.apply_domains(domain_facts(new))
+        return Change((), keys)
+
+    async def _write(self, before: str, after: str, change: Change, asked: Asked) -> Version:
+        """Raises ConfigError; then the site has taken up again what it had."""
+        keys = tuple(map(dotted, (*change.applied, *change.restart)))
+        try:
+            if after != before:
+                write_atomically(self.path, after.encode("utf-8"))
+            return self.versions.keep(after, asked.who, asked.what, keys)
+        except ConfigError:
+            if self._running():
+                await self._site.live.apply(loads(before, self.path))
+            raise
+
+
+def _in_effect(versions: Versions, applied: str, before: str) -> str:
+    """The text to go back to: the one in effect, where the file was edited after it."""
+    for number in reversed(versions.numbers()):
+        found = versions.get(number)
+        if found is not None and found.digest == applied:
+            return found.text
+    return before
