@@ -16,7 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
     "interfaces": 0, "interfaces_figures": 0, "interfaces_sharing": 0, "interfaces_transfer": 0,
     "values": 0, "identity": 0, "queueing": 0,
-    "errors": 0, "limits": 0, "notices": 0, "numbers": 0, "query": 0, "__init__": 0,
+    "errors": 0, "happenings": 0, "limits": 0, "notices": 0, "numbers": 0, "query": 0, "__init__": 0,
     "message": 1, "wire": 2,
     "parts": 3, "net": 3,
     "store": 4, "auth": 4, "access": 4, "transfer": 4,

@@ -211,6 +211,7 @@ class Life:
             return
         server.start(state, reason)
         log.info("{server} is {state} {reason}", server=server.name, state=server.state, reason=server.reason)
+        _publish(server)
         if self._site.delivery is not None:
             # What was left alone while it was stopped.
             self._site.delivery.runner.wake()
@@ -233,6 +234,12 @@ def server_of(site: Any, name: str) -> VirtualServer:
 def _stop(server: VirtualServer, reason: str) -> None:
     server.stop(reason)
     log.info("{server} is stopped: {reason}", server=server.name, reason=reason)
+    _publish(server)
+
+
+def _publish(server: VirtualServer) -> None:
+    """Tell those who follow what happens."""
+    server.services.publish("server.state", server=server.name, state=server.state, reason=server.reason)
 
 
 def _protocol(name: str) -> str:

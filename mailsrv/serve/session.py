@@ -13,6 +13,7 @@ from ..access.reverse import ClientCheck
 from ..auth.attempt import Ask, Attempt, Door
 from ..auth.offers import Offers
 from ..errors import AuthenticationFailed, NotPermitted, TryLater
+from ..happenings import Publish, unheard
 from ..interfaces import IAccessFilter, IMessagePolicy, IMessageStore, IRouter
 from ..limits import Limits
 from ..net.connection import Connection
@@ -74,6 +75,8 @@ class Services:
     #: Minutes east of UTC of the server's own dates.
     zone: int = 0
     counters: dict[str, int] = field(factory=dict)
+    #: Tells those who follow what happens.
+    publish: Publish = unheard
 
     def spool(self) -> Spool:
         """For the octets of one message on their way in."""
@@ -265,6 +268,9 @@ class Session:
             "login refused on {server} from {peer}{why}",
             server=self.services.name, peer=self.connection.peer.host, why=f" ({why})" if why else "",
         )  # fmt: skip
+        self.services.publish(
+            "login.failed", server=self.services.name, session=self.number, peer=self.connection.peer.host, why=why
+        )
         await self._wait()
 
     async def _wait(self) -> None:
@@ -286,3 +292,7 @@ class Session:
             server=server,
             peer=peer,
         )
+        self.services.publish(
+            "session.authenticated", server=server, session=self.number, peer=peer, user=name,
+            mechanism=identity.mechanism,
+        )  # fmt: skip

@@ -13,6 +13,7 @@ from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
 from ..errors import MailError, Refused, TryLater
+from ..happenings import Publish, unheard
 from ..interfaces import IContent, IDeliveryAgent, IQueue
 from ..message.rewrite import without_return_path
 from ..values import Address, Outcome, Queued
@@ -32,6 +33,10 @@ MEMORY = 100_000
 NEAR = 0.01
 #: Of these recipients nothing more is to be done, whatever else goes wrong.
 _ARRIVED = ("relayed", "delivered", "expanded")
+#: What is told of other actions than those.
+_EVENTS = {"delayed": "delivery.deferred", "failed": "delivery.failed"}
+#: Recipients that an event names.
+MAX_TOLD = 20
 
 
 class Reporter(Protocol):
@@ -104,6 +109,8 @@ class Attempts:
         self.tried: OrderedDict[int, float] = OrderedDict()
         self._down: OrderedDict[tuple[str, str], Down] = OrderedDict()
         self._parked: dict[str, set[int]] = {}
+        #: Tells those who follow what happens.
+        self.publish: Publish = unheard
         self.counters: dict[str, int] = {}
         #: The same by server; and "reported": reports that were made.
         self.by_server: dict[tuple[str, str], int] = {}
@@ -247,6 +254,14 @@ class Attempts:
         said = ", ".join(f"{number} {action}" for action, number in counts.items())
         why = f": {found.reply}" if found.reply else ""
         log.info("{text}", text=f"message {row.delivery} for {row.destination}: {said}{why}", id=row.delivery)
+        for action in counts:
+            some = [outcome for outcome in attempt.outcomes if outcome.action == action]
+            due = {"due": found.due} if action == "delayed" else {}
+            self.publish(
+                _EVENTS.get(action, "delivery.relayed"),
+                message=row.delivery, server=row.server, destination=row.destination, reply=some[0].reply,
+                recipients=[str(one.recipient.address) for one in some[:MAX_TOLD]], **due,
+            )  # fmt: skip
 
     # ------------------------------------------------------------ without an attempt
 

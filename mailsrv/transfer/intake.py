@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from twisted.logger import Logger
 
+from ..happenings import Publish, unheard
 from ..interfaces import IContent, IMessageStore, IQueue
 from ..message.rewrite import rewritten
 from ..message.trace import delivered_to_field, received_field, return_path_field
@@ -30,6 +31,9 @@ from .submission import PLAIN, Submission, missing_fields, submitted
 from .success import known_as
 
 log = Logger()
+
+#: Destinations that an event names.
+MAX_TOLD = 20
 
 
 def queue_rows(onward: Sequence[tuple[str, Address, Recipient]]) -> tuple[NewQueued, ...]:
@@ -56,12 +60,20 @@ def _alone(recipients: Sequence[Recipient], places: int, onward: Sequence[tuple[
 class Intake:
     """Puts the trace fields above accepted messages and hands them to the store."""
 
-    def __init__(self, store: IMessageStore, ids: IdMaker, now: Callable[[], float], zone: int = 0) -> None:
+    def __init__(
+        self,
+        store: IMessageStore,
+        ids: IdMaker,
+        now: Callable[[], float],
+        zone: int = 0,
+        publish: Publish = unheard,
+    ) -> None:
         self._store = store
         self._ids = ids
         self._now = now
         self._zone = zone
         self._queues = IQueue.providedBy(store)
+        self._publish = publish
 
     @property
     def reports(self) -> bool:
@@ -124,7 +136,21 @@ class Intake:
             f"{f' and {len(onward)} elsewhere' if onward else ''}{note}",
             id=delivery_id,
         )
+        self._tell(transaction, delivery_id, content.size, len(places), rows)
         return delivery_id
+
+    def _tell(
+        self, transaction: Transaction, delivery_id: str, octets: int, places: int, rows: Sequence[NewQueued]
+    ) -> None:
+        """Those who follow what happens."""
+        facts = {
+            "message": delivery_id, "server": transaction.server, "peer": transaction.peer.host,
+            "sender": "" if transaction.reverse_path is None else str(transaction.reverse_path), "octets": octets,
+        }  # fmt: skip
+        if places:
+            self._publish("delivery.delivered", **facts, mailboxes=places)
+        if rows:
+            self._publish("delivery.queued", **facts, destinations=[row.destination for row in rows[:MAX_TOLD]])
 
     def _trace(
         self,

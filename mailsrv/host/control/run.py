@@ -22,13 +22,16 @@ from . import (
     auth,
     badmail,
     ban,
+    certificate,
     config,
     dns,
     domain,
+    event,
     mailbox,
     part,
     queue,
     server,
+    service,
     session,
     status,
     store,
@@ -41,8 +44,8 @@ log = Logger()
 
 #: Importing them filled the table.
 NOUNS = (
-    access, alias, app_password, auth, badmail, ban, config, dns, domain, mailbox, part, queue, server, session, status,
-    store, user,
+    access, alias, app_password, auth, badmail, ban, certificate, config, dns, domain, event, mailbox, part, queue,
+    server, service, session, status, store, user,
 )  # fmt: skip
 
 
