@@ -56,7 +56,8 @@ def expiry_text(entry: Entry, days: int) -> str:
 def certificate_warnings(options: SiteOptions, base: Path) -> list[ConfigError]:
     """What `mailsrv check` tells of the certificates that servers name: files that are not there or cannot be used,
     and what has expired or will within 30 days.  Reads the files."""
-    found, now = [], datetime.now(UTC)
+    found: list[ConfigError] = []
+    now = datetime.now(UTC)
     certificates = Certificates(options, base, time.monotonic, finish=False)
     certificates.look()
     for name, shelf in certificates.shelves.items():

@@ -91,10 +91,14 @@ def _subject(names: list[str], organization: str = "", country: str = "") -> x50
     return x509.Name([x509.NameAttribute(kind, text) for kind, text in parts if text])
 
 
+def canonical_names(names: Iterable[str]) -> list[str]:
+    """Host names and addresses as certificates have them, none twice.  Raises ValueError for what is neither."""
+    return list(dict.fromkeys(str(_general_name(name).value) for name in names))
+
+
 def _common(name: str) -> str:
     """A host name or address as a common name."""
-    made = _general_name(name)
-    return str(made.value)
+    return str(_general_name(name).value)
 
 
 def _alternatives(names: list[str]) -> x509.SubjectAlternativeName:

@@ -82,7 +82,7 @@ def read_facts(path: Path) -> Facts:
     return facts_of(certificate)
 
 
-def names_of(certificate: x509.Certificate) -> list[str]:
+def names_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> list[str]:
     """Host names and addresses of its subjectAltName; without any, its common name if that looks like a host.
 
     QUIRK: common names are no longer looked at by clients (RFC 9525 section 2), but old private authorities make

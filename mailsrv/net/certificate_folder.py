@@ -18,7 +18,7 @@ from attrs import frozen
 MAX_PAIRS, MAX_ENTRIES = 10_000, 50_000
 
 
-@frozen(order=True)
+@frozen
 class Pair:
     """Where one certificate and its key lie.  `name` is what the folder calls it, a host name as a rule."""
 
@@ -40,7 +40,7 @@ def pairs_in(folder: Path) -> list[Pair]:
         made = _inside(folder, name) if is_folder else _beside(folder, name, entries)
         if made is not None:
             pairs.append(made)
-    return sorted(pairs)[:MAX_PAIRS]
+    return sorted(pairs, key=lambda pair: pair.name)[:MAX_PAIRS]
 
 
 def _beside(folder: Path, name: str, entries: dict[str, bool]) -> Pair | None:
@@ -54,11 +54,13 @@ def _beside(folder: Path, name: str, entries: dict[str, bool]) -> Pair | None:
 
 def _inside(folder: Path, name: str) -> Pair | None:
     """What lies in a folder of that name."""
-    within = folder / name
+    # Plain texts: with thousands of folders, paths would take most of the time.
+    within = os.path.join(folder, name)
     host = name.removesuffix("_ecc")
     for certificate, key in (("fullchain.pem", "privkey.pem"), ("fullchain.cer", f"{host}.key")):
-        if (within / certificate).exists() and (within / key).exists():
-            return Pair(_host(host), within / certificate, within / key)
+        one, other = os.path.join(within, certificate), os.path.join(within, key)
+        if os.path.exists(one) and os.path.exists(other):
+            return Pair(_host(host), Path(one), Path(other))
     return None
 
 
