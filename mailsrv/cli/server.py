@@ -27,6 +27,17 @@ def add_parsers(nouns: Any) -> None:
         parser = verb(verbs, name, _change, text)
         _name(parser)
         parser.set_defaults(operation=f"server.{name}")
+    parser = verb(verbs, "create", _create, "make a server; it starts at once if servers of its protocol do")
+    _name(parser)
+    parser.add_argument("--title", default="", metavar="TEXT", help="what people call it")
+    parser.add_argument(
+        "--listen", action="append", default=[], metavar="ADDRESS",
+        help="ADDRESS:PORT, or an address alone for the usual port; may be given again; default: all addresses",
+    )
+    parser.add_argument("--role", default="", metavar="ROLE", help="of SMTP: relay, submission, lmtp")
+    parser = verb(verbs, "delete", _delete, "remove a server with its settings")
+    _name(parser)
+    parser.add_argument("--force", action="store_true", help="although mail that it has accepted waits in the queue")
 
 
 def _name(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +73,22 @@ def _change(args: argparse.Namespace) -> int:
     facts = perform(options_of(args), [(args.operation, {"name": args.name})])[0]
     warn(facts["warning"])
     return emit(args, facts, [told(facts)])
+
+
+def _create(args: argparse.Namespace) -> int:
+    """As the orders; one that stands still says why."""
+    given = {"name": args.name, "title": args.title, "listen": args.listen, "role": args.role}
+    facts = perform(options_of(args), [("server.create", given)])[0]
+    return emit(args, facts, [told(facts)])
+
+
+def _delete(args: argparse.Namespace) -> int:
+    """What goes on without it."""
+    done = perform(options_of(args), [("server.delete", {"name": args.name, "force": args.force})])[0]
+    lines = [f"{done['name']} is deleted"]
+    if done["waiting"]:
+        lines.append("the mail in the queue that it had accepted goes on by the rules of the first SMTP server")
+    return emit(args, done, lines)
 
 
 def told(facts: dict[str, Any]) -> str:

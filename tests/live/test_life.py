@@ -163,6 +163,11 @@ def greeting(host: str, port: int) -> str:
         return ""
 
 
+def squeezed(text: str) -> list[str]:
+    """The lines that say something."""
+    return [line for line in text.splitlines() if line]
+
+
 def send(client: smtplib.SMTP, recipient: str) -> None:
     assert client.sendmail("you@near.test", [recipient], REAL, ["BODY=8BITMIME"]) == {}
 
@@ -292,6 +297,118 @@ def test_s_026_restart_is_stop_a_short_pause_and_start(site: Near) -> None:
         assert client.sock.recv(100).startswith(b"421 ")
         client.close()
     assert greeting("127.0.0.1", site.ports["one"]).startswith("220 ")
+
+
+# ---------------------------------------------------------------- making and removing
+
+
+def test_s_012_s_013_a_server_is_made_from_name_and_address_and_starts(site: Near) -> None:
+    before = site.config.read_text()
+    (port,) = free_ports(1)
+    said = site.order("server", "create", "smtp/new", "--title", "A new one", "--listen", f"127.0.0.1:{port}")
+    assert said == f"smtp/new is running: 127.0.0.1:{port}\n"
+    assert greeting("127.0.0.1", port).startswith("220 mx.near.test ")
+    table = f'[smtp.new]\ntitle = "A new one"\nlisten = ["127.0.0.1:{port}"]\n'
+    assert squeezed(site.config.read_text().replace(table, "")) == squeezed(before)
+    assert site.all()["smtp/new"]["title"] == "A new one"
+    with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+        send(client, "u12@near.test")
+        assert site.order("server", "delete", "smtp/new") == "smtp/new is deleted\n"
+        assert client.sock.recv(100).startswith(b"421 ")
+        client.close()
+    assert greeting("127.0.0.1", port) == REFUSED and "smtp/new" not in site.states()
+    assert squeezed(site.config.read_text()) == squeezed(before)
+    # By its service it is started by hand.
+    said = site.order("server", "create", "imap/new", "--listen", "127.0.0.1:0")
+    assert said == 'imap/new is stopped (startup = "manual")\n'
+    site.order("server", "delete", "imap/new")
+
+
+@pytest.mark.parametrize("name, role, port", [
+    ("smtp/new", "", 25), ("smtp/new", "submission", 587), ("smtp/new", "lmtp", 24), ("imap/new", "", 143),
+    ("pop3/new", "", 110),
+])
+def test_s_007_s_012_s_149_s_153_an_address_alone_gets_the_usual_port(
+    site: Near, name: str, role: str, port: int
+) -> None:
+    site.order("service", "stop", name.partition("/")[0])  # nobody needs the right to this port
+    more = ["--role", role] if role else []
+    site.order("server", "create", name, "--listen", "127.0.0.9", "--listen", "::1", *more)
+    assert site.all()[name]["bindings"] == [f"127.0.0.9:{port}", f"[::1]:{port}"]
+    site.order("server", "delete", name)
+
+
+def test_s_014_a_new_server_whose_port_is_taken_exists_and_is_started_elsewhere(site: Near) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        said = site.order("server", "create", "pop3/new", "--listen", f"127.0.0.1:{taken}")
+        assert said.startswith("pop3/new is stopped (cannot listen on") and "another process has this port" in said
+        (free,) = free_ports(1)
+        site.order("config", "set", "pop3.new.listen", f'["127.0.0.1:{free}"]')
+        assert site.order("server", "start", "pop3/new") == f"pop3/new is running: 127.0.0.1:{free}\n"
+        assert greeting("127.0.0.1", free).startswith("+OK")
+    site.order("server", "delete", "pop3/new")
+
+
+def test_s_032_a_pair_of_another_server_is_refused_with_its_name(site: Near) -> None:
+    before, port = site.config.read_text(), site.ports["one"]
+    said = site.refusal("server", "create", "pop3/new", "--listen", f"127.0.0.1:{port}")
+    assert f"127.0.0.1:{port} is a binding of smtp/one already" in said
+    # The same port at another address is free.
+    assert "running" in site.order("server", "create", "pop3/new", "--listen", f"127.0.0.5:{port}")
+    assert "there is a server pop3/new already" in site.refusal("server", "create", "pop3/new")
+    site.order("server", "delete", "pop3/new")
+    assert squeezed(site.config.read_text()) == squeezed(before)
+    assert "no name of a server" in site.refusal("server", "create", "nntp/new")
+    assert "is no role" in site.refusal("server", "create", "imap/new", "--role", "lmtp")
+
+
+def test_s_033_an_address_of_another_machine_is_told_and_harms_nobody(site: Near) -> None:
+    said = site.order("server", "create", "smtp/new", "--listen", "192.0.2.1:0")
+    assert "is stopped (cannot listen on 192.0.2.1:0: this machine has no such address" in said
+    assert greeting("127.0.0.1", site.ports["one"]).startswith("220 ")
+    site.order("server", "delete", "smtp/new")
+
+
+def test_a_server_with_mail_in_the_queue_is_removed_by_force_alone(site: Near, far: Server) -> None:
+    (port,) = free_ports(1)
+    site.order("server", "create", "smtp/new", "--listen", f"127.0.0.1:{port}")
+    site.order("config", "set", "smtp.new.relay", "here")
+    order(far, "server", "stop", "smtp/default")
+    with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+        send(client, "u9@far.test")
+    until(lambda: queued(site), site.log)
+    said = site.refusal("server", "delete", "smtp/new")
+    assert "1 rows of the queue are mail that smtp/new has accepted" in said and "by the rules of smtp/one" in said
+    assert "by the rules of the first SMTP server" in site.order("server", "delete", "smtp/new", "--force")
+    order(far, "server", "start", "smtp/default")
+    site.order("queue", "retry", "--all")
+    until(lambda: arrived(far, "u9"), site.log)
+    until(lambda: not queued(site), site.log)
+
+
+def test_s_016_s_031_address_and_port_are_changed_while_it_runs(site: Near) -> None:
+    first, second = site.ports["one"], free_ports(1)[0]
+    with smtplib.SMTP("127.0.0.1", first, timeout=20) as client:
+        site.order("config", "set", "smtp.one.listen", f'["127.0.0.1:{first}", "127.0.0.1:{second}"]')
+        assert all(greeting("127.0.0.1", port).startswith("220 ") for port in (first, second))
+        site.order("config", "set", "smtp.one.listen", f'["127.0.0.1:{second}"]')
+        assert greeting("127.0.0.1", first) == REFUSED and greeting("127.0.0.1", second).startswith("220 ")
+        # While paused too.
+        site.order("server", "pause", "smtp/one")
+        site.order("config", "set", "smtp.one.listen", f'["127.0.0.1:{first}"]')
+        assert greeting("127.0.0.1", first) == greeting("127.0.0.1", second) == REFUSED
+        site.order("server", "resume", "smtp/one")
+        assert greeting("127.0.0.1", first).startswith("220 ")
+        assert client.noop()[0] == 250
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", second))
+        other.listen()
+        said = site.refusal("config", "set", "smtp.one.listen", f'["127.0.0.1:{second}"]')
+        assert "another process has this port" in said
+        assert greeting("127.0.0.1", first).startswith("220 ")
 
 
 # ---------------------------------------------------------------- addresses

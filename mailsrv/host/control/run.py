@@ -31,6 +31,7 @@ from . import (
     part,
     queue,
     server,
+    server_change,
     service,
     session,
     status,
@@ -45,7 +46,7 @@ log = Logger()
 #: Importing them filled the table.
 NOUNS = (
     access, alias, app_password, auth, badmail, ban, certificate, config, dns, domain, event, mailbox, part, queue,
-    server, service, session, status, store, user,
+    server, server_change, service, session, status, store, user,
 )  # fmt: skip
 
 
