@@ -233,10 +233,10 @@ def measure(imap_port: int, pop3_port: int, messages: int) -> list[Stall]:
     return found
 
 
-def serve(folder: Path) -> tuple[subprocess.Popen[bytes], int, int]:
+def serve(folder: Path, settings: str = CONFIG) -> tuple[subprocess.Popen[bytes], int, int]:
     """A site of its own: the process, its IMAP4 and its POP3 port."""
     config = folder / "mailsrv.toml"
-    config.write_text(CONFIG)
+    config.write_text(settings)
     command = [sys.executable, "-m", "mailsrv", "user", "add", "--config", str(config), ACCOUNT]
     subprocess.run(command, input=PASSWORD + "\n", text=True, check=True, timeout=60, stdout=subprocess.DEVNULL)
     process = subprocess.Popen(

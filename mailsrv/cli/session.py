@@ -40,7 +40,7 @@ def _list(args: argparse.Namespace) -> int:
     """A table."""
     given = {"server": args.server, "user": args.user, "peer": args.peer}
     sessions: list[dict[str, Any]] = []
-    follow(options_of(args), ("session.list", given), sessions.append)
+    follow(options_of(args), ("session.list", given), sessions.extend)
     rows = [
         [
             str(one["id"]), one["server"], _user(one) or "-", _peer(one), one["tls"] or "-", one["state"],

@@ -11,6 +11,7 @@ import resource
 from collections import Counter
 from collections.abc import Coroutine, Iterable
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -66,10 +67,8 @@ def raise_open_files(reactor: Any) -> None:
         log.info("the limit of open files was {soft} and is {wanted}", soft=soft, wanted=wanted)
 
 
-def _number(connection: Connection) -> int:
-    """The id of its session."""
-    number: int = connection.session.number  # type: ignore[attr-defined]
-    return number
+#: The id of a connection's session.
+_number = attrgetter("session.number")
 
 
 def _tell_left(publish: Publish, server: str, one: Connection) -> None:

@@ -20,8 +20,9 @@ from ..values import Identity
 if TYPE_CHECKING:
     from ..serve.session import Session
 
-#: Seconds of work between two turns of the reactor.
-SLICE = 0.005
+#: Seconds of work between two turns of the reactor, and sessions that are looked at or ended together: the end of one
+#: goes on in the turn that follows.
+SLICE, LOT, ENDED = 0.005, 100, 25
 #: Seconds for a client to take the last words.
 FAREWELL = 0.5
 
@@ -58,14 +59,17 @@ def is_from(peer: str, network: Network) -> bool:
     return found is not None and found[0] == network.version and network.first <= found[1] <= network.last
 
 
-async def choose(site: Any, server: str, wanted: Wanted) -> AsyncGenerator[Session, None]:
-    """The sessions of one server, or of all (""), that are wanted: as they are when their turn comes, by id."""
+async def choose(site: Any, server: str, wanted: Wanted) -> AsyncGenerator[list[Session], None]:
+    """The sessions of one server, or of all (""), that are wanted, in lots: as they are when their turn comes, by
+    id."""
     slices = Slices(site)
     for virtual in [one for name, one in site.servers.items() if server in ("", name)]:
-        for connection in virtual.arrivals.connections():
-            # Meanwhile it may have gone.
-            if connection in virtual.arrivals.present and wanted(connection.session):
-                yield connection.session
+        present, connections = virtual.arrivals.present, virtual.arrivals.connections()
+        for at in range(0, len(connections), LOT):
+            # Meanwhile some may have gone.
+            lot = [one.session for one in connections[at : at + LOT] if one in present and wanted(one.session)]
+            if lot:
+                yield lot
             await slices.breathe()
 
 
@@ -73,9 +77,9 @@ def find(site: Any, number: int, server: str = "") -> Session:
     """The session with this id, on that server if one is named.  Raises Refused."""
     for name, virtual in site.servers.items():
         if server in ("", name):
-            for connection in virtual.arrivals.connections():
-                if connection.session.number == number:
-                    session: Session = connection.session
+            for one in virtual.arrivals.present:
+                if isinstance(one, Connection) and one.session.number == number:  # type: ignore[attr-defined]
+                    session: Session = one.session  # type: ignore[assignment]
                     return session
     where = f" on {server}" if server else ""
     raise Refused(f"there is no session {number}{where} now; `mailsrv session list` tells which there are")
@@ -86,12 +90,13 @@ async def end(site: Any, some: Iterable[tuple[Any, Connection | Front]]) -> int:
 
     Commands under way are not waited for: what they would have answered is lost.  Gives the number of sessions.
     """
-    slices, told = Slices(site), []
-    for server, one in some:
+    told = []
+    for number, (server, one) in enumerate(some, 1):
         if one in server.arrivals.present:
             one.dismiss("terminated")
             told.append((server, one))
-        await slices.breathe()
+        if number % ENDED == 0:
+            await site.sleep(0)
     if told:
         site.reactor.callLater(FAREWELL, lambda: Deferred.fromCoroutine(_cut(site, told)))
     return len(told)
@@ -99,21 +104,19 @@ async def end(site: Any, some: Iterable[tuple[Any, Connection | Front]]) -> int:
 
 async def _cut(site: Any, some: list[tuple[Any, Connection | Front]]) -> None:
     """Whoever is still there did not take the last words, or never ends its half of TLS."""
-    slices = Slices(site)
-    for server, one in some:
+    left = [(server, one) for server, one in some if one in server.arrivals.present]
+    for number, (server, one) in enumerate(left, 1):
         if one in server.arrivals.present:
             one.abort()
-        await slices.breathe()
+        if number % ENDED == 0:
+            await site.sleep(0)
 
 
 async def end_user(site: Any, account: int, name: str, servers: Callable[[Any], bool] = lambda server: True) -> int:
     """End all sessions of a user (`is_user`), on the servers that are wanted."""
     folded = fold(name)
     found = []
-    slices = Slices(site)
-    for virtual in site.servers.values():
-        for connection in virtual.arrivals.connections() if servers(virtual) else ():
-            if is_user(connection.session.identity, account, folded):
-                found.append((virtual, connection))
-            await slices.breathe()
+    async for lot in choose(site, "", lambda session: is_user(session.identity, account, folded)):
+        of = [(site.servers.get(session.services.name), session.connection) for session in lot]
+        found += [(server, one) for server, one in of if server is not None and servers(server)]
     return await end(site, found)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from .session import Session
 
 
-@frozen
-class SessionInfo:
-    """One line of "Current Sessions".
+class SessionInfo(NamedTuple):
+    """One line of "Current Sessions"; a tuple, since thousands of them are made at a time.
 
     `id` is never given twice while the process lives.  `user` is whose credentials were shown, `acting_as` for whom
     if that is somebody else, `account` the account's id (0: nobody's).  `host` is the client's name by reverse look-up

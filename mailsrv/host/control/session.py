@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from attrs import asdict
 from twisted.logger import Logger
 
 from ...access.networks import parse_network
@@ -57,19 +56,20 @@ async def _wanted(site: Any, user: str, peer: str) -> Callable[[Any], bool]:
 @operation("session.list", running=True, stream=True)
 async def list_sessions(
     site: Any, server: str = "", user: str = "", peer: str = ""
-) -> AsyncGenerator[dict[str, Any], None]:
-    """All sessions, or those of a server, of a user (address or login name), from an address or network."""
+) -> AsyncGenerator[list[dict[str, Any]], None]:
+    """All sessions, or those of a server, of a user (address or login name), from an address or network; each item is a
+    list of some."""
     _server(site, server)
     wanted = await _wanted(site, user, peer)
-    async for session in choose(site, server, wanted):
-        yield asdict(session.info())
+    async for lot in choose(site, server, wanted):
+        yield [session.info()._asdict() for session in lot]
 
 
 @operation("session.show", running=True)
 async def show(site: Any, id: int, server: str = "") -> dict[str, Any]:
     """One session."""
     _server(site, server)
-    return asdict(find(site, id, server).info())
+    return find(site, id, server).info()._asdict()
 
 
 @operation("session.terminate", running=True)
@@ -79,7 +79,7 @@ async def terminate(site: Any, id: int, server: str = "") -> dict[str, Any]:
     session = find(site, id, server)
     info = session.info()
     await end(site, [(site.servers[info.server], session.connection)])
-    return asdict(info)
+    return info._asdict()
 
 
 @operation("session.terminate_all", running=True)

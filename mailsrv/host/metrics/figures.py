@@ -18,6 +18,8 @@ from ..sessions import Slices
 from .lag import LagProbe
 from .text import Family, Page
 
+#: Sessions that are looked at together.
+_LOT = 1000
 _ALL = ("smtp", "imap", "pop3")
 _SMTP = ("smtp",)
 
@@ -121,10 +123,11 @@ async def _server(page: Page, slices: Slices, name: str, server: Any) -> None:
     page.add(_RUNNING, int(server.state == "running"), server=name)
     page.add(_SESSIONS, len(arrivals.present), server=name)
     logged_in = 0
-    for connection in present:
-        octets_in += connection.octets_in
-        octets_out += connection.octets_out
-        logged_in += connection.session.identity is not None
+    for at in range(0, len(present), _LOT):
+        for connection in present[at : at + _LOT]:
+            octets_in += connection.octets_in
+            octets_out += connection.octets_out
+            logged_in += connection.session.identity is not None
         await slices.breathe()
     page.add(_LOGGED_IN, logged_in, server=name)
     page.add(_IN, octets_in, server=name)
@@ -157,7 +160,8 @@ def _process(page: Page) -> None:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         page.add(_STARTED, round(time.time() - now + int(fields[19]) / os.sysconf("SC_CLK_TCK"), 2))
         page.add(_MEMORY, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
-        page.add(_FILES, len(os.listdir("/proc/self/fd")))
+        # Since Linux 6.2 the folder's size is how many there are; to list thousands takes a hundredth of a second.
+        page.add(_FILES, os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd")))
     except (OSError, AttributeError, IndexError, ValueError):
         # Only Linux tells.
         return
