@@ -46,8 +46,9 @@ INTRODUCTION = """\
 
 One file, `mailsrv.toml`, holds the whole configuration of a site.  `mailsrv check` reads it and tells every mistake
 with file, line and key; `mailsrv config show` prints the value of every key as it is in effect.  A key that is not
-listed here is refused, never ignored.  A change holds from the next start on; `mailsrv domain add` and `remove`
-change file and running server together.
+listed here is refused, never ignored.  `mailsrv config set KEY VALUE` changes file and running site together, and
+`mailsrv config apply` takes up what was edited by hand; nearly every key holds at once, for connections that come then
+("Changing the configuration" in [operator.md](operator.md#changing-the-configuration)).
 
 Kinds: a *size* is a number of octets or text with a unit of 1024 (`"4096K"`, `"50M"`, `"1G"`); a *duration* is text
 with a unit (`"30s"`, `"10m"`, `"12h"`, `"7d"`); *or off* means that `"off"` (or `0`) switches the limit off; a *flag*

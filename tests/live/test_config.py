@@ -6,6 +6,7 @@ The commands run in this process: what they say is what a terminal shows.
 from __future__ import annotations
 
 import json
+import poplib
 import smtplib
 import socket
 import time
@@ -261,3 +262,27 @@ def test_a_key_is_explained(site: Server, say: Say) -> None:
     told = say("config", "explain", "smtp.default.max_hops")
     assert "S-080" in told and "default: 30" in told and "mailsrv.toml:" in told and "at once" in told
     assert "at the next start" in say("config", "explain", "site.data")
+
+
+def test_s164_a_format_holds_for_new_log_ins_and_who_is_logged_in_goes_on(site: Server, say: Say) -> None:
+    site.command("user", "add", "reader@example.test", given="correct horse\n")
+    page = b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n<p>one <b>two</b></p>\r\n"
+    with smtplib.SMTP("127.0.0.1", site.port("smtp/default"), "c.example", timeout=10) as client:
+        client.sendmail("a@b.example", ["reader@example.test"], page)
+    say("config", "set", "pop3.default.login_without_tls", "true")
+    say("config", "set", "pop3.default.maildrop_lock", "false")
+
+    def opened() -> poplib.POP3:
+        made = poplib.POP3("127.0.0.1", site.port("pop3/default"), timeout=10)
+        made.user("reader@example.test")
+        made.pass_("correct horse")
+        return made
+
+    before = opened()
+    assert "in effect: pop3.default.format.body" in say("config", "set", "pop3.default.format.body", "text")
+    after = opened()
+    assert b"<b>" in b"\n".join(before.retr(1)[1])
+    shown = b"\n".join(after.retr(1)[1])
+    assert b"text/plain" in shown and b"<b>" not in shown
+    before.quit()
+    after.quit()
