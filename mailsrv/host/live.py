@@ -146,7 +146,8 @@ class Bindings:
         self._site = site
 
     async def move(self, old: SiteOptions, new: SiteOptions) -> set[str]:
-        """First close what no server has any more, so that another may have it, then open what is new.
+        """First close what another server is to have, then open what is new.  All else is swapped binding by binding,
+        so that nothing is let go that could not be had again (`places.py`).
 
         Gives the servers whose bindings wait for the next start, because this process may not have them any more
         (decisions 22).  Raises ConfigError when one cannot be had; then all are as they were.
@@ -157,7 +158,9 @@ class Bindings:
                   if pair[0] != pair[1]}  # fmt: skip
         try:
             for name, (had, want) in moving.items():
-                await self._site.servers[name].rebind([one for one in had if one in want])
+                others = [one for other, (_, theirs) in moving.items() if other != name for one in theirs]
+                if any(one.clashes(other) for one in had for other in others):
+                    await self._site.servers[name].rebind([one for one in had if one in want])
             for name, (had, want) in moving.items():
                 try:
                     await self._site.servers[name].rebind(want)

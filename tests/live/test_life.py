@@ -411,6 +411,17 @@ def test_s_016_s_031_address_and_port_are_changed_while_it_runs(site: Near) -> N
         assert greeting("127.0.0.1", first).startswith("220 ")
 
 
+def test_s_016_two_servers_change_places(site: Near) -> None:
+    one, two = site.ports["one"], site.ports["pop3"]
+    before = site.config.read_text()
+    for first, second in ((two, one), (one, two)):
+        text = site.config.read_text().replace(f"127.0.0.1:{second}", "FIRST").replace(f"127.0.0.1:{first}", "SECOND")
+        site.config.write_text(text.replace("FIRST", f"127.0.0.1:{first}").replace("SECOND", f"127.0.0.1:{second}"))
+        site.order("config", "apply")
+        assert greeting("127.0.0.1", first).startswith("220 ") and greeting("127.0.0.1", second).startswith("+OK")
+    assert site.config.read_text() == before
+
+
 # ---------------------------------------------------------------- addresses
 
 
