@@ -168,5 +168,12 @@ class EmailId(Query):
 
 
 @frozen
+class ThreadId(Query):
+    """The message has this THREADID (RFC 8474)."""
+
+    ident: str
+
+
+@frozen
 class Nothing(Query):
     """No message."""

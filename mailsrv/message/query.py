@@ -18,6 +18,7 @@ from .dates import day_number
 from .head import SEARCHED, Head, needle_of, numbers_of
 from .header import decode, values
 from .text import Place, folded, header_text, is_in_body
+from .thread_id import of_head
 
 #: A date's relation in `query.Internal` and `query.Sent`.
 _RELATIONS: dict[str, Callable[[int, int], bool]] = {"<": lt, "=": eq, ">=": ge}
@@ -82,11 +83,11 @@ def needs(query: q.Query) -> frozenset[str]:
 
 _NEEDS: dict[type, str] = {
     q.Larger: "size", q.Smaller: "size", q.Internal: "dates", q.Arrived: "dates", q.Saved: "dates", q.EmailId: "ids",
-    q.Sent: "summary",
+    q.Sent: "summary", q.ThreadId: "head",
     q.HeaderContains: "header", q.BodyContains: "content", q.TextContains: "content",
 }  # fmt: skip
 #: What a node costs to answer, so that And and Or ask the cheap ones first.
-_COSTS = {"": 0, "size": 1, "dates": 1, "ids": 1, "summary": 2, "header": 10, "content": 1000}
+_COSTS = {"": 0, "size": 1, "dates": 1, "ids": 1, "summary": 2, "head": 3, "header": 10, "content": 1000}
 
 
 def _children(node: q.Query) -> tuple[q.Query, ...]:
@@ -216,6 +217,11 @@ def _email_id(node: q.EmailId) -> Matcher:
     return lambda candidate: None if candidate.email_id is None else candidate.email_id == ident
 
 
+def _thread_id(node: q.ThreadId) -> Matcher:
+    ident = node.ident
+    return lambda candidate: None if candidate.head is None else of_head(candidate.head) == ident
+
+
 def _sent(node: q.Sent) -> Matcher:
     relation, day = _RELATIONS[node.relation], node.day
 
@@ -291,6 +297,6 @@ _MAKERS: dict[type, Callable[..., Matcher]] = {
     q.Uids: lambda node: lambda candidate: candidate.uid in node.uids,
     q.ChangedSince: lambda node: lambda candidate: candidate.modseq >= node.modseq,
     q.HasFlag: _has_flag, q.Internal: _internal, q.Arrived: _arrived, q.Saved: _saved, q.EmailId: _email_id,
-    q.Sent: _sent, q.Larger: _larger, q.Smaller: _smaller,
+    q.ThreadId: _thread_id, q.Sent: _sent, q.Larger: _larger, q.Smaller: _smaller,
     q.HeaderContains: _header, q.BodyContains: _body, q.TextContains: _text,
 }  # fmt: skip

@@ -18,7 +18,6 @@ from ..query import (
     Internal,
     Larger,
     Not,
-    Nothing,
     Numbers,
     Or,
     Query,
@@ -27,6 +26,7 @@ from ..query import (
     Sent,
     Smaller,
     TextContains,
+    ThreadId,
     UidNumbers,
     Within,
 )
@@ -156,12 +156,6 @@ def _object_id(program: _Program) -> str:
     return found.decode("ascii")
 
 
-def _thread_id(program: _Program) -> Query:
-    """RFC 8474 section 5.2: without thread identifiers there is no message that has one."""
-    _object_id(program)
-    return Nothing()
-
-
 def _of_size(node: type[Larger] | type[Smaller]) -> Callable[[_Program], Query]:
     def read(program: _Program) -> Query:
         program.lexer.space()
@@ -231,7 +225,7 @@ _READERS: dict[bytes, Callable[[_Program], Query]] = {
     b"SAVEDON": _saved("="),
     b"SAVEDSINCE": _saved(">="),
     b"EMAILID": lambda program: EmailId(_object_id(program)),
-    b"THREADID": _thread_id,
+    b"THREADID": lambda program: ThreadId(_object_id(program)),
     b"UID": _uid,
     b"MODSEQ": lambda program: ChangedSince(imap_condstore.search_modseq(program.lexer)),
     b"NOT": _not,

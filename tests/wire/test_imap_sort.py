@@ -32,7 +32,7 @@ def command(text: bytes) -> Any:
         (b"SAVEDATESUPPORTED", q.All()),
         (b"EMAILID e1-7", q.EmailId("e1-7")),
         (b'EMAILID "M_1"', q.EmailId("M_1")),
-        (b"THREADID T1", q.Nothing()),
+        (b"THREADID T1", q.ThreadId("T1")),
     ],
 )
 def test_keys_of_rfc_5032_rfc_8474_rfc_8514(key: bytes, query: q.Query) -> None:

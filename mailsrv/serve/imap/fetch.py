@@ -17,6 +17,7 @@ from ...interfaces import IContent
 from ...message.dates import internal_date
 from ...message.head import Head
 from ...message.summary import Summary
+from ...message.thread_id import of_head
 from ...numbers import UidSet
 from ...values import SEEN, FlagChange, MessageFacts, Updated
 from ...wire import imap_print as p
@@ -49,6 +50,7 @@ class Row:
     summary: Summary | None = None
     head: Head | None = None
     preview: bytes | None = None
+    thread: bytes = b""
 
     @property
     def told(self) -> bool:
@@ -69,8 +71,7 @@ _ITEMS: dict[str, tuple[bytes, str, Callable[[Row], object]]] = {
     "INTERNALDATE": (b'INTERNALDATE "%b"', "dates", _date),
     "SAVEDATE": (b'SAVEDATE "%b"', "dates", lambda row: internal_date(row.facts.saved_at, 0)),  # type: ignore[union-attr]
     "EMAILID": (b"EMAILID (%b)", "ids", lambda row: row.facts.email_id.encode("ascii")),  # type: ignore[union-attr]
-    # RFC 8474 section 5.2: NIL of a server that knows no threads.
-    "THREADID": (b"THREADID %b", "", lambda row: b"NIL"),
+    "THREADID": (b"THREADID %b", "head", lambda row: row.thread),
     "RFC822.SIZE": (b"RFC822.SIZE %d", "size", lambda row: row.facts.size),  # type: ignore[union-attr]
     "ENVELOPE": (b"ENVELOPE %b", "summary", lambda row: row.summary.envelope),  # type: ignore[union-attr]
     "PREVIEW": (b"PREVIEW %b", "preview", lambda row: preview.value(row.preview)),
@@ -364,8 +365,15 @@ class Block:
                 row.summary = Summary(known.summary)
             if headed:
                 assert known.head is not None
-                row.head = Head(known.head)
+                self._headed(row, Head(known.head))
             yield row
+
+    def _headed(self, row: Row, head: Head) -> None:
+        plan = self._plan
+        if "THREADID" in plan.names:
+            row.thread = fetch_columns.thread(of_head(head))
+        if plan.sections is not None and "head" in plan.sections.wanted:
+            row.head = head
 
     async def _mark_seen(self) -> Updated | None:
         """Set \\Seen on what has it not, in one change; a store that cannot write can still be read."""

@@ -13,6 +13,7 @@ from attrs import define
 from ...message.dates import internal_dates
 from ...message.head import select
 from ...message.summary import texts
+from ...message.thread_id import NUMBERS, thread_id
 from ...wire import imap_print as p
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 #: Item -> the columns it is made of (`IMailbox.at_hand`).
 _COLUMNS: dict[str, tuple[str, ...]] = {
-    "UID": (), "FLAGS": (), "MODSEQ": (), "THREADID": (), "INTERNALDATE": ("date", "zone"), "SAVEDATE": ("saved",),
-    "RFC822.SIZE": ("size",), "ENVELOPE": ("summary",), "BODY": ("summary",), "BODYSTRUCTURE": ("summary",),
+    "UID": (), "FLAGS": (), "MODSEQ": (), "INTERNALDATE": ("date", "zone"), "SAVEDATE": ("saved",),
+    "RFC822.SIZE": ("size",), "THREADID": ("head",), "ENVELOPE": ("summary",), "BODY": ("summary",),
+    "BODYSTRUCTURE": ("summary",),
 }  # fmt: skip
 
 
@@ -43,6 +45,11 @@ class _Known:
     view: View
     columns: dict[str, Sequence[Any]]
 
+    def threads(self) -> list[bytes] | None:
+        """THREADID of all."""
+        fields = select(self.columns["head"], NUMBERS)
+        return None if fields is None else [thread(thread_id(one)) for one in fields]
+
     def flags(self) -> list[bytes]:
         """Flag lists as they are printed."""
         recent, block, lists = self.view.recent, self.block, p.FlagLists(self.view.keywords())
@@ -52,12 +59,17 @@ class _Known:
         return [known[mask] for mask in block.masks]
 
 
+def thread(ident: str) -> bytes:
+    """THREADID as it is printed: NIL of a message that cannot be told a thread (RFC 8474 section 5.2)."""
+    return b"(%b)" % ident.encode("ascii") if ident else b"NIL"
+
+
 #: Item -> the values in its place in the response; None: one of the records is not of this version.
 _VALUES: dict[str, Callable[[_Known], Sequence[Any] | None]] = {
     "UID": lambda known: known.block.uids,
     "FLAGS": _Known.flags,
     "MODSEQ": lambda known: known.block.modseqs,
-    "THREADID": lambda known: [b"NIL"] * len(known.block.uids),
+    "THREADID": lambda known: known.threads(),
     "INTERNALDATE": lambda known: internal_dates(known.columns["date"], known.columns["zone"]),
     "SAVEDATE": lambda known: internal_dates(known.columns["saved"], repeat(0)),
     "RFC822.SIZE": lambda known: known.columns["size"],
