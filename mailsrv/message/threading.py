@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import define, field
 
+from .sorting import let_go, sorted_in_steps
+
 #: References read of one message: the last ones, nearest to it.
 MAX_REFERENCES = 100
 #: Messages that are only referred to; further ones are left out, those that are there are always linked.
@@ -58,7 +60,7 @@ def _unquoted(match: re.Match[bytes]) -> bytes:
 def ordered_subject(messages: Sequence[Message]) -> list[Node]:
     """ORDEREDSUBJECT: those of one base subject, by sent date; all others are children of the first."""
     threads: dict[str, Node] = {}
-    for number in sorted(range(len(messages)), key=lambda number: messages[number].date):
+    for number in sorted_in_steps(range(len(messages)), lambda number: messages[number].date):
         node = Node(number)
         top = threads.setdefault(messages[number].subject, node)
         if top is not node:
@@ -184,15 +186,15 @@ class _Dates:
         """Step 4: the top alone."""
         for node in roots:
             if node.number is None:
-                node.children.sort(key=self._key)
-        roots.sort(key=self._key)
+                node.children[:] = sorted_in_steps(node.children, self._key)
+        roots[:] = sorted_in_steps(roots, self._key)
 
     def sort_all(self, roots: list[Node]) -> None:
         """Step 6: all siblings, the youngest generation first."""
         for node in _upwards(roots):
             if len(node.children) > 1:
-                node.children.sort(key=self._key)
-        roots.sort(key=self._key)
+                node.children[:] = sorted_in_steps(node.children, self._key)
+        roots[:] = sorted_in_steps(roots, self._key)
 
 
 def _number(node: Node) -> int:
@@ -232,6 +234,16 @@ def _by_subject(messages: Sequence[Message], roots: Sequence[Node]) -> list[Node
 
 def _reply(messages: Sequence[Message], node: Node) -> bool:
     return messages[_number(node)].reply
+
+
+def dissolve(roots: list[Node]) -> None:
+    """Free trees in steps."""
+    order = list(roots)
+    roots.clear()
+    for node in order:
+        order.extend(node.children)
+        node.children.clear()
+    let_go(order)
 
 
 def written(roots: Iterable[Node], names: Sequence[int]) -> Iterator[str]:

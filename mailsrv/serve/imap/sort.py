@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
 
 from ...message.addresses import parse_addresses
 from ...message.head import SEARCHED, Head, numbers_of
 from ...message.header import decode, unfolded_lines, values
+from ...message.sorting import sorted_in_steps
 from ...message.subject import base_subject
 from ...message.summary import Summary
 from ...message.text import folded
@@ -21,6 +23,8 @@ from .summaries import KINDS, complete, read_header
 
 if TYPE_CHECKING:
     from .session import ImapSession
+
+T = TypeVar("T")
 
 #: Messages asked about with one call to the store, and those worked on without a look at the clock.
 BLOCK, FEW = 250, 50
@@ -179,7 +183,7 @@ class Sorting:
         """The places: by the first key, where that is equal by the next one, then by number (section 3)."""
         order = list(range(len(self.places)))
         for name, reverse in reversed(self.keys):
-            order.sort(key=self.columns[name].__getitem__, reverse=reverse)
+            order = sorted_in_steps(order, self.columns[name].__getitem__, reverse)
         return [self.places[at] for at in order]
 
 
@@ -188,15 +192,32 @@ def needed(names: Iterable[str]) -> frozenset[str]:
     return frozenset[str]().union(*[_KEYS[name][0] for name in names])
 
 
+async def worked_out(session: ImapSession, count: int, work: Callable[[], list[T]]) -> list[T]:
+    """What `work` gives of so many messages, in a thread when these are many."""
+    if count <= LARGE:
+        return work()
+    found: list[T] = await session.services.aside(_uncollected, work)
+    return found
+
+
+def _uncollected(work: Callable[[], list[T]]) -> list[T]:
+    """`work()` while nobody looks for cycles: hundreds of thousands of new things without any would be looked through
+    again and again, and all threads wait for that."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return work()
+    finally:
+        if collecting:
+            gc.enable()
+
+
 async def sort(session: ImapSession, request: r.Sort) -> bytes:
     """SORT and UID SORT."""
 
     async def order(session: ImapSession, selection: Selection, places: list[int]) -> list[int]:
         sorting = Sorting(request.keys, columns={name: [] for name, _ in request.keys})
         await rows(session, selection, places, needed(sorting.columns), sorting.take)
-        if len(places) <= LARGE:
-            return sorting.order()
-        ordered: list[int] = await session.services.aside(sorting.order)
-        return ordered
+        return await worked_out(session, len(places), sorting.order)
 
     return await answered(session, request, b"SORT", order)

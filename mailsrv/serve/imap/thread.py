@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ...message.sorting import let_go
 from ...message.subject import base_subject
-from ...message.threading import Message, Node, message_ids, ordered_subject, references, written
+from ...message.threading import Message, Node, dissolve, message_ids, ordered_subject, references, written
 from ...wire import imap_requests as r
 from .search import find
-from .sort import LARGE, Row, rows
+from .sort import Row, rows, worked_out
 
 if TYPE_CHECKING:
     from .session import ImapSession
@@ -56,7 +57,7 @@ async def thread(session: ImapSession, request: r.Thread) -> bytes:
     else:
         names = [place + 1 for place in places]
     work = partial(_answer, _ALGORITHMS[request.algorithm], messages, names)
-    pieces: list[bytes] = work() if len(messages) <= LARGE else await session.services.aside(work)
+    pieces = await worked_out(session, len(messages), work)
     session.put(b"* THREAD " if pieces else b"* THREAD")
     session.streaming = True
     for piece in pieces:
@@ -69,8 +70,11 @@ async def thread(session: ImapSession, request: r.Thread) -> bytes:
 
 
 def _answer(
-    algorithm: Callable[[Sequence[Message]], list[Node]], messages: Sequence[Message], names: Sequence[int]
+    algorithm: Callable[[Sequence[Message]], list[Node]], messages: list[Message], names: Sequence[int]
 ) -> list[bytes]:
-    """The threads as they are said, in pieces."""
+    """The threads as they are said, in pieces; takes the messages, and nothing made of them is left."""
     roots = algorithm(messages)
-    return ["".join(written(roots[at : at + PIECE], names)).encode("ascii") for at in range(0, len(roots), PIECE)]
+    said = ["".join(written(roots[at : at + PIECE], names)).encode("ascii") for at in range(0, len(roots), PIECE)]
+    dissolve(roots)
+    let_go(messages)
+    return said
