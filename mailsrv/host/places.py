@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..errors import ConfigError
-from ..net.listen import let_in, listen, shut_out, step_aside
+from ..net.listen import let_in, listen, may_bind, shut_out, step_aside
 from .config.values import Binding
 
 log = Logger()
@@ -113,11 +113,14 @@ class Place:
         return [door for door in self.doors.values() if door.mode != CLOSED]
 
     def _wanted(self) -> set[str]:
-        """The addresses of the sockets.  The one of all addresses stays while any server of this port runs: after
-        privileges were dropped, the port could not be had again."""
-        if not self._open():
-            return set()
-        return {""} if "" in self.doors else {door.host for door in self._open()}
+        """The addresses of the sockets.  The one of all addresses stays while any server of this port runs; and a
+        socket that could not be had again, since privileges were dropped, stays while its server is stopped."""
+        needed = {door.host for door in self._open()}
+        if needed and "" in self.doors:
+            needed = {""}
+        if "" in needed or may_bind(self.number):
+            return needed
+        return needed | {host for host in self._sockets if host in self.doors}
 
     def _direct(self) -> None:
         """Tell every socket for whom it accepts."""
@@ -128,7 +131,7 @@ class Place:
             if door is not None and door.mode != CLOSED and (host or len(self.doors) == 1):
                 one.turn(door.factory, door.mode)
             else:
-                one.turn(self._sorter, shared)
+                one.turn(self._sorter, SHUT if host else shared)
 
 
 class Door:

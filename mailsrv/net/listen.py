@@ -18,6 +18,8 @@ from ..errors import ConfigError
 
 #: Connections the kernel keeps until they are accepted.
 BACKLOG = 1024
+#: The number of the capability for ports below 1024 (capabilities(7)).
+CAP_NET_BIND_SERVICE = 10
 #: Who may connect to a UNIX socket.
 UNIX_MODE = 0o660
 
@@ -53,6 +55,18 @@ def _all_ipv6(reactor: Any, port: int, factory: Any) -> Any:
             raise
         made.listen(BACKLOG)
         return reactor.adoptStreamPort(made.fileno(), socket.AF_INET6, factory)
+
+
+def may_bind(port: int) -> bool:
+    """Whether this process could be bound to a port of that number now, by its rights (decisions 22)."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
+            first = int(file.read())
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            capabilities = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    except (OSError, ValueError, StopIteration):
+        return port >= 1024 or os.geteuid() == 0
+    return port >= first or bool(capabilities & 1 << CAP_NET_BIND_SERVICE)
 
 
 # ---------------------------------------------------------------- refusing for a while

@@ -276,6 +276,53 @@ def test_s_032_all_addresses_of_either_family_may_have_servers_of_their_own(worl
     assert [world.greeting(host, port) for host in ("127.0.0.1", "::1")] == ["a", "b"]
 
 
+def test_what_could_not_be_had_again_is_kept_while_its_server_is_stopped(
+    world: World, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"a": world.server("a", f"127.0.0.1:{port}"), "b": world.server("b", f"127.0.0.2:{port}")}
+    monkeypatch.setattr("mailsrv.host.places.may_bind", lambda number: False)
+    made["a"].close()
+    assert [world.greeting(host, port) for host in ("127.0.0.1", "127.0.0.2")] == [REFUSED, "b"]
+    assert made["a"].addresses() == []
+    monkeypatch.setattr("mailsrv.host.places.listen", lambda *_: pytest.fail("it is bound"))
+    made["a"].take()
+    world.turn("a", made["a"], OPEN)
+    assert world.greeting("127.0.0.1", port) == "a"
+    for one in made.values():
+        one.give_up()
+    world.reactor.iterate(0)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("0.0.0.0", port))
+
+
+def test_all_addresses_are_kept_likewise(world: World, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailsrv.host.places.may_bind", lambda number: False)
+    ports = world.server("a", f"*:{port}")
+    ports.close()
+    assert [world.greeting(host, port) for host in ("127.0.0.1", "::1")] == [REFUSED] * 2
+    ports.take()
+    world.turn("a", ports, OPEN)
+    assert [world.greeting(host, port) for host in ("127.0.0.1", "::1")] == ["a"] * 2
+
+
+DROPPED = """
+import os, sys
+from mailsrv.net.listen import may_bind
+before = may_bind(25), may_bind(25025)
+if os.geteuid() == 0:
+    os.setuid(65534)
+print(before, may_bind(25), may_bind(25025), os.path.exists("/proc/sys/net/ipv4/ip_unprivileged_port_start"))
+"""
+
+
+def test_who_has_dropped_the_right_to_a_port_knows_it() -> None:
+    done = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=20, check=True)
+    first = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    everybody = first.exists() and int(first.read_text()) <= 25
+    assert done.stdout.split(") ")[1].startswith(f"{everybody} True")
+
+
 # ---------------------------------------------------------------- other bindings while running
 
 
