@@ -346,6 +346,17 @@ def test_the_certificates_of_a_folder_are_listed_one_by_one(site: Site, said: Ca
     assert rows[2]["problems"][0].startswith("expired on ")
 
 
+def test_a_table_that_was_written_by_hand_is_left_alone(
+    site: Site, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = load(site.config_path)
+    Path("mailsrv.toml").write_text(CONFIG + '[tls.mail]\ncertificate = "/etc/mail.crt"\nkey = "/etc/mail.key"\n')
+    monkeypatch.setitem(globals(), "load", lambda _: old)
+    refusal = said("import", "mail", *files(*CA.issue("mail.example.test")), status=NO)
+    assert "the file has a table [tls.mail] that is not in effect" in refusal
+    assert "/etc/mail.crt" in Path("mailsrv.toml").read_text()
+
+
 def test_changes_name_what_was_done(site: Site, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Asked] = []
     edit = site.changes.edit

@@ -261,6 +261,9 @@ def _adding(files: CertificateFiles) -> Callable[[Any], None]:
 
     def edit(document: Any) -> None:
         """Name both files."""
+        if files.name in document.get("tls", {}):
+            text = f"the file has a table [tls.{files.name}] that is not in effect"
+            raise Refused(f"{text}: `mailsrv config apply`, then once more")
         table = _table(_table(document, "tls", True), files.name)
         table["certificate"], table["key"] = files.written
 
