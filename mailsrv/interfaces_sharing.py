@@ -33,8 +33,8 @@ class IGrants(Interface):
         """Rights by identifier."""
 
     async def grant(mailbox_id: int, identifier: str, rights: str) -> None:
-        """Replace the rights of one identifier, "": none are left; durable.  Raises NoSuchMailbox, Refused,
-        LimitReached."""
+        """Replace the rights of one identifier, "": none are left; durable.  Calls the mailbox's watchers.  Raises
+        NoSuchMailbox, Refused, LimitReached."""
 
     async def granted(identifiers: Collection[str], without: int = 0) -> Sequence[v.Shared]:
         """The mailboxes of all accounts but `without` that have a grant for one of these identifiers, by account and

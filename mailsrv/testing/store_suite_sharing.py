@@ -119,6 +119,18 @@ class GrantsContract(StoreCase):
         self.run(self.store.grant(box, "#8", ""))
         assert self.run(self.store.grants(box)) == {"anyone": "l"}
 
+    def test_grants_are_told_to_who_has_the_mailbox_open(self) -> None:
+        """Who idles in it may not see it any more."""
+        alice = self.new_account("alice").account_id
+        box = self.run(self.run(self.store.account(alice)).open("INBOX"))
+        calls: list[int] = []
+        stop = box.watch(lambda: calls.append(1))
+        self.run(self.store.grant(box.mailbox_id, "anyone", "lr"))
+        self.run(self.store.grant(box.mailbox_id, "anyone", ""))
+        assert len(calls) == 2 and not self.run(box.changes(box.columns().modseq)).uids
+        stop()
+        box.release()
+
     def test_grants_say_which_mailboxes_an_identifier_reaches(self) -> None:
         """What LIST of shared mailboxes asks."""
         alice, bob = self.account("alice"), self.account("bob")
