@@ -180,7 +180,7 @@ class Pump(TwistedProtocol):
                 await self.drain()
             event = self.engine.next_event()
             if event is NEED_DATA or event is PAUSED:
-                if event is PAUSED or not self._pull():
+                if event is PAUSED or self.layer is None or not self._pull():
                     return
                 await self.breathe()
                 continue
@@ -218,8 +218,10 @@ class Pump(TwistedProtocol):
         elif self._eof:
             self.close()
         elif not self._closing:
-            self.flush()
-            self._read_on()
+            if self._out:
+                self.flush()
+            if self._reading_paused:
+                self._read_on()
 
     def _resume(self, result: Any) -> Any:
         """A wait is over.  The coroutine reads a result from the Deferred itself; a failure is raised in it, and

@@ -23,7 +23,7 @@ from .smtp_message import MessageInput, deliver
 from .smtp_room import announced, check_sender, check_share
 from .smtp_rules import refuse_chunk, refuse_mail, refuse_rcpt
 from .smtp_verbs import PLAIN, extensions
-from .smtp_verdicts import REFUSES, Share, admit
+from .smtp_verdicts import REFUSES, Share, admit, share_of
 from .smtp_xclient import xclient
 
 
@@ -33,8 +33,12 @@ class SmtpSession(SmtpBase):
     def handle(self, event: Any) -> Coroutine[Any, Any, None]:
         """One event of the engine."""
         kind = type(event)
-        self.verb = event.verb if kind is wire.Plain else kind
-        return _HANDLERS[kind](self, event)
+        if kind is not wire.Plain:
+            self.verb = kind
+            return _HANDLERS[kind](self, event)
+        self.verb = verb = event.verb
+        # One coroutine less for what comes with every message.
+        return PLAIN[verb](self, event) if verb == "DATA" else self.on_plain(event)
 
     # ------------------------------------------------------------ commands
 
@@ -64,7 +68,7 @@ class SmtpSession(SmtpBase):
 
     async def on_plain(self, event: wire.Plain) -> None:
         """Commands without syntax of their own."""
-        if event.verb in ("DATA", "QUIT") or not self.idles():
+        if event.verb == "QUIT" or not self.idles():
             await PLAIN[event.verb](self, event)
 
     async def on_mail(self, event: wire.Mail) -> None:
@@ -139,7 +143,12 @@ class SmtpSession(SmtpBase):
             return None
         if verdict.action in REFUSES:
             return say.of_verdict(verdict)
-        share = await admit(self.smtp.router, transaction, recipient, verdict)
+        if verdict is ACCEPT:
+            # As `admit` has it.
+            route = await self.smtp.router.route(recipient.address, transaction)
+            share = share_of(recipient, route)
+        else:
+            share = await admit(self.smtp.router, transaction, recipient, verdict)
         if self.smtp.allowances is not None:
             await check_share(self, share, announced(transaction))
         self.shares.append(share)

@@ -82,12 +82,15 @@ async def admit(router: IRouter, transaction: Transaction, recipient: Recipient,
     if verdict.action == "redirect":
         route = await redirected(router, transaction, verdict)
         return Share(recipient, route.placements, verdict, route.onward, redirected=True)
-    route = await router.route(recipient.address, transaction)
+    share = share_of(recipient, await router.route(recipient.address, transaction))
+    return _quarantined(share, verdict) if verdict.action == "quarantine" else share
+
+
+def share_of(recipient: Recipient, route: Route) -> Share:
+    """The share of a recipient whom no verdict has changed.  Raises Unroutable."""
     if not route.placements and not route.onward:
         # Whoever has a router of its own: what nobody gets is never accepted.
         raise Unroutable()
-    if verdict.action == "quarantine":
-        return _quarantined(Share(recipient, route.placements, ACCEPT, route.onward), verdict)
     return Share(recipient, route.placements, ACCEPT, route.onward)
 
 

@@ -56,10 +56,12 @@ def resolve(lookup: Lookup, address: Address) -> Owner | Forward | Unknown:
     if domain is None:
         return Unknown()
     folded = fold_local(address.local)
-    for local in _spellings(folded, domain.subaddress):
-        found = _exact(lookup, local, domain.name)
-        if found is not None:
-            return found
+    found = _exact(lookup, folded, domain.name)
+    if found is None and domain.subaddress:
+        base, separated, _ = folded.partition(domain.subaddress)
+        found = _exact(lookup, base, domain.name) if separated and base else None
+    if found is not None:
+        return found
     if folded == POSTMASTER and domain.kind != "relay":
         owner = lookup.first_account(domain.name) or lookup.first_account("")
         if owner is not None:

@@ -90,6 +90,14 @@ class Buffer:
         """Exactly `n` octets, or None while fewer are there."""
         return self.take_up_to(n) if len(self._data) - self._at >= n else None
 
+    def take_all(self) -> bytes:
+        """All octets."""
+        at, data = self._at, self._data
+        self._data, self._at, self._searched = b"", 0, 0
+        if at:
+            return bytes(memoryview(data)[at:])
+        return data if isinstance(data, bytes) else bytes(data)
+
     def take_up_to(self, n: int) -> bytes:
         """At most `n` octets, b"" when none are there.  A whole read is handed on without a copy."""
         at, data = self._at, self._data
@@ -107,14 +115,6 @@ class Buffer:
             return b""
         self._at = found.end()
         return bytes(found[0])
-
-    def front(self, pattern: re.Pattern[bytes], most: int) -> re.Match[bytes] | None:
-        """What matches in the first `most` octets, left where it is; `advance` takes it out."""
-        return pattern.match(self._data, self._at, self._at + most)
-
-    def advance(self, found: re.Match[bytes]) -> None:
-        """Take out what `front` gave."""
-        self._at = found.end()
 
     def peek(self, n: int) -> bytes:
         """At most `n` octets from the front, left where they are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ..values import Address
@@ -13,6 +14,8 @@ from .smtp_events import wrong as _wrong
 from .smtp_syntax import MAX_LABEL, MAX_LOCAL, read_domain, read_parameters, read_path
 from .smtp_xclient import read_xclient
 
+#: Octets of a line that may be remembered.
+_MOST = 300
 #: The name of a queue.
 _QUEUE = re.compile(r"#[!-~]{1,255}")
 
@@ -127,26 +130,38 @@ LMTP: Mapping[str, _Reader] = {"LHLO": _hello, **_SHARED}
 _FOREIGN = frozenset("GET POST PUT HEAD OPTIONS CONNECT DELETE PATCH TRACE PROPFIND PRI".split())
 
 
-#: Nearly every MAIL and RCPT looks like this, and means the same to the functions above; or DATA.
-USUAL = re.compile(
-    rb"(?:(MAIL FROM|RCPT TO):<([A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*)@([a-z0-9]+(?:[.-][a-z0-9]+)*)>((?: [ -~]+)?)"
-    rb"|DATA)\r\n"
+#: Nearly every MAIL and RCPT begins like this, and means the same to the functions above.
+_USUAL = re.compile(
+    rb"(MAIL FROM|RCPT TO):<([A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*)@([a-z0-9]+(?:[.-][a-z0-9]+)*)>"
 )
 _DATA = Plain("DATA")
 
 
-def read_usual(found: re.Match[bytes]) -> Any:
-    """The event of what `USUAL` matches; None: `read_command` must tell."""
-    verb, local, domain, tail = found.groups()
-    if verb is None:
+@lru_cache(maxsize=4096)
+def _usual(octets: bytes) -> tuple[type[Mail] | type[Rcpt], Address] | None:
+    """A usual MAIL or RCPT without its parameters: senders of much mail, and recipients of it, come again."""
+    found = _USUAL.fullmatch(octets)
+    if found is None or len(found[2]) > MAX_LOCAL or len(found[3]) > MAX_LABEL:
+        return None
+    return (Mail if found[1] == b"MAIL FROM" else Rcpt), Address(found[2].decode("ascii"), found[3].decode("ascii"))
+
+
+def read_usual(line: bytes) -> Any:
+    """The event of a line as most are; None: `read_command` must tell."""
+    if line == b"DATA":
         return _DATA
-    if len(local) > MAX_LOCAL or len(domain) > MAX_LABEL:
+    end = line.find(b"> ") + 1
+    known = _usual(line[:end] if end else line) if len(line) <= _MOST else None
+    if known is None:
         return None
-    parameters = read_parameters(tail.decode("ascii").rstrip(" ")) if tail else {}
-    if parameters is None:
+    kind, address = known
+    if not end:
+        return kind(address, {})
+    tail = line[end:].decode("latin-1")
+    if not (tail.isascii() and tail.isprintable()):
         return None
-    kind = Mail if verb == b"MAIL FROM" else Rcpt
-    return kind(Address(local.decode("ascii"), domain.decode("ascii")), parameters)
+    parameters = read_parameters(tail.rstrip(" "))
+    return None if parameters is None else kind(address, parameters)
 
 
 def read_command(line: bytes, commands: Mapping[str, _Reader]) -> Any:

@@ -15,7 +15,7 @@ from .buffer import Buffer, LineTooLong
 from .engine import NEED_DATA, PAUSED
 from .sasl import decode as read_base64
 from .smtp_binary import BinaryReader
-from .smtp_commands import SMTP, USUAL, foreign, read_command, read_usual
+from .smtp_commands import SMTP, foreign, read_command, read_usual
 from .smtp_data import BodyReader, ChunkReader
 from .smtp_events import Auth as Auth
 from .smtp_events import AuthResponse as AuthResponse
@@ -36,8 +36,8 @@ class SmtpServerEngine:
     """See the module's head.  `buffered` counts octets received and not yet consumed."""
 
     __slots__ = (
-        "_auth", "_body", "_buffer", "_chunk", "_commands", "_left", "_limits", "_paused", "_skipping", "_spoken",
-        "pipelined",
+        "_auth", "_body", "_buffer", "_chunk", "_commands", "_left", "_limits", "_most", "_paused", "_skipping",
+        "_spoken",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, commands: Mapping[str, Callable[[str, str], Any]] = SMTP) -> None:
@@ -50,8 +50,12 @@ class SmtpServerEngine:
         self._left = 0
         self._spoken = False
         self._auth = self._paused = self._skipping = False
-        #: Whether octets were waiting behind the command given last.
-        self.pipelined = False
+        self._most = limits.command_octets
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether octets wait behind the command given last."""
+        return len(self._buffer) > 0
 
     @property
     def buffered(self) -> int:
@@ -103,23 +107,8 @@ class SmtpServerEngine:
                 return NEED_DATA
             self._skipping = False
             return _wrong(500, "5.5.2", "Line too long")
-        buffer = self._buffer
-        if not buffer:
-            return NEED_DATA
-        if not self._auth:
-            found = buffer.front(USUAL, self._limits.command_octets)
-            if found is not None:
-                event = read_usual(found)
-                if event is not None:
-                    buffer.advance(found)
-                    self.pipelined, self._spoken = len(buffer) > 0, True
-                    return event
-        return self._next_line()
-
-    def _next_line(self) -> Any:
-        """What is not as usual."""
         try:
-            line = self._buffer.line(AUTH_LINE if self._auth else self._limits.command_octets)
+            line = self._buffer.line(AUTH_LINE if self._auth else self._most)
         except LineTooLong:
             self._skipping = True
             return self.next_event()
@@ -132,15 +121,15 @@ class SmtpServerEngine:
         return self._response(line) if self._auth else self._command(line)
 
     def _next_body(self, body: BodyReader) -> Any:
-        buffer = self._buffer
-        octets = buffer.take_up_to(len(buffer))
+        octets = self._buffer.take_all()
         if not octets:
             return NEED_DATA
         piece = body.take(octets)
         if body.ended:
             self._body = None
-            buffer.feed(body.rest)
-            body.rest = b""
+            if body.rest:
+                self._buffer.feed(body.rest)
+                body.rest = b""
         elif not piece:
             return NEED_DATA
         return Body(piece, body.ended, body)
@@ -169,8 +158,10 @@ class SmtpServerEngine:
         return not self._left
 
     def _command(self, line: bytes) -> Any:
-        self.pipelined = len(self._buffer) > 0
         self._spoken = True
+        event = read_usual(line)
+        if event is not None:
+            return event
         event = read_command(line, self._commands)
         kind = type(event)
         if kind is Chunk:

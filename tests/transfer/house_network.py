@@ -31,7 +31,7 @@ class House(MailNetwork):
         self.site.given_policies = tuple(policies)
         self.mailbox("bob")
         for name, options in self.site.options.servers.items():
-            made = self.site.servers[name] = self.site._server(options, {})
+            made = self.site.servers[name] = self.site._server(options)
             self.wait(made.rebind(()))
         self.site._wire()
         for made in self.site.servers.values():

@@ -10,6 +10,7 @@ from mailsrv.limits import Limits
 from mailsrv.values import Address, Reply
 from mailsrv.wire import smtp_server as wire
 from mailsrv.wire.engine import NEED_DATA, PAUSED
+from mailsrv.wire.smtp_commands import SMTP, read_command, read_usual
 from mailsrv.wire.smtp_data import BodyReader
 from mailsrv.wire.smtp_syntax import print_address, print_reply, read_domain, read_parameters, read_path
 
@@ -205,3 +206,25 @@ def test_a_reply_never_carries_a_clients_line_end() -> None:
 def test_domains_are_canonical() -> None:
     assert read_domain("MX.Example.") == "mx.example"
     assert read_domain("a b") is None
+
+
+_PIECES = st.sampled_from([
+    "MAIL FROM:<", "RCPT TO:<", "DATA", "a", "b.c", "@", "d.example", ">", "> ", " ", " SIZE=1", " SIZE=2", "BODY=7BIT",
+    "\n", "\r", "\0", "\t", "\x0b", "ü", "X" * 70, "..", "-", '"', "mail from:<", "\x7f", "=", " > ",
+])  # fmt: skip
+
+
+@given(st.lists(_PIECES, max_size=9).map(lambda pieces: "".join(pieces).encode()))
+@settings(max_examples=300, deadline=None)
+def test_the_short_way_to_a_command_leads_where_the_long_one_does(line: bytes) -> None:
+    usual = read_usual(line)
+    assert usual is None or usual == read_command(line, SMTP)
+
+
+def test_a_usual_command_takes_the_short_way_and_one_with_a_line_end_in_its_parameters_does_not() -> None:
+    line = b"MAIL FROM:<a@b.example> SIZE=1"
+    assert read_usual(line) == wire.Mail(Address("a", "b.example"), {"SIZE": "1"})
+    assert read_usual(b"RCPT TO:<a@b.example>") == wire.Rcpt(Address("a", "b.example"), {})
+    assert read_usual(line).parameters is not read_usual(line).parameters
+    for end in (b"\nBODY=7BIT", b"\rBODY=7BIT", b"\tBODY=7BIT", b"\0"):
+        assert read_usual(line + end) is None
