@@ -18,6 +18,7 @@ from mailsrv.host.config.delivery import DeliveryTable
 from mailsrv.host.config.formats import FormatTable, Pop3FormatTable
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.metrics import MetricsTable
+from mailsrv.host.config.operations import TraceTable
 from mailsrv.host.config.options import (
     AccessTable,
     CertificateTable,
@@ -64,6 +65,7 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
     ("[site]", SiteTable, "", "The site as a whole.  Every key has a default: an empty file is a site."),
     ('[domain."NAME"]', DomainTable, "", "What differs for one of the domains of `site.domains`."),
     ("[limits]", LimitsTable, "limits", "For the whole site."),
+    ("[trace]", TraceTable, "", "What is kept for `mailsrv trace`, in `trace.db` of the data folder."),
     (
         "[tls.NAME]", CertificateTable, "",
         "A certificate that servers name.  `[tls.default]` is always there; as long as the file does not mention it, a "

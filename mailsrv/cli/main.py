@@ -27,6 +27,7 @@ from . import (
     session,
     site,
     store,
+    trace,
     users,
 )
 from .common import NO, UNREACHABLE, USAGE, UsageError, common_arguments
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     nouns = top.add_subparsers(metavar="COMMAND", required=True)
     for module in (
         init, config, users, auth, access, bans, server, service, certificate, mailbox, session,
-        queue, badmail, dns, store, site,
+        queue, badmail, dns, store, trace, site,
     ):  # fmt: skip
         module.add_parsers(nouns)
     return top

@@ -14,6 +14,7 @@ from ..message.report import Issuer, Reported, make
 from ..message.report_text import TOO_MANY_HOPS
 from ..transfer.badmail import BadMail, entry_of
 from ..transfer.bounce import NEWS, Asked, lots, wants
+from ..transfer.tracing import MOST
 from ..values import Address, Envelope, Outcome, Queued
 from .config.delivery import badmail_folder
 from .config.options import SmtpOptions
@@ -49,7 +50,9 @@ class Reporter:
             envelope = made.envelope
             if all(one.action != "failed" for one in asked.outcomes):
                 envelope = evolve(envelope, parameters={**envelope.parameters, NEWS: ""})
-            await site.delivery.submit(envelope, made.content, self._name)
+            report = await site.delivery.submit(envelope, made.content, self._name)
+            about = ", ".join(f"{one.recipient.address} {one.action}" for one in asked.outcomes[:MOST])
+            self._note(row, "report", report=report, to=str(asked.to or ""), about=about)
         finally:
             original.close()
 
@@ -58,6 +61,12 @@ class Reporter:
         site = self._site
         key = await site.aside(self.badmail.keep, content, entry_of(row, outcomes, site.clock()))
         log.warn("message {id} is bad mail of {server} now: {key}", id=row.delivery, server=self._name, key=key)
+        self._note(row, "badmail", server=self._name, key=key)
+
+    def _note(self, row: Queued, kind: str, **facts: Any) -> None:
+        """For `mailsrv trace`."""
+        if self._site.trace is not None:
+            self._site.trace.note(row.delivery, kind, facts)
 
     async def circling(self, envelope: Envelope, content: IContent) -> tuple[Envelope, IContent]:
         """What is accepted in place of a message that has passed too many servers: the report to its sender (S-081).

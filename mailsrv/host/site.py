@@ -58,6 +58,7 @@ from .logins import Logins
 from .metrics.service import MetricsService
 from .places import Ground
 from .recipients import Recipients
+from .trace import TraceLog, begin_trace
 from .vserver import VirtualServer
 from .wiring import Wiring, settings_of
 
@@ -88,6 +89,8 @@ class Site(MultiService):
     hasher: Any = None
     #: There once it was wired.
     recipients: Any = None
+    #: There once it was opened.
+    trace: TraceLog | None = None
     _control: Any = None
     #: Those of the options in effect, once ports were taken; and what looks after them.
     certificates: Certificates | None = None
@@ -157,6 +160,7 @@ class Site(MultiService):
         self.audit = Audit(self.options.data, self.options.site.audit_size, self.clock, self.aside, self.ids.next)
         self.intake = Intake(self.store, self.ids, self.clock, publish=self.events.publish)
         self.delivery = Delivery(self) if IQueue.providedBy(self.store) else None
+        self.trace = begin_trace(self)
         self.router = LocalRouter(
             self.directory,
             self.first_domain,
@@ -172,6 +176,8 @@ class Site(MultiService):
             await self.logins.close()
         if self.store is not None:
             await self.store.close()
+        if self.trace is not None:
+            self.trace.close()
         if self.hasher is not None:
             self.hasher.close()
         if self.audit is not None:

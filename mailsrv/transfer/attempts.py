@@ -21,6 +21,7 @@ from . import schedule
 from .bounce import Asked, Settled, failed_by, settle
 from .routes import Plan, Routes
 from .success import arrived, told_here
+from .tracing import Trace, attempted, untraced
 
 log = Logger()
 
@@ -112,6 +113,7 @@ class Attempts:
         #: Tells those who follow what happens.
         self.publish: Publish = unheard
         self.counters: dict[str, int] = {}
+        self.trace: Trace = untraced
         #: The same by server; and "reported": reports that were made.
         self.by_server: dict[tuple[str, str], int] = {}
 
@@ -248,6 +250,8 @@ class Attempts:
         """One line for each attempt."""
         if not attempt.outcomes:
             return
+        due = found.due if found.remaining else None
+        self.trace(row.delivery, "attempt", attempted(row, attempt.outcomes, due, attempt.reached))
         counts: dict[str, int] = {}
         for outcome in attempt.outcomes:
             counts[outcome.action] = counts.get(outcome.action, 0) + 1

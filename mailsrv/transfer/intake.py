@@ -29,6 +29,7 @@ from .ids import IdMaker
 from .loops import same
 from .submission import PLAIN, Submission, missing_fields, submitted
 from .success import known_as
+from .tracing import Trace, accepted, untraced
 
 log = Logger()
 
@@ -72,6 +73,7 @@ class Intake:
         self._ids = ids
         self._now = now
         self._zone = zone
+        self.trace: Trace = untraced
         self._queues = IQueue.providedBy(store)
         self._publish = publish
 
@@ -127,6 +129,9 @@ class Intake:
                 queued=rows,
                 origin=transaction.origin,
             )
+        )
+        self.trace(
+            delivery_id, "accepted", accepted(transaction, content.size, tls, places.values(), onward, note)
         )
         # One field to format instead of five: this line is written for every message.
         log.info(

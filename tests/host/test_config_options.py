@@ -126,6 +126,8 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     ("", "[store]\nuse='memory'"),
     ("", "[store]\npurge_after='1d'"),
     ("", "[limits]\nappend_limit='1M'"),
+    ("", "[trace]\nkeep='off'"),
+    ("", "[trace]\nsize='1M'"),
     *(("", f"[limits]\n{key}='1M'") for key in ("quota", "max_message_in", "max_message_out")),
     *(("", f"[limits]\n{key}=77") for key in ("quota_messages", "quota_mailboxes")),
     ("", "[auth]\nuse=['any']\n[auth.any]\npassword_file='x'"),

@@ -21,6 +21,7 @@ from ...parts import TEXTS, Place, did_you_mean, dotted, fields_of, find, quoted
 from . import unbuilt
 from .lines import LineIndex
 from .metrics import MetricsTable
+from .operations import TraceTable
 from .options import (
     INNER_TABLES,
     SERVER_TABLES,
@@ -44,7 +45,7 @@ from .values import HOSTNAME, server_name
 
 #: The tables this version reads.
 TABLES = (
-    "site", "store", "service", "metrics", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "filter",
+    "site", "store", "service", "metrics", "trace", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "filter",
     "policy", "routes", *SERVER_TABLES,
 )  # fmt: skip
 #: A file larger than this is no configuration.
@@ -124,6 +125,7 @@ class _Reader:
             routes=self._routes(),
             services=self._services(),
             metrics=self._read(MetricsTable, "metrics"),
+            trace=self._read(TraceTable, "trace"),
             servers=self._servers(site),
             file=self._file,
             given=frozenset(_paths(self._tables)),

@@ -22,6 +22,7 @@ from .certificates import CertificateTable
 from .delivery import DeliveryTable
 from .formats import FormatTable, Pop3FormatTable
 from .metrics import MetricsTable
+from .operations import TraceTable
 from .permissions import USERS, RoleTable
 from .routes import RouteTable
 from .service import STARTUP, ServiceTable
@@ -340,6 +341,7 @@ class SiteOptions:
     routes: Mapping[str, RouteTable] = Factory(dict)
     services: Mapping[str, ServiceTable] = Factory(dict)
     metrics: MetricsTable = MetricsTable()
+    trace: TraceTable = TraceTable()
     servers: Mapping[str, ServerOptions] = Factory(dict)
     file: Path | None = field(default=None, eq=False)
     given: frozenset[tuple[str, ...]] = field(default=frozenset(), eq=False)

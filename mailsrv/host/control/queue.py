@@ -207,6 +207,9 @@ async def _alter(
     """Change them: those that an attempt is under way for are left alone and told as busy."""
     queue = delivery_of(site).queue
     changed = await queue.alter([row.id for row in rows], action, due=due, destination=destination)
+    if site.trace is not None:
+        for row in rows[:MAX_ROWS]:
+            site.trace.note(row.delivery, "action", {"action": action, "row": row.id, "destination": destination})
     return {"changed": changed, "busy": len(rows) - changed, "held": sum(row.held for row in rows)}
 
 

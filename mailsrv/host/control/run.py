@@ -36,6 +36,7 @@ from . import (
     session,
     status,
     store,
+    trace,
     user,
 )  # fmt: skip
 from .audited import IN_PROCESS, audited, denied
@@ -46,7 +47,7 @@ log = Logger()
 #: Importing them filled the table.
 NOUNS = (
     access, alias, app_password, auth, badmail, ban, certificate, config, dns, domain, event, mailbox, part, queue,
-    server, server_change, service, session, status, store, user,
+    server, server_change, service, session, status, store, trace, user,
 )  # fmt: skip
 
 
