@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from mail_network import TEXT, MailNetwork
@@ -30,6 +31,8 @@ class House(MailNetwork):
         super().__init__(folder, settings, monkeypatch=monkeypatch)
         self.site.given_policies = tuple(policies)
         self.mailbox("bob")
+        # Nobody speaks TLS here.
+        self.site.certificates = SimpleNamespace(context_of=lambda server: None)
         for name, options in self.site.options.servers.items():
             made = self.site.servers[name] = self.site._server(options)
             self.wait(made.rebind(()))
