@@ -109,7 +109,7 @@ def test_what_an_smtp_server_did_is_counted() -> None:
     site.bed.settle()
     found = of_server(site.page(), "smtp/default")
     assert found["mailsrv_smtp_messages_received_total"] == 1
-    assert found["mailsrv_smtp_message_bytes_received_total"] == 21
+    assert found["mailsrv_smtp_message_bytes_total"] == 21
     assert found["mailsrv_smtp_recipients_refused_total"] == 1
     assert found["mailsrv_commands_refused_total"] >= 2
     assert found["mailsrv_logins_failed_total"] == 1

@@ -55,7 +55,7 @@ COUNTERS: dict[str, tuple[tuple[str, ...], Family, dict[str, str]]] = {
     "foreign protocols": (_SMTP, _UNWANTED, {"reason": "foreign protocol"}),
     "closed for session size": (_SMTP, _UNWANTED, {"reason": "session size"}),
     "messages": (_SMTP, _total("smtp_messages_received", "Messages that were accepted"), {}),
-    "message octets": (_SMTP, _total("smtp_message_bytes_received", "Octets of messages that were accepted"), {}),
+    "message octets": (_SMTP, _total("smtp_message_bytes", "Octets of messages that were accepted"), {}),
     "messages refused": (_SMTP, _total("smtp_messages_refused", "Messages that were refused after DATA"), {}),
     "messages discarded": (_SMTP, _total("smtp_messages_discarded", "Messages that were accepted for nobody"), {}),
     "messages redirected": (_SMTP, _SMTP_MOVED, {"to": "somebody else"}),
