@@ -178,6 +178,7 @@ class Certificates:
         *, finish: bool = True,
     ) -> None:  # fmt: skip
         named = {name for server in options.servers.values() for name in server.certificates}
+        self._options = options
         self.shelves: dict[str, Shelf] = {}
         for name, table in options.certificates.items():
             known = before.shelves.get(name) if before is not None else None
@@ -202,6 +203,15 @@ class Certificates:
             return lambda: shelf.default(server.hostname).context(strong)
         choose = partial(_choose, [shelf, *others], strong)
         return lambda: Named(shelf.default(server.hostname).context(strong), choose)
+
+    def check(self, before: Certificates) -> None:
+        """Make what servers show that they did not show before.  Raises ConfigError."""
+        for name, server in self._options.servers.items():
+            old = before._options.servers.get(name)
+            shown = None if old is None else before.shelves.get(old.certificate)
+            context = self.context_of(server)
+            if context is not None and shown is not self.shelves[server.certificate]:
+                context()
 
     def refresh(self, name: str) -> None:
         """The files of a table were replaced."""
@@ -232,7 +242,10 @@ def _finish(certificate: Path, key: Path) -> None:
 
 
 def certificates_of(site: Any, before: Certificates | None = None) -> Certificates:
-    """Those of the site's options now.  A site of its own makes its own pair, so that TLS always works."""
+    """Those of the site's options now.  A site of its own makes its own pair, so that TLS always works.
+
+    With those of `before` it raises ConfigError when a server is to show something else that cannot be used.
+    """
     base, options = site.base, site.options
     default = options.certificates.get("default")
     if default is not None and options.makes_certificate:
@@ -245,4 +258,7 @@ def certificates_of(site: Any, before: Certificates | None = None) -> Certificat
         except OSError as error:
             reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             log.error("cannot make a certificate: {reason}", reason=reason)
-    return Certificates(options, base, site.monotonic, before)
+    made = Certificates(options, base, site.monotonic, before)
+    if before is not None:
+        made.check(before)
+    return made

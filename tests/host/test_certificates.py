@@ -314,6 +314,19 @@ def test_shelves_are_kept_when_other_options_change(bed: Bed) -> None:
     assert after.shelves["one"] is made.shelves["one"] and after.shelves["two"] is not made.shelves["two"]
 
 
+def test_a_change_to_a_certificate_that_cannot_be_used_is_refused(bed: Bed) -> None:
+    bed.pair("one", "mx.example.test")
+    site = Site(bed, TWO + '[imap.a]\ncertificate = "one"\n')
+    before = site.certificates
+    site.options = bed.options(TWO + '[imap.a]\ncertificate = "two"\n')
+    with pytest.raises(ConfigError, match="No such file"):
+        certificates_of(site, before)
+    # What was lost meanwhile hinders no change of something else.
+    (bed.folder / "one.key").unlink()
+    site.options = bed.options(TWO + '[imap.a]\ncertificate = "one"\ntitle = "Mail"\n')
+    assert certificates_of(site, before).shelves["one"] is before.shelves["one"]
+
+
 # ---------------------------------------------------------------- replacing
 
 

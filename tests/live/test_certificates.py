@@ -140,6 +140,15 @@ def test_s_050_s_051_another_certificate_for_one_server_while_it_runs(site: Serv
     assert verified(site, at, "pop.example.test") and not verified(site, PORTS[3], "pop.example.test")
 
 
+def test_s_050_a_certificate_that_cannot_be_used_is_not_assigned(site: Server) -> None:
+    site.command("certificate", "self-signed", "broken", "--host", "broken.example.test")
+    (site.data / "tls" / "broken.key").unlink()
+    done = site.command("certificate", "assign", "broken", "imap/default", check=False)
+    assert done.returncode == 1 and "broken.key" in done.stderr
+    assert verified(site, PORTS[3], "mail.first.test")
+    assert site.command("config", "get", "imap.default.certificate").stdout == "default\n"
+
+
 def test_a_folder_of_an_acme_client_is_looked_at_again(site: Server) -> None:
     at = PORTS[3]
     put(site.folder, "mail.second.test", "mail.second.test")
