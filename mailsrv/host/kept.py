@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 
-from .config.options import SiteOptions
+from ..net.certificate_folder import pairs_in
+from .config.options import CertificateTable, SiteOptions
 
 #: In the data folder, but made anew or the store's own affair.
 _NOT_KEPT = {"lock", "control.sock", "ready.json", "segments", "uploads"}
@@ -57,6 +58,8 @@ def _in_data(data: Path) -> Iterator[Path]:
 
 def _named(value: Any, base: Path, key: str = "") -> Iterator[Path]:
     """The files that options name, however deep."""
+    if isinstance(value, CertificateTable) and value.directory:
+        yield from _of_folder(base / value.directory)
     if attrs.has(type(value)):
         for one in attrs.fields(type(value)):
             if one.name != "file" or not isinstance(value, SiteOptions):
@@ -69,3 +72,14 @@ def _named(value: Any, base: Path, key: str = "") -> Iterator[Path]:
             yield from _named(inner, base)
     elif isinstance(value, str) and value and (key in _FILE_KEYS or key.endswith("_file")):
         yield base / value
+
+
+def _of_folder(folder: Path) -> Iterator[Path]:
+    """Certificates and keys that others put there."""
+    try:
+        pairs = pairs_in(folder)
+    except OSError:
+        return
+    for pair in pairs:
+        yield pair.certificate
+        yield pair.key

@@ -23,6 +23,7 @@ from mailsrv.host.certificates import Certificates, certificates_of
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.options import SiteOptions
 from mailsrv.host.events import Events
+from mailsrv.host.kept import kept_files
 from mailsrv.net.certificate import finish_replacing, replace_pair
 from mailsrv.net.certificate_facts import names_of
 from mailsrv.net.tls import next_key
@@ -288,6 +289,15 @@ def test_of_two_for_a_host_the_one_that_is_good_for_longest(bed: Bed) -> None:
     made.look()
     certificate = handshake(context(), "a.test").get_peer_certificate(as_cryptography=True)
     assert names_of(certificate) == ["a.test", "new.test"]
+
+
+def test_a_backup_has_the_pairs_of_a_folder(bed: Bed) -> None:
+    bed.pair("live/a.test", "a.test")
+    bed.pair("live/b.test", "b.test")
+    (bed.folder / "live/b.test.key").unlink()
+    kept = {name for _, name, _ in kept_files(bed.options(FOLDER))}
+    assert kept == {"live/a.test.crt", "live/a.test.key"}
+    assert kept_files(bed.options(FOLDER.replace("live", "none"))) == ()
 
 
 def test_an_empty_folder_is_a_reason_for_a_server_to_stand_still(bed: Bed) -> None:
