@@ -8,9 +8,11 @@ import json
 import poplib
 import smtplib
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,7 +85,7 @@ REFUSED = "refused"
 class Near(Server):
     """The site under test; `ports` by name."""
 
-    def __init__(self, folder: Any, ports: dict[str, int]) -> None:
+    def __init__(self, folder: Path, ports: dict[str, int]) -> None:
         super().__init__(folder, CONFIG.format(**ports))
         self.ports = ports
 
@@ -546,3 +548,38 @@ def test_s_017_s_025_what_was_said_by_hand_outlasts_the_process(site: Near) -> N
     site.start()
     assert smtp_states(site) == ["running", "running", "running", "stopped"]
     assert "states of servers are forgotten" in site.log()
+
+
+# ---------------------------------------------------------------- systemd
+
+#: What systemd does with a socket unit: a listening socket as descriptor 3, and three variables.
+PASS_ON = """
+import os, socket, sys
+one = socket.socket()
+one.bind(("127.0.0.1", int(sys.argv[1])))
+one.listen()
+os.dup2(one.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "smtp", "LISTEN_PID": str(os.getpid())}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_a_socket_of_systemd_is_served_paused_and_outlives_a_stop(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    made = Server(tmp_path, '[site]\nhostname = "mx.near.test"\n[smtp.a]\nlisten = ["systemd:domain=INET:name=smtp"]\n')
+    made.program = [sys.executable, "-c", PASS_ON, str(port), *made.program]
+    made.start()
+    try:
+        assert greeting("127.0.0.1", port).startswith("220 ")
+        (one,) = json.loads(order(made, "server", "list", "--json"))
+        assert one["addresses"] == [f"127.0.0.1:{port}"] and one["bindings"] == ["systemd:domain=INET:name=smtp"]
+        for word in ("pause", "stop"):
+            order(made, "server", word, "smtp/a")
+            assert greeting("127.0.0.1", port) == ""
+        order(made, "server", "start", "smtp/a")
+        assert greeting("127.0.0.1", port).startswith("220 ")
+    finally:
+        made.stop()
+    assert greeting("127.0.0.1", port) == REFUSED
+    assert "Traceback" not in made.log(), made.log()
