@@ -20,7 +20,8 @@ RESPONSE_OCTETS = 510
 TURNS = 64
 
 _DISMISSED = {
-    "idle": b"-ERR Idle for too long, nothing was deleted\r\n",
+    # RFC 1939 section 3: an answer that nobody asked for would be taken for that to the next command.
+    "idle": b"",
     "shutdown": b"-ERR [SYS/TEMP] The server is going down, nothing was deleted\r\n",
     "input": b"-ERR Too much input\r\n",
 }
