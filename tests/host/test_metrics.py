@@ -366,6 +366,18 @@ def test_the_options_say_where_and_for_whom() -> None:
         loads(site + 'listen = ["127.0.0.1:9155/tls"]')
 
 
+def test_counters_for_everybody_are_warned_of() -> None:
+    def warned(text: str) -> list[str]:
+        found = loads(f"[site]\ndomains = ['x.org']\n[metrics]\n{text}").warnings
+        return [one.text for one in found if one.key == "metrics.listen"]
+
+    assert warned('listen = ["*:9155"]') == [
+        "the counters are shown to everybody who can connect: set metrics.token_file"
+    ]
+    assert warned('listen = ["192.0.2.1:9155"]\ntoken_file = "token"') == []
+    assert warned('listen = ["127.0.0.1:9155", "[::1]:9155", "unix:x"]') == []
+
+
 def test_a_page_that_cannot_be_had_keeps_the_site_going(tmp_path: Path) -> None:
     options = loads('[metrics]\nlisten = ["127.0.0.1:9155"]\ntoken_file = "none"')
     clock = Clock()

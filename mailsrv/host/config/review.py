@@ -133,6 +133,9 @@ def _site_warnings(options: SiteOptions, place: Place) -> Iterator[ConfigError]:
             if "ntlm" in server.authentication:  # type: ignore[attr-defined]
                 text = "nobody can log in by NTLM: no NT hashes are kept; set auth.directory.keep = [\"ntlm\"]"
                 yield place.at(*server.id.split("/")).error(text, "authentication")
+    if not options.metrics.token_file and not all(one.loopback for one in options.metrics.listen):
+        text = "the counters are shown to everybody who can connect: set metrics.token_file"
+        yield place.error(text, "metrics", "listen")
     if options.site.control_group and not options.site.control:
         text = "the data folder is closed to the group: set site.control to a path that it can reach"
         yield place.error(text, "site", "control_group")
