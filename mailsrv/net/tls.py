@@ -47,7 +47,8 @@ _MARK = b"-----BEGIN CERTIFICATE-----"
 STRONG = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 #: CBC comes last: mail servers and programs of the years around 2012 have nothing else with forward secrecy, and one
 #: that finds no suite sends in the clear instead.  Both ends that know encrypt-then-MAC (RFC 7366) use it.
-USUAL = STRONG + b":ECDHE+AES"
+#: CCM, some of it with short tags, is for small devices that send no mail.
+USUAL = STRONG + b":ECDHE+AES:!AESCCM"
 #: Tickets of one context are good at another: the first that a connection has makes and reads them, whatever
 #: certificate is shown in the end.
 _SESSIONS = b"mailsrv"
@@ -250,7 +251,8 @@ class _Loaded:
         context.use_privatekey(self.key)
         context.check_privatekey()
         context.set_session_id(_SESSIONS)
-        context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+        # Sessions are in the clients' tickets alone: memory for those that cannot keep one would have no use.
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         store = context.get_cert_store()
         for authority in self.clients.authorities if self.clients is not None else ():
             store.add_cert(crypto.X509.from_cryptography(authority))  # type: ignore[union-attr]

@@ -74,9 +74,12 @@ def logged() -> Iterator[list[str]]:
     globalLogPublisher.removeObserver(observer)
 
 
-def handshake(context: Any, host: str = "", version: int = V13, ciphers: str = "", after: Any = None) -> Any:
-    """The client's side of a connection in memory."""
-    if after is None:
+def handshake(
+    context: Any, host: str = "", version: int = V13, ciphers: str = "", after: Any = None, client: Any = None
+) -> Any:
+    """The client's side of a connection in memory; `client` is a context for it."""
+    made = client
+    if after is None and made is None:
         made = SSL.Context(SSL.TLS_CLIENT_METHOD)
         made.set_session_cache_mode(SSL.SESS_CACHE_CLIENT)
         made.set_min_proto_version(version)
@@ -151,6 +154,18 @@ def test_a_session_is_resumed_whatever_certificate_was_chosen(bed: Bed, version:
     assert SSL._lib.SSL_session_reused(second._ssl)  # type: ignore[attr-defined]
 
 
+def test_the_server_remembers_no_session_itself(bed: Bed) -> None:
+    """A client that takes no tickets would otherwise cost memory for hours."""
+    bed.pair("one", "mx.example.test")
+    _, context = bed.certificates(TWO + '[imap.a]\ncertificate = "one"\n')
+    made = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    made.set_max_proto_version(V12)
+    made.set_options(SSL.OP_NO_TICKET)
+    made.set_session_cache_mode(SSL.SESS_CACHE_CLIENT)
+    first = handshake(context(), client=made)
+    assert not SSL._lib.SSL_session_reused(handshake(context(), after=first)._ssl)  # type: ignore[attr-defined]
+
+
 def test_the_authorities_of_clients_are_those_of_the_certificate_that_is_shown(bed: Bed) -> None:
     bed.pair("one", "mx.example.test")
     bed.pair("two", "mail.two.test")
@@ -197,7 +212,7 @@ def suites(context: Any) -> list[str]:
     found = []
     for suite in (
         "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-SHA256",
-        "ECDHE-ECDSA-AES256-SHA",
+        "ECDHE-ECDSA-AES256-SHA", "ECDHE-ECDSA-AES128-CCM8:@SECLEVEL=0",
     ):  # fmt: skip
         try:
             found.append(handshake(context, version=V12, ciphers=suite).get_cipher_name())
