@@ -454,6 +454,29 @@ def test_the_log_tells_at_the_start_and_when_the_end_comes_nearer(bed: Bed) -> N
     assert site.reactor.getDelayedCalls() == []
 
 
+def test_a_folder_is_looked_at_every_half_minute_aside(bed: Bed) -> None:
+    bed.pair("live/a.test", "a.test")
+    site = Site(bed, FOLDER)
+    context = site.certificates.context_of(site.options.servers["imap/a"])
+    assert context is not None
+    watch = CertificateWatch(site).start()
+    bed.pair("live/new", "b.test")
+    assert shown(context(), "b.test") == "a.test"
+    site.reactor.advance(LOOK)
+    assert shown(context(), "b.test") == "b.test"
+    watch.stop()
+
+
+def test_check_tells_of_a_folder_that_is_not_there_and_of_pairs_that_do_not_fit(bed: Bed) -> None:
+    said = lambda: [warning.text for warning in certificate_warnings(bed.options(FOLDER), bed.folder)]
+    assert said() == [f"{bed.folder}/live: cannot be read: No such file or directory"]
+    bed.pair("live/a.test", "a.test")
+    assert said() == []
+    bed.pair("other", "a.test")
+    shutil.copy(bed.folder / "other.key", bed.folder / "live/a.test.key")
+    assert len(said()) == 1 and "the key does not belong to the certificate" in said()[0]
+
+
 def test_check_warns_of_what_ends_soon(bed: Bed) -> None:
     bed.pair("one", "mx.example.test", days=(-60, 20))
     bed.pair("live/late.test", "late.test", days=(-60, -1))
