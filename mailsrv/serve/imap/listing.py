@@ -68,15 +68,21 @@ class Listing:
         self._plain = plain
 
     def lines(self, patterns: Sequence[Pattern], select: frozenset[str], subscribed: bool) -> Iterator[Line | None]:
-        """The answer in order of names; None for one that does not belong to it.  `subscribed`: the attribute is
-        wanted."""
+        """The answer in order of names; None where nothing is to be said but others may have their turn.
+        `subscribed`: the attribute is wanted."""
         chosen = self._chosen(select)
         inner = _all_above(chosen) if "RECURSIVEMATCH" in select else set()
         candidates = chosen | inner if select & set(_CHOOSING) else chosen | self._parents
-        matching = {name for name in candidates if any(pattern.matches(name) for pattern in patterns)}
+        matching = set()
+        for number, name in enumerate(candidates):
+            if any([pattern.matches(name) for pattern in patterns]):
+                matching.add(name)
+            if not number % BLOCK:
+                yield None
         # RFC 5258 section 3.1: a name that does not exist is told for the sake of those below it, unless all of these
         # are told themselves.
         needed = _all_above(chosen - matching) if inner else set()
+        yield None
         for name in sorted(matching):
             exists = name in self._there
             if inner and not exists and name not in chosen and name not in needed:
@@ -127,7 +133,9 @@ async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
     infos = await session.account.mailboxes(public)
     if not public and "SUBSCRIBED" not in request.select:
         infos = [info for info in infos if not info.name.startswith(PUBLIC + SEPARATOR)]
+    await session.connection.breathe()
     listing = Listing(infos, plain)
+    await session.connection.breathe()
     # RFC 5258 section 3.4: selecting by subscription gives the attribute as well.
     subscribed = "SUBSCRIBED" in request.returns | request.select
     if request.metadata:
@@ -143,7 +151,7 @@ async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
                 await _rights(session, line.name)
             if line.exists and "METADATA" in request.returns:
                 await _metadata(session, line.name, request.metadata)
-        if not count % BLOCK:
+        if line is None or not count % BLOCK:
             await session.pace()
             await session.connection.breathe()
     return b"OK LIST completed"

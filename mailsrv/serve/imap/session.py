@@ -277,7 +277,8 @@ class ImapSession(Session):
 
     def enter(self, account: IAccount) -> None:
         """Logged in."""
-        self.account = Mailboxes(account, self.services.store, self.services.public_account)
+        services = self.services
+        self.account = Mailboxes(account, services.store, services.public_account, self.connection.breathe)
         self.engine.state = AUTHENTICATED
 
     def leave(self) -> None:

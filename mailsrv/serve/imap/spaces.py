@@ -7,7 +7,7 @@ Public folders are the mailboxes of an account that the configuration names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,12 @@ from . import rights
 from .restricted import Restricted
 
 OTHERS, PUBLIC = "Other Users", "Public Folders"
+#: Mailboxes looked at between two looks at the clock.
+MANY = 500
+
+
+async def _go_on() -> None:
+    """There is nobody else."""
 
 
 async def _rights_now(grants: IGrants, mailbox_id: int, account_id: int) -> str:
@@ -48,12 +54,15 @@ class Place:
 class Mailboxes:
     """An account as its user sees it: an IAccount whose names reach further, with rights enforced.
 
-    `public`: the address of the account whose mailboxes are the public folders, "" for none.
+    `public`: the address of the account whose mailboxes are the public folders, "" for none; `breathe` lets others have
+    their turn where there are thousands of mailboxes.
     """
 
-    def __init__(self, own: IAccount, store: IMessageStore, public: str = "") -> None:
+    def __init__(
+        self, own: IAccount, store: IMessageStore, public: str = "", breathe: Callable[[], Awaitable[None]] = _go_on
+    ) -> None:
         self.account_id: int = own.account_id
-        self._own, self._store, self._public = own, store, public
+        self._own, self._store, self._public, self._breathe = own, store, public, breathe
         #: Who keeps rights; None: nothing is shared here.
         self.grants: Any = store if IGrants.providedBy(store) else None
         self._public_id: int | None = None
@@ -148,8 +157,10 @@ class Mailboxes:
             more += await self._subscribed(infos)
         if not more:
             return infos
-        for info in more:
+        for number, info in enumerate(more, 1):
             found[info.name] = evolve(info, subscribed=True) if info.name in found else info
+            if not number % MANY:
+                await self._breathe()
         return [found[name] for name in sorted(found)]
 
     async def _shared(self, shared: Sequence[Any], public_id: int) -> list[MailboxInfo]:
@@ -157,7 +168,9 @@ class Mailboxes:
         # Thousands of public folders have the same few grants.
         listed: dict[tuple[tuple[str, str], ...], bool] = {}
         out = []
-        for one in shared:
+        for number, one in enumerate(shared, 1):
+            if not number % MANY:
+                await self._breathe()
             prefix = prefixes.get(one.account_id)
             if prefix is None:
                 facts = await self._store.directory.account(one.account_id)

@@ -13,6 +13,7 @@ from ..names import INBOX, existing
 from .index import MailboxRow
 from .mailbox import EmbeddedMailbox
 from .naming import Create, Delete, Rename, Subscribe
+from .sharing import TURN
 
 #: Accounts whose INBOX is remembered.
 INBOXES = 10_000
@@ -35,11 +36,12 @@ class EmbeddedAccount:
         index, key = self._store.index, (self.account_id,)
         subscribed = {name for (name,) in index.rows("SELECT name FROM subscription WHERE account=?", key)}
         infos = {name: MailboxInfo(name, subscribed=True, exists=False) for name in subscribed}
-        for mailbox, name, uidvalidity, use in index.rows(
-            "SELECT id, name, uidvalidity, special_use FROM mailbox WHERE account=?", key
-        ):
+        rows = index.rows("SELECT id, name, uidvalidity, special_use FROM mailbox WHERE account=?", key)
+        for number, (mailbox, name, uidvalidity, use) in enumerate(rows, 1):
             special_use = None if use is None else use.encode("latin-1")
             infos[name] = MailboxInfo(name, mailbox, uidvalidity, special_use, name in subscribed)
+            if not number % TURN:
+                await self._store.turn()
         return [infos[name] for name in sorted(infos)]
 
     async def status(self, name: str) -> MailboxState:

@@ -6,10 +6,12 @@ A value is kept as text of latin-1, as it also stands in the log.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import apsw
+from twisted.internet.defer import Deferred
 
 from ...errors import NoSuchMailbox
 from ...values import Shared
@@ -20,11 +22,13 @@ from .transaction import Transaction
 
 _ANNOTATIONS = "SELECT entry, value FROM annotation WHERE mailbox=? AND account IN (0, ?) ORDER BY account, entry"
 _GRANTS = "SELECT identifier, rights FROM permit WHERE mailbox=? ORDER BY identifier"
+#: Rows made into objects between two turns of others.
+TURN = 2000
+_GRANTED_IDS = """SELECT json_group_array(mailbox) FROM (SELECT DISTINCT mailbox FROM permit
+    WHERE identifier IN (SELECT value FROM json_each(?)))"""
 _GRANTED = """SELECT mailbox.account, mailbox.name, mailbox.id, permit.identifier, permit.rights FROM permit
     JOIN mailbox ON mailbox.id=permit.mailbox
-    WHERE permit.mailbox IN (SELECT mailbox FROM permit WHERE identifier IN (SELECT value FROM json_each(?)))
-        AND mailbox.account!=?
-    ORDER BY mailbox.account, mailbox.name, permit.identifier"""
+    WHERE permit.mailbox IN (SELECT value FROM carray(?)) AND mailbox.account!=? ORDER BY permit.identifier"""
 
 
 class Annotate(Operation):
@@ -99,6 +103,7 @@ class EmbeddedSharing:
 
     index: Index
     submit: Any
+    _call_from_thread: Callable[..., Any]
 
     async def annotations(self, mailbox_id: int, account_id: int) -> Mapping[str, bytes]:
         """The shared ones, and those of the account."""
@@ -117,12 +122,22 @@ class EmbeddedSharing:
         """Replace what an identifier may do.  Raises NoSuchMailbox, Refused, LimitReached."""
         await self.submit(Grant(mailbox_id, identifier, rights))
 
+    async def turn(self) -> None:
+        """Let others have theirs, in the middle of something long."""
+        turn: Deferred[None] = Deferred()
+        self._call_from_thread(turn.callback, None)
+        await turn
+
     async def granted(self, identifiers: Collection[str], without: int = 0) -> Sequence[Shared]:
         """The mailboxes with a grant for one of these."""
         found: dict[int, Shared] = {}
-        asked = (json.dumps(list(identifiers)), without)
-        for account, name, mailbox, identifier, rights in self.index.rows(_GRANTED, asked):
-            if mailbox not in found:
-                found[mailbox] = Shared(account, name, mailbox, {})
-            found[mailbox].grants[identifier] = rights
-        return list(found.values())
+        mailboxes = json.loads(self.index.rows(_GRANTED_IDS, (json.dumps(list(identifiers)),))[0][0])
+        for at in range(0, len(mailboxes), TURN):
+            if at:
+                await self.turn()
+            some = apsw.carray(array("q", mailboxes[at : at + TURN]))
+            for account, name, mailbox, identifier, rights in self.index.rows(_GRANTED, (some, without)):
+                if mailbox not in found:
+                    found[mailbox] = Shared(account, name, mailbox, {})
+                found[mailbox].grants[identifier] = rights
+        return sorted(found.values(), key=lambda shared: (shared.account_id, shared.name))
