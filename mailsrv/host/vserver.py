@@ -108,6 +108,8 @@ class VirtualServer(Service):
         """Twisted: start with the site, unless this server is stopped or started by hand (S-013)."""
         super().startService()
         wanted, why = self.wanted
+        if wanted != "running":
+            log.warn("{server} is {state}: {reason}", server=self.name, state=wanted, reason=why)
         if wanted == "stopped":
             self.reason = why
         # A binding that could not be had a moment ago was told of already.
