@@ -29,6 +29,14 @@ class MemoryContent:
             at += len(piece)
         self.size = at
 
+    def behind(self, prefix: bytes) -> MemoryContent:
+        """`prefix`, then the same octets."""
+        made, size = MemoryContent(prefix), len(prefix)
+        made._pieces += self._pieces
+        made._starts += [size + start for start in self._starts] if len(self._starts) != 1 else [size]
+        made.size += self.size
+        return made
+
     def chunks(self) -> Iterator[bytes]:
         """All octets in pieces of at most 256 KiB; a piece that is small enough is given as it is."""
         for piece in self._pieces:
@@ -97,6 +105,8 @@ class _Prefixed:
 
 def prefixed(prefix: bytes, content: IContent) -> IContent:
     """A content that is `prefix`, then `content`; closing it closes `content`."""
+    if type(content) is MemoryContent:
+        return content.behind(prefix) if prefix else content
     return _Prefixed(prefix, content) if prefix else content
 
 

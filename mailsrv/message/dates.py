@@ -61,7 +61,13 @@ def day_number(epoch: float, zone: int) -> int:
 
 def rfc5322(epoch: float, zone: int) -> bytes:
     """For example ``Tue, 24 Nov 2026 04:00:00 +0000`` (RFC 5322 section 3.3)."""
-    days, rest = divmod(int(epoch // 1) + zone * 60, 86400)
+    return _rfc5322(int(epoch // 1), zone)
+
+
+@lru_cache(maxsize=64)
+def _rfc5322(second: int, zone: int) -> bytes:
+    """The same; thousands of messages may come within one second."""
+    days, rest = divmod(second + zone * 60, 86400)
     return b"%b %02d:%02d:%02d %b" % (
         _written(_EPOCH_DAY + days)[0], rest // 3600, rest // 60 % 60, rest % 60, _zone(zone),
     )  # fmt: skip

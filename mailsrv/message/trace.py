@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ..values import Address, TlsFacts
 from .dates import rfc5322
@@ -49,27 +50,46 @@ def received_field(
     `verified` False: HELO is not shown to be true (S-093).  `user` is who logged in, "" to say nothing of it; `hidden`:
     nothing is said of the client, as in mail that begins here.
     """
-    utf8 = protocol.upper().startswith("UTF8")
+    # All but what is of this message is the same for all of a connection.
+    head = _received(
+        "" if hidden else helo, peer_host, peer_name or "", by, protocol, tls and (tls.version, tls.cipher),
+        authenticated, verified is False, user, hidden,
+    )  # fmt: skip
+    path = _for(recipient, protocol[:4].upper() == "UTF8") if recipient is not None else b""
+    return b"%bid %b%b;\r\n\t%b\r\n" % (head, _identifier(delivery_id), path, rfc5322(epoch, zone))
+
+
+@lru_cache(maxsize=256)
+def _received(
+    helo: str, peer_host: str, peer_name: str, by: str, protocol: str, tls: tuple[str, str] | None,
+    authenticated: bool, unverified: bool, user: str, hidden: bool,
+) -> bytes:  # fmt: skip
+    """The field up to its id; `tls` is version and cipher."""
+    utf8 = protocol[:4].upper() == "UTF8"
     literal = _literal(peer_host)
     known = _word(peer_name, utf8) + " " if peer_name else ""
-    unverified = " unverified" if verified is False else ""
-    lines = [] if hidden else [f"Received: from {_word(helo, utf8) or literal} ({known}{literal}{unverified})"]
-    used = "Received: " if hidden else "\t"
-    used += f"by {_word(by, utf8)} with {with_protocol(protocol, tls is not None, authenticated)}"
+    client = f"{_word(helo, utf8) or literal} ({known}{literal}{' unverified' if unverified else ''})"
+    lines = [] if hidden else [f"from {client}"]
+    lines.append(f"by {_word(by, utf8)} with {with_protocol(protocol, tls is not None, authenticated)}")
     if tls is not None:
-        lines.append(used)
-        used = f"\t(version={_word(tls.version, False)} cipher={_word(tls.cipher, False)})"
+        lines.append(f"(version={_word(tls[0], False)} cipher={_word(tls[1], False)})")
     if user:
-        lines.append(used)
-        used = f"\t(authenticated as {_user(user, utf8)})"
-    lines.append(used)
-    used = f"\tid {_word(delivery_id, False)}"
-    path = _path(recipient, utf8) if recipient is not None else ""
-    if path:
-        lines.append(used)
-        used = f"\tfor {path}"
-    lines.append(used + ";")
-    return "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n\t" + rfc5322(epoch, zone) + b"\r\n"
+        lines.append(f"(authenticated as {_user(user, utf8)})")
+    return "".join(["Received: ", *(f"{line}\r\n\t" for line in lines)]).encode("utf-8", "replace")
+
+
+@lru_cache(maxsize=1024)
+def _for(recipient: Address, utf8: bool) -> bytes:
+    """Whom it is for, on a line of its own; b"" for an address that cannot be written."""
+    path = _path(recipient, utf8)
+    return f"\r\n\tfor {path}".encode("utf-8", "replace") if path else b""
+
+
+def _identifier(delivery_id: str) -> bytes:
+    """The id; of one that somebody else has made what is harmless."""
+    if delivery_id.isalnum() and delivery_id.isascii() and len(delivery_id) <= _MAX_WORD:
+        return delivery_id.encode("ascii")
+    return _word(delivery_id, False).encode("ascii")
 
 
 def with_protocol(protocol: str, tls: bool, authenticated: bool) -> str:
@@ -80,12 +100,14 @@ def with_protocol(protocol: str, tls: bool, authenticated: bool) -> str:
     return keyword
 
 
+@lru_cache(maxsize=1024)
 def return_path_field(path: Address | None) -> bytes:
     """Return-Path with its CRLF; None is the null path."""
     written = _path(path, True) if path is not None else ""
     return b"Return-Path: " + (written or "<>").encode("utf-8", "replace") + b"\r\n"
 
 
+@lru_cache(maxsize=1024)
 def delivered_to_field(address: Address) -> bytes:
     """Delivered-To with its CRLF: the one recipient that this copy is for; b"" for what cannot be written."""
     written = _path(address, True)

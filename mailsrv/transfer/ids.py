@@ -10,7 +10,8 @@ _EPOCH = 1_577_836_800.0  # 2020-01-01, UTC
 _LOW_BITS = 24
 #: Two characters at a time: ten bits each, five in front.
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
-_SHIFTS = (50, 40, 30, 20, 10, 0)
+#: Ids that random octets are drawn for at once.
+_AT_ONCE = 64
 
 
 class IdMaker:
@@ -20,12 +21,18 @@ class IdMaker:
         self._now = now
         self._random = random
         self._last = 0
+        #: Random octets that are not used yet: asking the system costs more than all the rest.
+        self._drawn = b""
 
     def next(self) -> str:
         """A new id."""
         moment = int((self._now() - _EPOCH) * 1000) << _LOW_BITS
         # Within a millisecond (or after the clock was set back) the counter goes on from the last id.
-        fresh = moment | int.from_bytes(self._random(3), "big") >> 1
-        number = self._last = max(fresh, self._last + 1)
-        out = [_PAIRS[number >> shift & 1023] for shift in _SHIFTS]
-        return ALPHABET[number >> 60 & 31] + "".join(out)
+        drawn = self._drawn or self._random(_AT_ONCE * 3)
+        self._drawn = drawn[3:]
+        number = self._last = max(moment | int.from_bytes(drawn[:3], "big") >> 1, self._last + 1)
+        pair = _PAIRS
+        return (
+            f"{ALPHABET[number >> 60 & 31]}{pair[number >> 50 & 1023]}{pair[number >> 40 & 1023]}"
+            f"{pair[number >> 30 & 1023]}{pair[number >> 20 & 1023]}{pair[number >> 10 & 1023]}{pair[number & 1023]}"
+        )

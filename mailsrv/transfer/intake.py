@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from twisted.logger import Logger
-
 from ..happenings import Publish, unheard
 from ..interfaces import IContent, IMessageStore, IQueue
+from ..message.content import prefixed
 from ..message.rewrite import rewritten
 from ..message.trace import delivered_to_field, received_field, return_path_field
+from ..net.log_lines import LineLogger
 from ..values import (
     Address,
     Envelope,
@@ -31,7 +31,7 @@ from .submission import PLAIN, Submission, missing_fields, submitted
 from .success import known_as
 from .tracing import Trace, accepted, untraced
 
-log = Logger()
+log = LineLogger()
 
 #: Destinations that an event names.
 MAX_TOLD = 20
@@ -111,7 +111,7 @@ class Intake:
         delivery_id, now = self._ids.next(), self._now()
         places = {(owner.account_id, owner.mailbox): Placement(owner.account_id, owner.mailbox) for owner in owners}
         alone = not moved and _alone(transaction.recipients, len(places), onward)
-        rows = queue_rows(onward)
+        rows = queue_rows(onward) if onward else ()
         if (arrivals or full) and self._queues and transaction.reverse_path is not None:
             rows += queue_rows([*((destination, one.address, one) for destination, one in arrivals), *full])
         prefix = self._trace(transaction, delivery_id, now, hostname, tls, submission, alone) + b"".join(fields)
@@ -121,7 +121,7 @@ class Intake:
             NewDelivery(
                 id=delivery_id,
                 envelope=Envelope(transaction.reverse_path, tuple(transaction.recipients), transaction.parameters),
-                content=await rewritten(content, prefix, removed),
+                content=await rewritten(content, prefix, removed) if removed else prefixed(prefix, content),
                 placements=tuple(places.values()),
                 received_at=now,
                 zone=self._zone,
@@ -133,10 +133,8 @@ class Intake:
         self.trace(
             delivery_id, "accepted", accepted(transaction, content.size, tls, places.values(), onward, note)
         )
-        # One field to format instead of five: this line is written for every message.
-        log.info(
-            "{text}",
-            text=f"message {delivery_id} accepted on {transaction.server} from {transaction.peer.host or 'this host'}: "
+        log.line(
+            f"message {delivery_id} accepted on {transaction.server} from {transaction.peer.host or 'this host'}: "
             f"{content.size} octets for {len(places)} mailboxes"
             f"{f' and {len(onward)} elsewhere' if onward else ''}{note}",
             id=delivery_id,

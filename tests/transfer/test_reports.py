@@ -276,7 +276,7 @@ def test_a_list_whose_members_elsewhere_get_nothing_is_not_expanded_and_the_log_
     net = judged(make, Verdict("quarantine"))
     net.alias("all", "bob@home.test", "me@one.test", "you@one.test")
     lines: list[str] = []
-    monkeypatch.setattr("mailsrv.transfer.intake.log.info", lambda form, **facts: lines.append(facts["text"]))
+    monkeypatch.setattr("mailsrv.transfer.intake.log.line", lambda text, **facts: lines.append(text))
     net.send("ann@home.test", "all@home.test NOTIFY=SUCCESS")
     assert lines[0].endswith("; quarantine by Says; kept from 2 elsewhere by quarantine")
     net.until(1)
