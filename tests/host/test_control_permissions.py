@@ -67,7 +67,7 @@ class Site:
         self.servers: dict[str, Any] = {
             name: SimpleNamespace(
                 state="running", reason="", bindings=(), sessions=list, addresses=list,
-                arrivals=SimpleNamespace(connections=list, present=()),
+                arrivals=SimpleNamespace(connections=list, present=()), services=SimpleNamespace(counters={}),
             )
             for name in ("imap/a", "imap/b")
         }
