@@ -24,7 +24,7 @@ class Ghosts:
     def add(self, mailbox: int, modseq: int, rows: Iterable[Stored]) -> None:
         """Rows that an expunge with this MODSEQ takes away; they may have more behind."""
         with self._lock:
-            self._rows.setdefault(mailbox, {}).update((row[0], (modseq, row)) for row in rows)
+            self._rows.setdefault(mailbox, {}).update([(row[0], (modseq, row)) for row in rows])
 
     def discard(self, mailbox: int, uids: Iterable[int]) -> None:
         """The expunge did not happen."""

@@ -133,17 +133,20 @@ class Opened:
     def _cut(self, gone: Sequence[int]) -> None:
         """Take rows out; all three lists are new ones afterwards (see `Columns`)."""
         columns = self.columns
-        uids = columns.uids
-        if len(gone) <= _CUT:
+        uids, count = columns.uids, len(gone)
+        at = bisect_left(uids, gone[0])
+        if uids[at : at + count] == gone:
+            columns.uids, columns.flags, columns.modseqs = (
+                column[:at] + column[at + count :] for column in (uids, columns.flags, columns.modseqs)
+            )
+            return
+        if count <= _CUT:
             places = [bisect_left(uids, uid) for uid in reversed(gone)]
             new = [list(uids), list(columns.flags), list(columns.modseqs)]
             for column in new:
                 for at in places:
                     del column[at]
             columns.uids, columns.flags, columns.modseqs = new
-            return
-        if len(gone) == len(uids):
-            columns.uids, columns.flags, columns.modseqs = [], [], []
             return
         removed = set(gone)
         kept = [at for at, uid in enumerate(uids) if uid not in removed]
