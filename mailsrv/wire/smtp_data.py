@@ -10,7 +10,8 @@ import re
 
 _END, _DOT, _CRLF = b"\r\n.\r\n", b"\r\n.", b"\r\n"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-_BARE_CR = re.compile(rb"\r(?!\n)")
+#: Where there is an LF for every CR, in turn, only this can be wrong.
+_BARE_CR = re.compile(rb"\r[^\n]")
 #: Where a body needs a closer look: a CR alone, or a line that begins with a dot.
 _TURN = re.compile(rb"\r(?!\n(?!\.))")
 #: All octets but CR, LF and NUL.
