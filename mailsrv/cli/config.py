@@ -13,9 +13,8 @@ from ..host.certificate_watch import certificate_warnings
 from ..host.config.explain import explained
 from ..host.config.load import load
 from ..host.config.profiles import toml
-from ..host.config.show import flatten
-from ..host.control.config import value_in
-from ..parts import DURATION, dotted
+from ..host.control.config import listed, value_in
+from ..parts import DURATION
 from .common import DONE, NO, UsageError, emit, find_config, noun, options_of, perform, table, verb
 
 
@@ -24,7 +23,8 @@ def add_parsers(nouns: Any) -> None:
     parser = verb(nouns, "check", _check, "errors and warnings of a configuration, with file, line and key")
     parser.add_argument("file", nargs="?", metavar="FILE")
     verbs = noun(nouns, "config", "the configuration: read, explained, changed while the site runs, taken back")
-    verb(verbs, "show", _show, "every key with its value; those of the file are marked")
+    parser = verb(verbs, "show", _show, "every key with its value, or those of one server, page by page")
+    parser.add_argument("server", nargs="?", default="", metavar="PROTOCOL/NAME")
     verb(verbs, "get", _get, "one value").add_argument("key", metavar="KEY", help="for example smtp.default.max_hops")
     verb(verbs, "explain", _explain, "what a key means, its value and where that comes from").add_argument("key")
     parser = verb(verbs, "set", _change, "set one key in the file, comments kept, and take the file up at once")
@@ -78,13 +78,17 @@ def _facts(error: ConfigError) -> dict[str, Any]:
 
 
 def _show(args: argparse.Namespace) -> int:
-    """TOML-like lines, or a list of objects."""
-    shown = flatten(options_of(args))
-    data = [{"key": dotted(one.path), "value": one.value, "given": one.given} for one in shown]
-    lines = [
-        f"{dotted(one.path)} = {toml(one.value)}" + ("" if one.given else "  # default") for one in shown
-    ]
-    return emit(args, data, lines)
+    """TOML-like lines, or a list of objects; of one server page by page (S-173..S-177)."""
+    shown = listed(options_of(args), args.server)
+    lines, page, group = list[str](), "", ""
+    for one in shown:
+        if args.server and one["page"] != page:
+            lines += ["", f"== {one['page']}"]
+        if args.server and (one["page"], one["group"]) != (page, group):
+            lines.append(f"# {one['group']}")
+        page, group = one["page"], one["group"]
+        lines.append(f"{one['key']} = {toml(one['value'])}" + ("" if one["given"] else "  # default"))
+    return emit(args, shown, lines[1:] if args.server else lines)
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:

@@ -55,7 +55,11 @@ class Wiring:
         site = self._site
         common = {**self._common(server), "store": formats.store_of(server.id, site.store)}
         if isinstance(server, Pop3Options):
-            return Pop3Services(**common, **pop3_settings(server))
+            made = Pop3Services(**common, **pop3_settings(server))
+            before = getattr(self._site.servers.get(server.id), "services", None)
+            # Who has logged in a moment ago has done so by the new options too.
+            made.last_logins = getattr(before, "last_logins", made.last_logins)
+            return made
         if not isinstance(server, SmtpOptions):
             return Services(**common, **imap_settings(server))
         policies = []

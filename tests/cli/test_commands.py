@@ -168,7 +168,9 @@ def test_config_show_and_get(capsys: pytest.CaptureFixture[str]) -> None:
     assert "smtp.in.max_hops = 40" in lines and "smtp.in.max_recipients = 1000  # default" in lines
     assert 'domain."example.org".subaddress = "+"  # default' in lines
     shown = {one["key"]: one for one in json.loads(out(capsys, "config", "show", "--json"))}
-    assert shown["smtp.in.listen"] == {"key": "smtp.in.listen", "value": ["*:25"], "given": False}
+    assert shown["smtp.in.listen"] == {
+        "key": "smtp.in.listen", "value": ["*:25"], "given": False, "page": "General", "group": "Bindings",
+    }
     assert out(capsys, "config", "get", "smtp.in.max_hops") == "40\n"
     assert out(capsys, "config", "get", "site.hostname") == "mail.example.org\n"
     assert json.loads(out(capsys, "--json", "config", "get", "site.domains")) == ["example.org"]

@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from mailsrv.host.config.load import loads
+from mailsrv.host.config.pages import PAGES
+from mailsrv.host.config.show import flatten
 from mailsrv.host.config.versions import MAX_KEPT, Versions
+from mailsrv.host.control.config import listed
 from mailsrv.host.control.run import run
 from mailsrv.testing.queue_site import CONFIG, QueueSite
 
@@ -123,3 +127,44 @@ def test_a_key_is_explained(bed: Bed) -> None:
     assert "did you mean" in bed.refuse("config.explain", key="smtp.default.max_hop")
     assert bed.ask("config.get", key="smtp.default.max_hops")["value"] == 30
     assert any(one["key"] == "site.hostname" for one in bed.ask("config.show"))
+
+
+@pytest.mark.parametrize("server, pages", [
+    ("smtp/default", ["General", "Access", "Messages", "Delivery"]),
+    ("imap/default", ["General", "Access", "Message Format"]),
+    ("pop3/default", ["General", "Access", "Message Format"]),
+])  # fmt: skip
+def test_s173_properties_are_shown_by_their_pages(server: str, pages: list[str]) -> None:
+    shown = listed(loads(""), server)
+    assert list(dict.fromkeys(one["page"] for one in shown)) == pages
+
+
+@pytest.mark.parametrize("page, groups, keys", [
+    ("General", ["Server", "Bindings", "Connections"], ["title", "listen", "max_connections", "idle_timeout"]),  # S-174
+    ("Access", ["Authentication", "Certificate", "Communication", "Connection", "Relay"],
+     ["authentication", "certificate", "require_tls", "access", "relay"]),  # S-175
+    ("Messages", ["Limits", "Undeliverable"],
+     ["max_message_size", "max_session_size", "delivery.messages_per_connection", "max_recipients", "delivery.ndr_copy",
+      "delivery.badmail", "delivery.forward_unresolved"]),  # S-176
+    ("Delivery", ["Times", "Outbound Security", "Outbound Connections", "Advanced"],
+     ["delivery.retry", "delivery.expiration", "delivery.auth", "delivery.max_connections", "max_hops",
+      "delivery.masquerade_domain", "hostname", "reverse_lookup", "delivery.dns_servers"]),  # S-177
+])  # fmt: skip
+def test_s174_s175_s176_s177_a_page_has_what_administrators_look_for_there(
+    page: str, groups: list[str], keys: list[str]
+) -> None:
+    shown = [one for one in listed(loads(""), "smtp/default") if one["page"] == page]
+    found = [one["key"].removeprefix("smtp.default.") for one in shown]
+    assert [key for key in found if key in keys] == keys
+    assert [group for group in dict.fromkeys(one["group"] for one in shown) if group in groups] == groups
+
+
+def test_s174_imap4_has_its_folders_there() -> None:
+    keys = [one["key"] for one in listed(loads(""), "imap/default") if one["group"] == "Folders"]
+    assert "imap.default.public_folders" in keys and "imap.default.fast_retrieval" in keys
+
+
+def test_every_key_of_a_server_has_its_place() -> None:
+    known = {key for groups in PAGES.values() for keys in groups.values() for key in keys}
+    shown = {".".join(one.path[2:]) for one in flatten(loads("")) if one.path[0] in ("smtp", "imap", "pop3")}
+    assert known == shown

@@ -11,6 +11,7 @@ from ..changes import Asked, Changes, Done
 from ..config.edit import Change, setting, unsetting
 from ..config.explain import explained
 from ..config.load import load
+from ..config.pages import order_of, place_of
 from ..config.show import flatten
 from ..config.versions import digest_of
 from ..live import changed
@@ -168,16 +169,30 @@ async def status(site: Any) -> dict[str, Any]:
 
 
 @operation("config.show")
-async def show(site: Any) -> list[dict[str, Any]]:
-    """Every key with the value in effect."""
-    shown = await site.aside(flatten, site.options)
-    return [{"key": dotted(one.path), "value": one.value, "given": one.given} for one in shown]
+async def show(site: Any, server: str = "") -> list[dict[str, Any]]:
+    """Every key with the value in effect; of a virtual server only, by the pages of its properties (S-173)."""
+    found: list[dict[str, Any]] = await site.aside(listed, site.options, server)
+    return found
 
 
 @operation("config.explain")
 async def explain(site: Any, key: str) -> dict[str, Any]:
     """What a key means, its kind, its default, the value in effect and where it comes from, and when a change holds."""
     return explained(site.options, key)
+
+
+def listed(options: Any, server: str = "") -> list[dict[str, Any]]:
+    """What `config.show` gives.  Raises Refused for a server that is none."""
+    if server and server not in options.servers:
+        raise Refused(f'there is no server "{server[:MAX_KEY]}"{did_you_mean(server, options.servers)}')
+    shown = flatten(options)
+    if server:
+        of_server = tuple(server.split("/", 1))
+        shown = sorted((one for one in shown if one.path[:2] == of_server), key=lambda one: order_of(one.path))
+    return [
+        {"key": dotted(one.path), "value": one.value, "given": one.given, "page": place[0], "group": place[1]}
+        for one in shown for place in (place_of(one.path),)
+    ]
 
 
 def value_in(options: Any, key: str) -> Any:
