@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..errors import ConfigError
-from ..net.listen import let_in, listen, may_bind, shut_out, step_aside
+from ..net.listen import let_in, listen, may_bind, must_exist, shut_out, step_aside
 from .config.values import Binding
 
 log = Logger()
@@ -96,7 +96,8 @@ class Place:
         opened: dict[str, Socket] = {}
         try:
             for host in new:
-                port = listen(self._reactor, host or ALL[self.family], self.number, self._sorter)
+                at = self.doors[host].address if host else ALL[self.family]
+                port = listen(self._reactor, at, self.number, self._sorter)
                 if port is not None:
                     opened[host] = Socket(port)
         except ConfigError:
@@ -113,13 +114,17 @@ class Place:
         return [door for door in self.doors.values() if door.mode != CLOSED]
 
     def _wanted(self) -> set[str]:
-        """The addresses of the sockets.  The one of all addresses stays while any server of this port runs; and a
-        socket that could not be had again, since privileges were dropped, stays while its server is stopped."""
+        """The addresses of the sockets.  The one of all addresses stays while any server of this port runs.
+
+        What could not be had again, since privileges were dropped, stays while there is a server that may want it.
+        """
         needed = {door.host for door in self._open()}
         if needed and "" in self.doors:
             needed = {""}
         if "" in needed or may_bind(self.number):
             return needed
+        if "" in self._sockets and self.doors:
+            return {""}
         return needed | {host for host in self._sockets if host in self.doors}
 
     def _direct(self) -> None:
@@ -135,10 +140,10 @@ class Place:
 
 
 class Door:
-    """One address ("": all that are left) of a place, for one server."""
+    """One address ("": all that are left) of a place, for one server; `address` is that with its interface."""
 
-    def __init__(self, place: Place, host: str, server: str, factory: Any) -> None:
-        self.host, self.server, self.factory = host, server, factory
+    def __init__(self, place: Place, host: str, address: str, server: str, factory: Any) -> None:
+        self.host, self.address, self.server, self.factory = host, address, server, factory
         self._place = place
         self.mode = CLOSED
 
@@ -147,6 +152,9 @@ class Door:
         if self.mode == CLOSED:
             self.mode = HELD
             try:
+                if self.host:
+                    # A socket of all addresses would not tell.
+                    must_exist(self.address, self._place.number)
                 self._place.settle()
             except ConfigError:
                 self.mode = CLOSED
@@ -202,7 +210,7 @@ class Ground:
                     door.give_up()
                 where = f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
                 raise ConfigError(f"{where} is a binding of {other.server} already; choose another address or port")
-            place.doors[address] = door = Door(place, address, server, factory)
+            place.doors[address] = door = Door(place, address, host, server, factory)
             made.append(door)
         return made
 

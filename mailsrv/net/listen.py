@@ -57,6 +57,15 @@ def _all_ipv6(reactor: Any, port: int, factory: Any) -> Any:
         return reactor.adoptStreamPort(made.fileno(), socket.AF_INET6, factory)
 
 
+def must_exist(host: str, port: int) -> None:
+    """Raises ConfigError for an address that this machine does not have (S-033)."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind(socket.getaddrinfo(host, 0, probe.family, flags=socket.AI_NUMERICHOST)[0][4])
+        except OSError as error:
+            raise ConfigError(_reason(error, host, port)) from error
+
+
 def may_bind(port: int) -> bool:
     """Whether this process could be bound to a port of that number now, by its rights (decisions 22)."""
     try:

@@ -202,6 +202,11 @@ def test_s_014_s_033_what_cannot_be_had_is_told_and_nothing_is_kept(world: World
     ports.take()
     with pytest.raises(ConfigError, match="no such address"):
         world.server("b", f"192.0.2.1:{port}")
+    # Also where there is a socket of all addresses.
+    world.server("c", f"*:{port + 1 if port < 65535 else 1024}")
+    for host in ("192.0.2.1", "[2001:db8::1]"):
+        with pytest.raises(ConfigError, match="no such address"):
+            world.server("d", f"{host}:{port + 1 if port < 65535 else 1024}")
 
 
 # ---------------------------------------------------------------- all addresses beside one
@@ -304,6 +309,23 @@ def test_all_addresses_are_kept_likewise(world: World, port: int, monkeypatch: p
     ports.take()
     world.turn("a", ports, OPEN)
     assert [world.greeting(host, port) for host in ("127.0.0.1", "::1")] == ["a"] * 2
+
+
+def test_all_addresses_serve_for_one_where_that_could_not_be_had(
+    world: World, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = world.server("a", f"0.0.0.0:{port}")
+    monkeypatch.setattr("mailsrv.host.places.may_bind", lambda number: False)
+    monkeypatch.setattr("mailsrv.host.places.listen", lambda *_: pytest.fail("it could not be had"))
+    ports.rebind([binding(f"127.0.0.1:{port}")])
+    assert ports.addresses() == [f"127.0.0.1:{port}"]
+    assert [world.greeting(host, port) for host in ("127.0.0.1", "127.0.0.2")] == ["a", ""]
+    ports.close()
+    assert world.greeting("127.0.0.1", port) == REFUSED
+    ports.take()
+    world.turn("a", ports, OPEN)
+    ports.rebind([binding(f"0.0.0.0:{port}")])
+    assert world.greeting("127.0.0.2", port) == "a"
 
 
 DROPPED = """
