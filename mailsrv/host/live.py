@@ -63,6 +63,8 @@ class Live:
     def __init__(self, site: Any) -> None:
         self._site = site
         self._lock = DeferredLock()
+        #: The call that ends it -> what look-ups of before still use.
+        self._leaving: dict[Any, Recipients] = {}
         self.also: list[Callable[[SiteOptions, SiteOptions], Any]] = []
 
     async def apply(self, new: SiteOptions) -> Change:
@@ -83,6 +85,13 @@ class Live:
             return Change(applied, restart + late)
         finally:
             self._lock.release()
+
+    def end(self) -> None:
+        """The site ends: nothing of before is waited for."""
+        leaving, self._leaving = self._leaving, {}
+        for call, before in leaving.items():
+            call.cancel()
+            before.stop()
 
     async def _take_up(self, old: SiteOptions, new: SiteOptions) -> set[str]:
         """All of it.  Gives the servers whose bindings wait for the next start."""
@@ -127,7 +136,8 @@ class Live:
         site.logins.settle(new)
         site.allowances.adopt(site_limits(new))
         before, site.recipients = site.recipients, recipients
-        site.reactor.callLater(LEAVING, before.stop)
+        call = site.reactor.callLater(LEAVING, lambda: self._leaving.pop(call).stop())
+        self._leaving[call] = before
         for name in [name for name in site.servers if name not in new.servers]:
             site.remove_server(name)
         for name, options in new.servers.items():

@@ -63,7 +63,7 @@ class Logins:
         self._configured = self._authenticators(options)
         self._choices = options.authenticators
         self._before = self._configured
-        self._leaving: dict[Any, list[IAuthenticator]] = {}
+        self._leaving: dict[Any, list[IAuthenticator]] = {}  # by the call that ends it
         self.decoy = partial(digest, _key(options.data / "decoy.key"), digest=sha256)
 
     @property
@@ -102,13 +102,13 @@ class Logins:
         self.guard.adopt(guard_settings(options))
         if self._before is not self._configured:
             # Connections that are open ask those that they began with.
-            key = object()
-            self._leaving[key] = self._before
-            self._site.reactor.callLater(LEAVING, self._leave, key)
+            leaving = self._before
+            call = self._site.reactor.callLater(LEAVING, lambda: self._leave(call))
+            self._leaving[call] = leaving
             self._before = self._configured
 
-    def _leave(self, key: Any) -> None:
-        Deferred.fromCoroutine(_close(self._leaving.pop(key, [])))
+    def _leave(self, call: Any) -> None:
+        Deferred.fromCoroutine(_close(self._leaving.pop(call, [])))
 
     @property
     def kept(self) -> frozenset[str]:
@@ -156,6 +156,8 @@ class Logins:
     async def close(self) -> None:
         """Let the authenticators finish what they have under way."""
         leaving, self._leaving = self._leaving, {}
+        for call in leaving:
+            call.cancel()
         await _close([*self.authenticators, *(one for some in leaving.values() for one in some)])
 
 
