@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from mailsrv.host.config import unbuilt
+from mailsrv.host.config.control import ControlTable
 from mailsrv.host.config.delivery import DeliveryTable
 from mailsrv.host.config.formats import FormatTable, Pop3FormatTable
 from mailsrv.host.config.load import loads
@@ -104,6 +105,10 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
         "[service.PROTOCOL]", ServiceTable, "",
         "`[service.smtp]`, `[service.imap]` and `[service.pop3]`: what holds for all servers of a protocol, unless one "
         "says otherwise.",
+    ),
+    (
+        "[control]", ControlTable, "",
+        "Administration from elsewhere: \"From another machine\" in [operator.md](operator.md#from-another-machine).",
     ),
     (
         "[metrics]", MetricsTable, "",

@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..interfaces import IAuthorizer, IDirectory
 from ..values import ACCEPT, Address, Forward, Identity, Owner, Verdict
 from .patterns import EVERYBODY, NOBODY, Patterns, fold
-from .roles import UNIX, Role, owners
+from .roles import TOKEN, UNIX, Role, owners
 
 DENIED = Verdict("reject", "Access denied", "5.7.1", part="accounts")
 #: Why, for log and trace; the client hears the same words.
@@ -115,7 +115,7 @@ class AccountsAuthorizer:
 
     async def _listed(self, patterns: Patterns, identity: Identity) -> bool:
         """Whether the patterns mean that login, and the account that it acts as."""
-        if identity.mechanism == UNIX or not identity.authcid:
+        if identity.mechanism in (UNIX, TOKEN) or not identity.authcid:
             return False
         if patterns.everybody:
             return True
@@ -187,7 +187,8 @@ class AccountsAuthorizer:
 
 
 def build(options: Any, site: Any) -> AccountsAuthorizer:
-    """The part; `site` has `options` (servers, roles) and `directory`.  Raises ConfigError."""
+    """The part; `site` has `options` (servers, roles), `directory` and `roles`, built in where none of the options has
+    that name.  Raises ConfigError."""
     try:
         servers = {
             name: ServerRules(server.protocol, Patterns(server.users), Patterns(getattr(server, "relay_users", ())))
@@ -196,7 +197,8 @@ def build(options: Any, site: Any) -> AccountsAuthorizer:
         roles = [Role(name, role.members, role.actions, role.scope) for name, role in site.options.roles.items()]
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return AccountsAuthorizer(site.directory, servers, [owners(), *roles])
+    built_in = [role for role in getattr(site, "roles", ()) if role.name not in site.options.roles]
+    return AccountsAuthorizer(site.directory, servers, [owners(), *roles, *built_in])
 
 
 @frozen

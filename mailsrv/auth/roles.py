@@ -15,6 +15,8 @@ from .patterns import Patterns, fold, read_pattern
 
 #: `Identity.mechanism` of who came through the control socket; its `authcid` is "unix:NAME".
 UNIX = "UNIX"
+#: The same of who came from another machine with a token; "role:NAME" is among its `scopes`.
+TOKEN = "TOKEN"
 _PREFIX = "unix:"
 #: Actions that are no operation of administration: only who names them has them.
 PERSONAL = frozenset({"login.as", "send.as"})
@@ -99,6 +101,8 @@ class Role:
         """Whether that identity is a member.  Only its credentials count, not whom it acts as."""
         if identity.mechanism == UNIX:
             return identity.authcid in self._unix
+        if identity.mechanism == TOKEN:
+            return f"role:{self.name}" in identity.scopes
         return not identity.authcid.startswith(_PREFIX) and self._logins.match(identity.authcid)
 
     def allows(self, action: str) -> bool:

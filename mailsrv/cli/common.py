@@ -8,13 +8,14 @@ import json
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ..errors import ConfigError, InUse, MailError, Refused
+from ..errors import ConfigError, InUse, Refused
 from ..host.config.load import load
 from ..host.config.options import SiteOptions
-from ..host.control.client import Client, NotReachable
+from ..host.control.client import Client, NotReachable, RemoteClient
 from ..host.control.run import needs_server
+from .remote import RemoteSite, UsageError, add_arguments, remote_site
 
 #: Exit statuses.
 DONE, NO, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -26,12 +27,10 @@ MAX_PASSWORD_FILE = 4096
 Call = tuple[str, Mapping[str, Any]]
 
 
-class UsageError(MailError):
-    """The command line makes no sense as it stands."""
-
-
 def find_config(args: argparse.Namespace) -> Path:
     """The file of --config, or the usual one.  Raises UsageError."""
+    if args.site:
+        raise UsageError("this command works with files of the site: it cannot be used with --site")
     if args.config:
         return Path(args.config)
     for name in USUAL_FILES:
@@ -43,8 +42,20 @@ def find_config(args: argparse.Namespace) -> Path:
 
 
 def options_of(args: argparse.Namespace) -> SiteOptions:
-    """The loaded configuration.  Raises UsageError, ConfigError."""
-    return load(find_config(args))
+    """The loaded configuration; with --site what stands in its place.  Raises UsageError, ConfigError."""
+    return cast(SiteOptions, remote_site(args)) if args.site else load(find_config(args))
+
+
+def connect(options: SiteOptions) -> Client:
+    """To the running server.  Raises NotReachable; Refused for a token that is not good."""
+    if isinstance(options, RemoteSite):
+        return RemoteClient(options.target)
+    return Client(socket_of(options))
+
+
+def _alone(options: SiteOptions, names: Sequence[str]) -> bool:
+    """Whether operations can be done without a server."""
+    return not isinstance(options, RemoteSite) and not any(map(needs_server, names))
 
 
 def socket_of(options: SiteOptions) -> Path:
@@ -63,10 +74,10 @@ def perform(options: SiteOptions, calls: Sequence[Call]) -> list[Any]:
     Raises Refused with the first "no", NotReachable when a server is needed or in the way but does not answer.
     """
     try:
-        with Client(socket_of(options)) as client:
+        with connect(options) as client:
             return [_result(client.call(name, arguments)) for name, arguments in calls]
     except NotReachable as error:
-        if any(needs_server(name) for name, _ in calls):
+        if not _alone(options, [name for name, _ in calls]):
             raise
         reason = error
     try:
@@ -79,6 +90,8 @@ def _result(answer: Mapping[str, Any]) -> Any:
     """The result in an answer.  Raises Refused."""
     if "error" in answer:
         raise Refused(answer["error"], answer.get("status", "5.0.0"))
+    if "warning" in answer:
+        sys.stderr.write(f"mailsrv: {answer['warning']}\n")
     return answer.get("result")
 
 
@@ -108,9 +121,9 @@ def follow(options: SiteOptions, call: Call, show: Callable[[Any], None]) -> Any
     By the running server, else on the store itself.  Raises Refused, NotReachable, what `show` raises.
     """
     try:
-        client = Client(socket_of(options))
+        client = connect(options)
     except NotReachable as error:
-        if needs_server(call[0]):
+        if not _alone(options, [call[0]]):
             raise
         reason = error
     else:
@@ -248,3 +261,4 @@ def common_arguments(parser: argparse.ArgumentParser, config: Any, as_json: Any)
     """--config and --json; SUPPRESS as default lets them stand before and after the verb."""
     parser.add_argument("--config", metavar="FILE", default=config, help="the configuration file")
     parser.add_argument("--json", action="store_true", default=as_json, help="stable output for programs")
+    add_arguments(parser, config)

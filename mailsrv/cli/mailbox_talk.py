@@ -12,7 +12,8 @@ from typing import Any
 from ..errors import InUse, Refused
 from ..host.config.options import SiteOptions
 from ..host.control.client import Client, NotReachable
-from .common import Call, socket_of, turn_reactor
+from .common import Call, connect, turn_reactor
+from .remote import RemoteSite
 
 Conversation = Generator[Call, Any, Any]
 
@@ -20,8 +21,10 @@ Conversation = Generator[Call, Any, Any]
 def converse(options: SiteOptions, make: Callable[[], Conversation]) -> Any:
     """What the conversation returns.  Raises what it raises, NotReachable."""
     try:
-        client = Client(socket_of(options))
+        client = connect(options)
     except NotReachable as error:
+        if isinstance(options, RemoteSite):
+            raise
         reason = error
     else:
         with client:

@@ -13,6 +13,7 @@ from ..errors import MailError, Refused
 from ..host.control.client import NotReachable
 from . import (
     access,
+    audit,
     auth,
     badmail,
     bans,
@@ -20,6 +21,7 @@ from . import (
     config,
     dns,
     init,
+    log,
     mailbox,
     queue,
     server,
@@ -44,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     nouns = top.add_subparsers(metavar="COMMAND", required=True)
     for module in (
         init, config, users, auth, access, bans, server, service, certificate, mailbox, session,
-        queue, badmail, dns, store, trace, site,
+        queue, badmail, dns, store, trace, log, audit, site,
     ):  # fmt: skip
         module.add_parsers(nouns)
     return top

@@ -47,6 +47,8 @@ from .config.derive import (
 )
 from .config.edit import write_atomically
 from .config.options import ServerOptions, SiteOptions
+from .control.remote import RemoteControl
+from .control.roles import built_in_roles
 from .control.wire import ControlFactory
 from .control.wire import listen as listen_control
 from .delivery import Delivery
@@ -58,6 +60,7 @@ from .logins import Logins
 from .metrics.service import MetricsService
 from .places import Ground
 from .recipients import Recipients
+from .tokens import Tokens
 from .trace import TraceLog, begin_trace
 from .vserver import VirtualServer
 from .wiring import Wiring, settings_of
@@ -83,6 +86,7 @@ class Site(MultiService):
     delivery: Any = None
     ids: Any = None
     audit: Any = None
+    tokens: Any = None
     router: Any = None
     intake: Any = None
     directory: Any = None
@@ -123,7 +127,9 @@ class Site(MultiService):
         self.wiring = Wiring(self)
         self.live = Live(self)
         self.metrics = MetricsService(self)
-        self.live.also.append(self.metrics.changed)
+        self.remote = RemoteControl(self)
+        self.live.also += [self.metrics.changed, self.remote.changed]
+        self.roles = built_in_roles()
         self.changes = Changes(self, lambda: self._serving)
         self._serving = False
         self._removed: set[Deferred[None]] = set()
@@ -151,6 +157,7 @@ class Site(MultiService):
             choice = self.options.store
             self.store = find(IMessageStore, choice.use).build(choice.options, self)
         self.directory = self.store.directory
+        self.tokens = Tokens(self.options.data / "tokens.json", self.clock)
         self._aside_pool.start()
         await self.apply_domains(domain_facts(self.options))
         self.allowances = Allowances(self.directory, self.store, site_limits(self.options))
@@ -227,6 +234,7 @@ class Site(MultiService):
         await self.changes.begin()
         self._watch = CertificateWatch(self).start()
         await self.metrics.apply()
+        await self.remote.apply()
         self._listen_control()
         self.tell_ready()
 
@@ -249,6 +257,7 @@ class Site(MultiService):
             await self._opening
         self._serving = False
         self.changes.end()
+        self.live.end()
         await self.metrics.stop()
         if self._watch is not None:
             self._watch.stop()
@@ -265,6 +274,7 @@ class Site(MultiService):
                 self._control_factory.close()
             control, self._control = self._control, None
             await control.stopListening()
+        await self.remote.stop()
         (self.options.data / "ready.json").unlink(missing_ok=True)
 
     def stopService(self) -> Deferred[Any]:
@@ -346,6 +356,7 @@ class Site(MultiService):
                 for name, server in self.servers.items()
             },
             "metrics": self.metrics.addresses(),
+            "remote": self.remote.addresses(),
         }
         try:
             path.unlink(missing_ok=True)  # a server that was killed left it, and its room may be what is missing

@@ -14,7 +14,7 @@ from .show import Shown, flatten, written
 
 #: What takes effect at the next start alone: the site's data, its folder, and who may administer it.
 AT_START: tuple[tuple[str, ...], ...] = (
-    ("store",), ("site", "data"), ("site", "control"), ("site", "control_group"),
+    ("store",), ("site", "data"), ("site", "control"), ("site", "control_group"), ("site", "audit_size"),
 )  # fmt: skip
 PART = "the name of an installed part; `mailsrv part list` shows them"
 

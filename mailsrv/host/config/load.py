@@ -19,6 +19,7 @@ from ...errors import ConfigError
 from ...interfaces import IAuthenticator, IAuthorizer, IMessagePolicy, IMessageStore
 from ...parts import TEXTS, Place, did_you_mean, dotted, fields_of, find, quoted, read_table
 from . import unbuilt
+from .control import ControlTable
 from .lines import LineIndex
 from .metrics import MetricsTable
 from .operations import TraceTable
@@ -45,8 +46,8 @@ from .values import HOSTNAME, server_name
 
 #: The tables this version reads.
 TABLES = (
-    "site", "store", "service", "metrics", "trace", "domain", "limits", "auth", "authorizer", "role", "tls", "access", "filter",
-    "policy", "routes", *SERVER_TABLES,
+    "site", "store", "service", "metrics", "trace", "control", "domain", "limits", "auth", "authorizer", "role", "tls",
+    "access", "filter", "policy", "routes", *SERVER_TABLES,
 )  # fmt: skip
 #: A file larger than this is no configuration.
 MAX_OCTETS = 4 * 2**20
@@ -125,12 +126,20 @@ class _Reader:
             routes=self._routes(),
             services=self._services(),
             metrics=self._read(MetricsTable, "metrics"),
+            remote=self._remote(),
             trace=self._read(TraceTable, "trace"),
             servers=self._servers(site),
             file=self._file,
             given=frozenset(_paths(self._tables)),
         )
         return review(options, self._place)
+
+    def _remote(self) -> ControlTable:
+        """[control]"""
+        table: ControlTable = self._read(ControlTable, "control")
+        if table.certificate != "default" and table.certificate not in self._table("tls"):
+            raise self._place.error(f"there is no [tls.{table.certificate}]", "control", "certificate")
+        return table
 
     def _table(self, *path: str) -> Table:
         """The table at a path; an empty one when there is none."""

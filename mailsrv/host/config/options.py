@@ -19,6 +19,7 @@ from ...parts import DURATION, FLAG, SIZE, TEXT, TEXTS, choice, option, or_off, 
 from ...serve.pop3_uidl import DEFAULT as UIDL_DEFAULT
 from ...serve.pop3_uidl import UidlFormat
 from .certificates import CertificateTable
+from .control import ControlTable
 from .delivery import DeliveryTable
 from .formats import FormatTable, Pop3FormatTable
 from .metrics import MetricsTable
@@ -341,6 +342,7 @@ class SiteOptions:
     routes: Mapping[str, RouteTable] = Factory(dict)
     services: Mapping[str, ServiceTable] = Factory(dict)
     metrics: MetricsTable = MetricsTable()
+    remote: ControlTable = ControlTable()
     trace: TraceTable = TraceTable()
     servers: Mapping[str, ServerOptions] = Factory(dict)
     file: Path | None = field(default=None, eq=False)

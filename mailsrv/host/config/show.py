@@ -64,6 +64,7 @@ def _walk(options: SiteOptions) -> Iterator[Entry]:
     for protocol, service in options.services.items():
         yield from _table(("service", protocol), service)
     yield from _table(("metrics",), options.metrics)
+    yield from _table(("control",), options.remote)
     for server in options.servers.values():
         path = tuple(server.id.split("/", 1))
         yield from _table(path, server)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import socket
+import ssl
 from collections.abc import Generator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from attrs import field, frozen
 
 from ...errors import MailError, Refused
 from .wire import ALIVE_SECONDS
@@ -26,21 +31,36 @@ class NotReachable(MailError):
     status = "4.4.1"
 
 
+@frozen
+class Target:
+    """A site on another machine.  `ca`: a PEM file of authorities, "" those of the system; `fingerprint`: SHA-256 of
+    its certificate in hexadecimal, then it need not be signed by anybody."""
+
+    host: str
+    port: int
+    token: str = field(repr=False)
+    ca: str = ""
+    fingerprint: str = ""
+
+
 class Client:
     """A blocking client, for commands.  Raises NotReachable on every trouble with the connection."""
 
     def __init__(self, path: Path) -> None:
-        self._name = str(path)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._buffer = bytearray()
-        self._count = 0
+        self._begin(str(path))
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._socket.settimeout(CONNECT_SECONDS)
-            self._socket.connect(str(path))
-            self._socket.settimeout(ANSWER_SECONDS)
+            made.settimeout(CONNECT_SECONDS)
+            made.connect(str(path))
+            made.settimeout(ANSWER_SECONDS)
         except OSError as error:
-            self._socket.close()
+            made.close()
             raise NotReachable(f"no server at {path}: {error.strerror or error}") from error
+        self._socket: socket.socket = made
+
+    def _begin(self, name: str) -> None:
+        """Nothing was asked or read yet."""
+        self._name, self._buffer, self._count = name, bytearray(), 0
 
     def __enter__(self) -> Client:
         return self
@@ -121,3 +141,55 @@ class Client:
     def close(self) -> None:
         """Idempotent."""
         self._socket.close()
+
+
+class RemoteClient(Client):
+    """The same for a site on another machine (S-028): TLS, its certificate checked, then the token.
+
+    Raises NotReachable, also for a certificate that is not the right one; Refused for a bad token.
+    """
+
+    def __init__(self, target: Target) -> None:
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        self._begin(f"{host}:{target.port}")
+        try:
+            plain = socket.create_connection((target.host, target.port), CONNECT_SECONDS)
+        except OSError as error:
+            raise NotReachable(f"no server at {self._name}: {error.strerror or error}") from error
+        try:
+            self._socket = _tls(plain, target)
+            self._socket.settimeout(ANSWER_SECONDS)
+            self._socket.sendall(json.dumps({"id": 0, "token": target.token}).encode("utf-8") + b"\n")
+        except (OSError, ValueError) as error:
+            plain.close()
+            raise NotReachable(f"no TLS with {self._name}: {_why(error)}") from error
+        except NotReachable:
+            plain.close()
+            raise
+        answer = self._answer()
+        if "error" in answer:
+            self.close()
+            raise Refused(f"{self._name}: {answer['error']}", answer.get("status", "5.7.8"))
+
+
+def _tls(plain: socket.socket, target: Target) -> ssl.SSLSocket:
+    """TLS with the right server.  Raises NotReachable, OSError, ValueError."""
+    context = ssl.create_default_context(cafile=target.ca or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if target.fingerprint:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    made = context.wrap_socket(plain, server_hostname=target.host)
+    if target.fingerprint:
+        shown = sha256(made.getpeercert(binary_form=True) or b"").hexdigest()
+        if not hmac.compare_digest(shown, target.fingerprint.replace(":", "").lower()):
+            made.close()
+            raise NotReachable(f"{target.host} shows another certificate, whose SHA-256 is {shown}")
+    return made
+
+
+def _why(error: Exception) -> str:
+    """In words; what OpenSSL says of a certificate alone."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}; say --ca FILE or --fingerprint SHA256"
+    return str(getattr(error, "strerror", None) or error)

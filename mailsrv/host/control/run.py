@@ -19,6 +19,7 @@ from . import (
     access,
     alias,
     app_password,
+    audit,
     auth,
     badmail,
     ban,
@@ -36,6 +37,7 @@ from . import (
     session,
     status,
     store,
+    token,
     trace,
     user,
 )  # fmt: skip
@@ -46,8 +48,8 @@ log = Logger()
 
 #: Importing them filled the table.
 NOUNS = (
-    access, alias, app_password, auth, badmail, ban, certificate, config, dns, domain, event, mailbox, part, queue,
-    server, server_change, service, session, status, store, trace, user,
+    access, alias, app_password, audit, auth, badmail, ban, certificate, config, dns, domain, event, mailbox, part,
+    queue, server, server_change, service, session, status, store, token, trace, user,
 )  # fmt: skip
 
 

@@ -31,9 +31,12 @@ from .common import MAX_ADDRESS, address_of
 MAX_SHOWN = 100
 
 #: Verbs of operations that only show what there is.
-LOOKING = frozenset({"list", "show", "status", "summary", "simulate", "records", "get", "explain", "follow"})
+LOOKING = frozenset({
+    "list", "show", "status", "summary", "simulate", "records", "get", "explain", "follow", "text", "versions",
+    "rights", "annotations", "search",
+})
 #: Verbs of operations that change nothing either, but make the site do something.
-TRYING = frozenset({"test", "check", "lookup", "verify"})
+TRYING = frozenset({"test", "check", "lookup", "verify", "verify_backup", "backup_wait"})
 #: Which of its calls are in the audit log: none; all; one of those that the same asker makes on the same thing within
 #: ten minutes, for work on mail, message by message.
 NEVER, ALWAYS, ONCE = "never", "always", "once"

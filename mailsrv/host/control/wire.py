@@ -93,6 +93,8 @@ class ControlProtocol(Protocol):
         self.flow = Flow(self._turn)
         self._timer: Any = None
         self._stuck = 0.0
+        self.idle, self.most = IDLE_SECONDS, MAX_REQUEST
+        self.peer = ""
         self._identity: Identity | None = None
 
     def connectionMade(self) -> None:
@@ -109,7 +111,7 @@ class ControlProtocol(Protocol):
         if self._closing:
             return
         self._buffer += data
-        if self._task is not None and len(self._buffer) > MAX_REQUEST:
+        if self._task is not None and len(self._buffer) > self.most:
             self._end("too much was sent during a stream")
         self._turn()
 
@@ -135,7 +137,7 @@ class ControlProtocol(Protocol):
             return
         end = self._buffer.find(b"\n", self._searched)
         self._searched = len(self._buffer) if end < 0 else end
-        if self._searched > MAX_REQUEST:
+        if self._searched > self.most:
             self._end("the request is too long")
         if end < 0 or self._closing:
             return
@@ -172,7 +174,9 @@ class ControlProtocol(Protocol):
             self._write({"id": request.get("id"), "item": item})
             await self.flow.room()
 
-        return await run(self.factory.site, name, request.get("arguments"), self._identity, send=send)
+        return await run(
+            self.factory.site, name, request.get("arguments"), self._identity, peer=self.peer, send=send
+        )
 
     def _done(self, result: Any) -> Any:
         """Go on with what has arrived meanwhile."""
@@ -237,7 +241,7 @@ class ControlProtocol(Protocol):
         """Start the idle time anew."""
         self._cancel_timer()
         if not self._closing:
-            self._timer = self.factory.reactor.callLater(IDLE_SECONDS, self._idle)
+            self._timer = self.factory.reactor.callLater(self.idle, self._idle)
 
     def _idle(self) -> None:
         """Nothing was asked for too long, or no answer was read."""
