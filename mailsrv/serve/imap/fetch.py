@@ -104,11 +104,10 @@ class Plan:
         self.wanted = frozenset(_ITEMS[name][1] for name in self.names) - {""}
         if self.sections is not None:
             self.wanted |= self.sections.wanted
-        headed = self.sections is not None
         #: What may be had for a block at once (`fetch_columns`), or None.
         self.columns = None
-        if self.sections is None or self.sections.heads:
-            self.columns = fetch_columns.needed(self.names, headed)
+        if self.sections is None or self.sections.heads or self.sections.whole:
+            self.columns = fetch_columns.needed(self.names, bool(self.sections and self.sections.heads))
         self._getters = [_ITEMS[name][2] for name in self.names]
         # A response that tells of \Seen set on the way gets FLAGS even when they were not asked for.
         changing = ("FLAGS", "MODSEQ") if manner & TELLS_MODSEQ else ("FLAGS",)
@@ -280,8 +279,11 @@ class Block:
         if sections is not None and sections.marks and not self._selection.read_only:
             updated = await self._mark_seen()
         tell.announce(self._session, self._selection)
-        if plan.columns is not None and await self._at_once():
-            return 0
+        if plan.columns is not None and updated is None:
+            numbers = uids if plan.manner & UID_ONLY else [at + 1 for at in self.indexes]
+            missing = await fetch_columns.send(self._session, self._selection.view, plan, self, numbers)
+            if missing is not None:
+                return missing
         facts: Sequence[MessageFacts | None] = [MessageFacts(uid) for uid in uids]
         if plan.wanted:
             facts = await mailbox.facts(uids, plan.wanted)
@@ -311,15 +313,6 @@ class Block:
             modseqs = [row[2] for row in said] if plan.manner & TELLS_MODSEQ else repeat(0)
             self._selection.view.told(updated, [row[0] for row in said], [row[1] for row in said], modseqs)
         return gone
-
-    async def _at_once(self) -> bool:
-        """Write all responses in one piece, when the store has at hand what is asked."""
-        numbers = self.uids if self._plan.manner & UID_ONLY else [at + 1 for at in self.indexes]
-        said = await fetch_columns.responses(self, self._selection.view, self._plan, numbers)
-        if said is not None:
-            self._session.put(said)
-            await self._session.pace()
-        return said is not None
 
     async def _send_row(self, row: Row, content: IContent | None) -> None:
         """The response of one message."""

@@ -15,9 +15,11 @@ from ...message.head import select
 from ...message.summary import texts
 from ...message.thread_id import NUMBERS, thread_id
 from ...wire import imap_print as p
+from .sections import send_whole
 
 if TYPE_CHECKING:
     from .fetch import Block, Plan
+    from .session import ImapSession
     from .view import View
 
 #: Item -> the columns it is made of (`IMailbox.at_hand`).
@@ -79,13 +81,68 @@ _VALUES: dict[str, Callable[[_Known], Sequence[Any] | None]] = {
 }
 
 
-async def responses(block: Block, view: View, plan: Plan, numbers: Sequence[int]) -> bytes | None:
-    """All responses of a block, or None when not all of it is at hand."""
+async def _look(block: Block, view: View, plan: Plan) -> _Known | None:
+    """What the plan's columns are, or None when not all of them are at hand."""
     assert plan.columns is not None
-    columns = await view.mailbox.at_hand(block.uids, plan.columns)
-    if columns is None:
+    columns: Sequence[Sequence[Any]] | None = ()
+    if plan.columns:
+        columns = await view.mailbox.at_hand(block.uids, plan.columns)
+    return None if columns is None else _Known(block, view, dict(zip(plan.columns, columns)))
+
+
+async def send(
+    session: ImapSession, view: View, plan: Plan, block: Block, numbers: Sequence[int]
+) -> int | None:  # fmt: skip
+    """Write the responses of a block; how many messages are gone, or None when not all that is asked is at hand.
+
+    Raises StoreUnavailable.
+    """
+    sections = plan.sections
+    if sections is not None and sections.whole is not None:
+        begun = await _heads(block, view, plan, numbers)
+        return None if begun is None else await _whole(session, view, sections.whole, begun, block.uids)
+    said = await _responses(block, view, plan, numbers)
+    if said is None:
         return None
-    known = _Known(block, view, dict(zip(plan.columns, columns)))
+    session.put(said)
+    await session.pace()
+    return 0
+
+
+async def _whole(
+    session: ImapSession, view: View, label: bytes, begun: Sequence[bytes], uids: Sequence[int]
+) -> int:  # fmt: skip
+    """The messages as they are behind what is `begun`; how many are gone."""
+    gone = 0
+    contents = await view.mailbox.contents(uids)
+    try:
+        for head, content in zip(begun, contents):
+            if content is None:
+                gone += 1
+            else:
+                await send_whole(session, head, label, content)
+    finally:
+        for content in contents:
+            if content is not None:
+                content.close()
+    return gone
+
+
+async def _heads(block: Block, view: View, plan: Plan, numbers: Sequence[int]) -> list[bytes] | None:
+    """The responses of a block up to their sections, or None when not all of it is at hand."""
+    known = await _look(block, view, plan)
+    if known is None:
+        return None
+    values: list[Any] = [numbers, *[_VALUES[name](known) for name in plan.names]]
+    form = plan.form if plan.form.endswith(b"(") else plan.form + b" "
+    return None if None in values else [form % row for row in zip(*values)]
+
+
+async def _responses(block: Block, view: View, plan: Plan, numbers: Sequence[int]) -> bytes | None:
+    """All responses of a block, or None when not all of it is at hand."""
+    known = await _look(block, view, plan)
+    if known is None:
+        return None
     values: list[Sequence[Any] | None] = [numbers, *[_VALUES[name](known) for name in plan.names]]
     form = plan.form
     if plan.sections is not None:

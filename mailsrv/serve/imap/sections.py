@@ -51,12 +51,33 @@ def _in_head(item: FetchItem) -> frozenset[int]:
     return numbers_of(section.fields) or frozenset()
 
 
+def _is_whole(item: FetchItem) -> bool:
+    """Whether an item asks for the whole message."""
+    section = item.section
+    return (
+        item.name == "SECTION" and section is not None and item.partial is None
+        and not (section.part or section.text or section.fields)
+    )  # fmt: skip
+
+
+async def send_whole(session: ImapSession, head: bytes, label: bytes, content: IContent) -> None:
+    """One response with the message as it is."""
+    size = content.size
+    if size <= PIECE:
+        session.put(b"%b%b {%d}\r\n%b)\r\n" % (head, label, size, await _read(content, 0, size)))
+    else:
+        await _stream(session, head + p.section_head(label, size), content, 0, size)
+        session.put(b")\r\n")
+    await session.pace()
+
+
 class Sections:
     """The sections of one FETCH.  `marks`: \\Seen is set on the way; `wanted` of the store: "summary" for the offsets
     of parts, or "head" alone, which has all that is asked for.  `heads`: (label, numbers of fields) of all, when they
-    are nothing but whole choices of the usual fields and mark nothing."""
+    are nothing but whole choices of the usual fields and mark nothing.  `whole`: the label, when it is the message as
+    it is and nothing else."""
 
-    __slots__ = ("_binary", "_items", "_numbers", "heads", "marks", "wanted")
+    __slots__ = ("_binary", "_items", "_numbers", "heads", "marks", "wanted", "whole")
 
     def __init__(self, items: Sequence[FetchItem]) -> None:
         self._items = items
@@ -70,6 +91,7 @@ class Sections:
         self.heads: list[tuple[bytes, frozenset[int]]] = []
         if all(self._numbers) and not self.marks and all(item.partial is None for item in items):
             self.heads = [(item.label, numbers) for item, numbers in zip(items, self._numbers)]
+        self.whole = items[0].label if len(items) == 1 and _is_whole(items[0]) else None
 
     def send_heads(self, session: ImapSession, head: bytes, fields: Head) -> None:
         """The same, of nothing but the record of the usual fields."""
