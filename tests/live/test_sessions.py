@@ -313,3 +313,15 @@ def test_the_page_of_counters_is_for_who_has_the_token(site: Server) -> None:
     with pytest.raises(urllib.error.HTTPError, match="401"):
         page(site, "another token")
     assert TOKEN not in site.log()
+
+
+def test_the_page_of_counters_goes_and_comes_with_its_option(site: Server) -> None:
+    where = json.loads((site.data / "ready.json").read_text())["metrics"][0]
+    with Client(site.data / "control.sock") as client:
+        assert client.call("config.set", {"key": "metrics.listen", "value": "[]"})["result"]["applied"]
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(f"http://{where}/metrics", timeout=20)
+        assert client.call("config.set", {"key": "metrics.listen", "value": '["127.0.0.1:0"]'})["result"]["applied"]
+    # Counters go on; they are the servers', not the page's.
+    assert soon(lambda: bool(json.loads((site.data / "ready.json").read_text())["metrics"]))
+    assert of_server(read(page(site)), "imap/default")["mailsrv_connections_total"] > 0
