@@ -87,13 +87,13 @@ class Rates:
         """The policy of one connection."""
         return RateLimit(self)
 
-    def client(self, host: str) -> str:
-        """What an address is counted as: itself, or the /64 of IPv6, which is one customer's; "" for not at all, as at
-        a UNIX socket."""
-        number = number_of(host)
-        if number is None or self._never.find(*number) >= 0:
+    def client(self, peer: Peer) -> str:
+        """What a client is counted as: its address, or the /64 of IPv6, which is one customer's; "" for not at all, as
+        at a UNIX socket.  All whom a proxy does not name count as that proxy, even where itself is not counted."""
+        number = number_of(peer.host)
+        if number is None or (self._never.find(*number) >= 0 and not peer.unknown):
             return _FREE
-        return client_key(host)
+        return client_key(peer.host)
 
     def over(self, what: str, names: dict[str, str]) -> str:
         """Take one of everything; the first limit ("messages_per_user") that is used up, or ""."""
@@ -113,7 +113,7 @@ class RateLimit(Policy):
 
     async def on_connect(self, peer: Peer, client_name: str) -> Verdict:
         """Connections are counted."""
-        return self._verdict(self._rates.over("connections", {"address": self._rates.client(peer.host)}), "4.7.0")
+        return self._verdict(self._rates.over("connections", {"address": self._rates.client(peer)}), "4.7.0")
 
     async def on_sender(self, transaction: Transaction) -> Verdict:
         """Messages are counted at MAIL: attempts count too."""
@@ -130,7 +130,7 @@ class RateLimit(Policy):
         if identity is not None and not identity.anonymous:
             user = str(identity.account_id) if identity.account_id else identity.authcid
         return {
-            "address": _FREE if user else self._rates.client(transaction.peer.host),
+            "address": _FREE if user else self._rates.client(transaction.peer),
             "user": user,
             "sender": f"{path.local.casefold()}@{path.domain}" if path is not None else "",
         }

@@ -40,7 +40,7 @@ log = Logger()
 HEADER, ASKING = 10.0, 30.0
 #: Connections that are looked at in one turn: about a millisecond.
 AT_ONCE = 1000
-#: Open files that are left for everything but clients (decisions 28).
+#: Open files that are left for everything but clients (decisions 28), but no more than half of them.
 FILES_KEPT = 200
 
 #: More than these are no help.  select() cannot look at a file of a number above the second.
@@ -93,7 +93,7 @@ class Ceiling:
     def of_process(cls) -> Ceiling:
         """By the limit of open files."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return cls(None if soft == resource.RLIM_INFINITY else max(soft - FILES_KEPT, 1))
+        return cls(None if soft == resource.RLIM_INFINITY else max(soft - min(FILES_KEPT, soft // 2), 1))
 
     def reached(self) -> bool:
         """Whether there is no room; the log hears of it once, and again when it had fallen by a tenth."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import evolve
+from twisted.logger import Logger
 
 from ..access.networks import Matcher, number_of
 from ..errors import MailError
@@ -18,6 +19,8 @@ from . import smtp_replies as say
 
 if TYPE_CHECKING:
     from .smtp import SmtpSession
+
+log = Logger()
 
 KEYWORD = "XCLIENT " + " ".join(ATTRIBUTES)
 
@@ -42,7 +45,13 @@ async def xclient(session: SmtpSession, event: XClient) -> None:
     name = said.get("NAME", session.said_name)
     helo, extended = said.get("HELO", ""), said.get("PROTO", "ESMTP") == "ESMTP"
     session.begin_anew(name)
-    await session.connection.replace_peer(_peer(session.connection.peer, said, session.connected_from))
+    peer = _peer(session.connection.peer, said, session.connected_from)
+    log.info(
+        "{text}",
+        text=f"connection of {session.connected_from} on {session.services.name} is that of "
+        f"{'somebody it does not name' if peer.unknown else peer.host} now, by XCLIENT",
+    )
+    await session.connection.replace_peer(peer)
     if helo and not session.connection.closing:
         await _greeted(session, helo, extended)
 

@@ -134,6 +134,16 @@ def test_an_address_that_is_never_counted_and_one_written_in_two_ways() -> None:
         find(IMessagePolicy, "rates").read({"never": ["x"]})
 
 
+def test_a_proxy_that_is_never_counted_lets_nobody_through_uncounted_whom_it_does_not_name() -> None:
+    options = rates.Options(messages_per_address=1, connections_per_address=1, never=("10.0.0.0/8",))
+    policy = Rates(options, lambda: 0.0).for_connection()
+    nobody = Peer("10.0.0.1", unknown=True)
+    about = Transaction("smtp/default", nobody)
+    assert [run(policy.on_sender(about)).action for _ in range(2)] == ["accept", "tempfail"]
+    assert [run(policy.on_connect(nobody, "")).action for _ in range(2)] == ["accept", "tempfail"]
+    assert run(policy.on_sender(transaction(host="10.0.0.1"))) is ACCEPT
+
+
 # ---------------------------------------------------------------- HELO, reverse DNS
 
 

@@ -61,6 +61,14 @@ def test_the_limit_of_open_files_is_raised(
     assert Ceiling.of_process().most == (None if raised == INFINITY else raised - arrivals.FILES_KEPT)
 
 
+@pytest.mark.parametrize(("files", "clients"), [(1024, 824), (400, 200), (256, 128), (20, 10), (1, 1)])
+def test_of_few_open_files_clients_have_half(files: int, clients: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"getrlimit": System(files, files).getrlimit}
+    fake = SimpleNamespace(RLIMIT_NOFILE=resource.RLIMIT_NOFILE, RLIM_INFINITY=INFINITY, **names)
+    monkeypatch.setattr(arrivals, "resource", fake)
+    assert Ceiling.of_process().most == clients
+
+
 def test_a_system_that_refuses_is_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     system = System(1024, 4096, refuses=True)
     names = {"getrlimit": system.getrlimit, "setrlimit": system.setrlimit}

@@ -176,3 +176,14 @@ def test_rfc_5321_4_4_the_name_of_a_proxy_vouches_for_nobody(line: str, verified
     said(bed, client, "MAIL FROM:<a@b.example>")
     (about,) = seen
     assert (about.client_name, about.verified) == ("proxy.example" if verified else "", verified)
+
+
+@pytest.mark.parametrize(("said_of", "told"), [
+    ("ADDR=198.51.100.7", "198.51.100.7"), ("ADDR=[UNAVAILABLE]", "somebody it does not name"),
+])  # fmt: skip
+def test_the_log_tells_whose_connection_it_is(said_of: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("mailsrv.serve.smtp_xclient.log.info", lambda form, text: lines.append(text))
+    bed = Bed(xclient_from=PROXY)
+    said(bed, bed.connect("smtp", host=PROXY), f"XCLIENT {said_of}")
+    assert lines == [f"connection of {PROXY} on smtp/default is that of {told} now, by XCLIENT"]
