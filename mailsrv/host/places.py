@@ -196,32 +196,26 @@ class Ground:
         self.reactor = reactor
         self._places: dict[tuple[int, int], Place] = {}
 
-    def doors(self, host: str, number: int, server: str, factory: Any) -> list[Door]:
-        """The doors of one binding, assigned to a server; "*" has one of each family.
+    def door(self, family: int, host: str, number: int, server: str, factory: Any) -> Door:
+        """The door of a binding in a family, from now on a server's.
 
         Raises ConfigError with the name of the server that has the address already (S-032).
         """
-        made: list[Door] = []
-        for family, address in _addresses(host):
-            place = self._places.setdefault((family, number), Place(self.reactor, family, number))
-            other = place.doors.get(address)
-            if other is not None:
-                for door in made:
-                    door.give_up()
-                where = f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
-                raise ConfigError(f"{where} is a binding of {other.server} already; choose another address or port")
-            place.doors[address] = door = Door(place, address, host, server, factory)
-            made.append(door)
+        place = self._places.setdefault((family, number), Place(self.reactor, family, number))
+        address = "" if host in ("*", ALL[family]) else plain(host)
+        other = place.doors.get(address)
+        if other is not None:
+            where = f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+            raise ConfigError(f"{where} is a binding of {other.server} already; choose another address or port")
+        place.doors[address] = made = Door(place, address, host, server, factory)
         return made
 
 
-def _addresses(host: str) -> Iterator[tuple[int, str]]:
-    """(family, address) of a binding's host; "" for all."""
-    for family, everything in ALL.items():
-        if host in ("*", everything):
-            yield family, ""
-    if host not in ("*", *ALL.values()):
-        yield socket.AF_INET6 if ":" in host else socket.AF_INET, plain(host)
+def families(host: str) -> tuple[int, ...]:
+    """Those in which a binding's host has a door."""
+    if host == "*":
+        return tuple(ALL)
+    return (socket.AF_INET6 if ":" in host else socket.AF_INET,)
 
 
 def plain(host: str) -> str:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ILoggingContext
@@ -19,7 +18,7 @@ from ..errors import ConfigError
 from ..net.listen import listen, listen_endpoint, listen_unix
 from ..values import Peer
 from .config.values import Binding
-from .places import ALL, CLOSED, HELD, OPEN, Door, Ground
+from .places import ALL, CLOSED, HELD, OPEN, Door, Ground, families, plain
 
 #: A protocol for somebody who connected (True: with TLS from the start), or None: close.
 Accept = Callable[[Peer, bool], Protocol | None]
@@ -152,7 +151,7 @@ class Ports:
 
     def __init__(self, ground: Ground, server: str, bindings: Sequence[Binding], accept: Accept, lost: Lost) -> None:
         self._ground, self._server, self._accept, self._lost = ground, server, accept, lost
-        self._doors: dict[tuple[Any, ...], _Doors] = {}
+        self._made: dict[tuple[Any, ...], Door | Single] = {}
         self.mode = CLOSED
         try:
             self.rebind(bindings)
@@ -165,7 +164,7 @@ class Ports:
         if self.mode == CLOSED:
             self.mode = HELD
             try:
-                for one in self._all():
+                for one in self._made.values():
                     one.take()
             except ConfigError:
                 self.close()
@@ -174,19 +173,19 @@ class Ports:
     def turn(self, mode: str) -> None:
         """OPEN, HELD or SHUT, once they are taken.  Raises ConfigError when a paused port cannot be had again."""
         self.mode = mode
-        for one in self._all():
+        for one in self._made.values():
             one.turn(mode)
 
     def close(self) -> list[Deferred[Any]]:
         """Let nobody in; what fires when the sockets are closed."""
         self.mode = CLOSED
-        return [done for one in self._all() for done in one.close()]
+        return [done for one in self._made.values() for done in one.close()]
 
     def give_up(self) -> list[Deferred[Any]]:
         """The end: the bindings are others' to have."""
         self.mode = CLOSED
-        closed = [done for one in self._all() for done in one.give_up()]
-        self._doors.clear()
+        closed = [done for one in self._made.values() for done in one.give_up()]
+        self._made.clear()
         return closed
 
     def rebind(self, bindings: Sequence[Binding]) -> list[Deferred[Any]]:
@@ -195,67 +194,53 @@ class Ports:
         Gives what fires when the sockets of the others are closed.  Raises ConfigError; then all is as it was.
         """
         wanted = _keyed(bindings)
-        fresh: dict[tuple[Any, ...], _Doors] = {}
+        fresh: dict[tuple[Any, ...], Door | Single] = {}
         try:
             for key, binding in wanted.items():
-                if key not in self._doors:
-                    fresh[key] = self._make(binding)
+                if key not in self._made:
+                    fresh[key] = self._make(key, binding)
                     if self.mode != CLOSED:
-                        for one in fresh[key].doors:
-                            one.take()
+                        fresh[key].take()
         except ConfigError:
-            for made in fresh.values():
-                for one in made.doors:
-                    one.give_up()
+            for one in fresh.values():
+                one.give_up()
             raise
         closed = []
-        for key in [key for key in self._doors if key not in wanted]:
-            for one in self._doors.pop(key).doors:
-                closed += one.give_up()
-        for key, kept in self._doors.items():
+        for key in [key for key in self._made if key not in wanted]:
+            closed += self._made.pop(key).give_up()
+        for key, kept in self._made.items():
             kept.factory.tls = wanted[key].tls
-        self._doors = {key: self._doors.get(key) or fresh[key] for key in wanted}
+        self._made = {key: self._made.get(key) or fresh[key] for key in wanted}
         if self.mode != CLOSED:
             self.turn(self.mode)
         return closed
 
     def addresses(self) -> list[str]:
         """What it really listens on, as "host:port" with "/tls", "unix:PATH", or an endpoint; empty when closed."""
-        found: list[str] = []
-        for made in self._doors.values():
-            for one in made.doors:
-                if one.mode != CLOSED:
-                    found += one.addresses(made.factory.tls)
-        return found
+        open_ = (one for one in self._made.values() if one.mode != CLOSED)
+        return [text for one in open_ for text in one.addresses(one.factory.tls)]
 
     # ------------------------------------------------------------ inside
 
-    def _all(self) -> list[Door | Single]:
-        return [one for made in self._doors.values() for one in made.doors]
-
-    def _make(self, binding: Binding) -> _Doors:
+    def _make(self, key: tuple[Any, ...], binding: Binding) -> Door | Single:
         factory = Accepting(self._server, self._accept, binding.tls)
         if binding.port:
-            return _Doors(factory, self._ground.doors(binding.host, binding.port, self._server, factory))
-        return _Doors(factory, [Single(self._ground.reactor, binding, factory, self._lost)])
-
-
-@frozen
-class _Doors:
-    """What was made of a binding."""
-
-    factory: Accepting
-    doors: Sequence[Door | Single]
+            return self._ground.door(key[0], binding.host, binding.port, self._server, factory)
+        return Single(self._ground.reactor, binding, factory, self._lost)
 
 
 def _keyed(bindings: Sequence[Binding]) -> dict[tuple[Any, ...], Binding]:
-    """Bindings by what makes them the same one; of those that let the kernel choose there may be several."""
+    """Bindings by what makes them the same one: with a number of a port one for each family; of those that let the
+    kernel choose there may be several."""
     seen: Counter[tuple[Any, ...]] = Counter()
-    found = {}
+    found: dict[tuple[Any, ...], Binding] = {}
     for one in bindings:
-        key: tuple[Any, ...] = (one.host, one.port, one.path, one.endpoint)
-        if not (one.port or one.path or one.endpoint):
-            key = (*key, one.tls, seen[one.host, one.tls])
+        if one.port:
+            for family in families(one.host):
+                found[family, "" if one.host in ("*", ALL[family]) else plain(one.host), one.port] = one
+        elif one.path or one.endpoint:
+            found[one.path, one.endpoint] = one
+        else:
+            found[one.host, one.tls, seen[one.host, one.tls]] = one
             seen[one.host, one.tls] += 1
-        found[key] = one
     return found

@@ -388,6 +388,13 @@ def test_s_016_from_one_address_to_all_and_back(world: World, port: int) -> None
         assert found == ["a/tls" if "tls" in text else "a", "b", third]
 
 
+def test_s_016_from_all_addresses_of_a_family_to_all_and_back(world: World, port: int) -> None:
+    ports = world.server("a", f"0.0.0.0:{port}")
+    for text, sixth in ((f"*:{port}", "a"), (f"0.0.0.0:{port}", REFUSED), (f"*:{port}", "a")):
+        ports.rebind([binding(text)])
+        assert [world.greeting(host, port) for host in ("127.0.0.1", "::1")] == ["a", sixth]
+
+
 def test_s_016_a_binding_that_becomes_tls_stays_open(world: World, port: int) -> None:
     ports = world.server("a", f"127.0.0.1:{port}")
     ports.rebind([binding(f"127.0.0.1:{port}/tls")])
