@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
     "swaks": "swaks", "mbsync": "isync", "fetchmail": "fetchmail", "curl": "curl", "msmtp": "msmtp", "mpop": "mpop",
     "mutt": "mutt", "gsasl": "gsasl", "doveadm": "dovecot-imapd", "postfix": "postfix", "npm": "npm",
-    "haproxy": "haproxy", "uudecode": "sharutils", "hexbin": "macutils", "tnef": "tnef",
+    "haproxy": "haproxy", "openssl": "openssl", "uudecode": "sharutils", "hexbin": "macutils", "tnef": "tnef",
     "/usr/lib/dovecot/pop3": "dovecot-pop3d",
 }  # fmt: skip
 #: Perl module -> package: Mail::IMAPClient, and what swaks needs for TLS and AUTH, a recommendation only.

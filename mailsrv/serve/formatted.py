@@ -252,6 +252,11 @@ class FormattedStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
+    @property
+    def measured(self) -> bool:
+        """Whether sizes are those of renderings, so that what the store has counted is not what is shown."""
+        return not (self._shown.approximate or self._shown.options.stored)
+
     async def account(self, account_id: int) -> IAccount:
         """See IMessageStore."""
         return FormattedAccount(await self._inner.account(account_id), self._shown)

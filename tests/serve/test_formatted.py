@@ -164,3 +164,17 @@ def test_the_cache_is_bounded() -> None:
     assert sum(cache.get((1, number)) is not None for number in range(40)) == formatted.CACHE // 2**20
     cache.keep((2, 1), bytes(formatted.LARGEST + 1))
     assert cache.get((2, 1)) is None
+
+
+def test_rfc8438_2_the_size_of_a_mailbox_is_that_of_the_messages_as_they_are_shown() -> None:
+    grown = FormatOptions(body="html")
+    for options, approximate in ((grown, False), (TEXT, False), (TEXT, True)):
+        bed, _, _ = site(options, approximate=approximate)
+        bed.deliver(TRACE + HTML)
+        bed.deliver(TRACE + PLAIN)
+        client = bed.connect("imap")
+        say(bed, client, b"a LOGIN me secret")
+        told = re.search(rb"SIZE (\d+)", say(bed, client, b"a STATUS INBOX (SIZE)"))
+        say(bed, client, b"a SELECT INBOX")
+        sizes = re.findall(rb"RFC822.SIZE (\d+)", say(bed, client, b"a FETCH 1:* RFC822.SIZE"))
+        assert told is not None and int(told[1]) == sum(map(int, sizes)) and len(sizes) == 2

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from ...values import MailboxState
 from ...wire import imap_print as p
 from ...wire import imap_requests as r
@@ -58,7 +60,20 @@ async def tell(session: ImapSession, name: str, items: Sequence[str]) -> None:
     assert session.account is not None
     state = await session.account.status(name)
     enabling(session, items)
+    if "SIZE" in items and getattr(session.services.store, "measured", False):
+        state = evolve(state, octets=await _shown_octets(session, name))
     values = [(item, _ITEMS[item](session, state)) for item in items if item in _ITEMS]
     if "DELETED-STORAGE" in items:
         values.append(("DELETED-STORAGE", await quota.deleted_octets(session, name, state)))
     session.put(p.status_line(name, values, session.engine.form))
+
+
+async def _shown_octets(session: ImapSession, name: str) -> int:
+    """Of the messages as they are shown: SIZE is no less than the sum of RFC822.SIZE (RFC 8438 section 2)."""
+    assert session.account is not None
+    mailbox = await session.account.open(name)
+    try:
+        changes = await mailbox.changes(0)
+        return sum(size for size in await mailbox.sizes(changes.uids) if size > 0)
+    finally:
+        mailbox.release()
