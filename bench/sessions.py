@@ -2,9 +2,10 @@
 
     python -m bench.sessions [--connections 10000] [--rounds 3]
 
-POP3 clients connect and say nothing; then they are listed, counted, looked for and ended over the control socket, while
-a probe in a process of its own says NOOP over IMAP4 every 5 ms.  Goals: a list in 300 ms, everything else in 50, nobody
-waits longer than 20.  The first line is the probe with nothing to do: the machine's own noise.
+POP3 clients connect and say nothing; then they are listed, counted, looked for and ended, and their server is paused
+and stopped, over the control socket, while a probe in a process of its own says NOOP over IMAP4 every 5 ms.  Goals: a
+list in 300 ms, everything else in 50, nobody waits longer than 20.  The first line is the probe with nothing to do: the
+machine's own noise.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import resource
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +34,7 @@ listen = ["127.0.0.1:0"]
 """
 
 
-def control(folder: Path, name: str, **arguments: Any) -> Callable[[], object]:
+def control(folder: Path, name: str, /, **arguments: Any) -> Callable[[], object]:
     """An operation, ready to be done."""
 
     def work() -> None:
@@ -57,6 +59,13 @@ def scrape(address: str) -> Callable[[], object]:
     return work
 
 
+def wait_for_nobody(folder: Path) -> None:
+    """Until the last client has left."""
+    with Client(folder / "data" / "control.sock") as client:
+        while client.call("server.show", {"name": "pop3/default"})["result"]["connections"]:
+            time.sleep(0.02)
+
+
 def measure(count: int) -> list[Stall]:
     """One site: what was done, how long it took, and the longest wait of the probe."""
     with tempfile.TemporaryDirectory() as name:
@@ -73,12 +82,20 @@ def measure(count: int) -> list[Stall]:
                     probe.watch("session.show", control(folder, "session.show", id=count // 2)),
                     probe.watch("server.list", control(folder, "server.list")),
                     probe.watch("site.status", control(folder, "site.status")),
+                    *(
+                        probe.watch(f"{noun}.{verb}", control(folder, f"{noun}.{verb}", **{key: value}))
+                        for noun, key, value in (("server", "name", "pop3/default"), ("service", "service", "pop3"))
+                        for verb in ("pause", "resume")
+                    ),
                     probe.watch("the page of counters", scrape(page)),
                     probe.watch("session.terminate", control(folder, "session.terminate", id=count // 2)),
                     probe.watch(
                         "session.terminate_all", control(folder, "session.terminate_all", server="pop3/default")
                     ),
                 ]
+                clients += open_all(pop3_port, count, GREETINGS["pop3"])
+                found.append(probe.watch("server.stop", control(folder, "server.stop", name="pop3/default")))
+                found.append(probe.watch("server.stop until all are gone", lambda: wait_for_nobody(folder)))
             for client in clients:
                 client.close()
             return found
