@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
 from ..host.certificate_watch import certificate_warnings
-from ..host.config.explain import explained
+from ..host.config.explain import explained, listed, value_in
 from ..host.config.load import load
 from ..host.config.profiles import toml
-from ..host.control.config import listed, value_in
 from ..parts import DURATION
 from .common import DONE, NO, UsageError, emit, find_config, noun, options_of, perform, table, verb
+from .remote import RemoteSite
 
 
 def add_parsers(nouns: Any) -> None:
@@ -79,7 +80,7 @@ def _facts(error: ConfigError) -> dict[str, Any]:
 
 def _show(args: argparse.Namespace) -> int:
     """TOML-like lines, or a list of objects; of one server page by page (S-173..S-177)."""
-    shown = listed(options_of(args), args.server)
+    shown = _seen(args, lambda options: listed(options, args.server), "show", server=args.server)
     lines, page, group = list[str](), "", ""
     for one in shown:
         if args.server and one["page"] != page:
@@ -89,6 +90,14 @@ def _show(args: argparse.Namespace) -> int:
         page, group = one["page"], one["group"]
         lines.append(f"{one['key']} = {toml(one['value'])}" + ("" if one["given"] else "  # default"))
     return emit(args, shown, lines[1:] if args.server else lines)
+
+
+def _seen(args: argparse.Namespace, here: Callable[[Any], Any], verb: str, **arguments: Any) -> Any:
+    """From the file, which needs no server; with --site from the site, whose file is elsewhere."""
+    options = options_of(args)
+    if isinstance(options, RemoteSite):
+        return perform(options, [(f"config.{verb}", arguments)])[0]
+    return here(options)
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
@@ -171,7 +180,7 @@ def _versions(args: argparse.Namespace) -> int:
 
 def _explain(args: argparse.Namespace) -> int:
     """Line by line; needs no server."""
-    facts = explained(options_of(args), args.key)
+    facts = _seen(args, lambda options: explained(options, args.key), "explain", key=args.key)
     default = "it depends, or must be given" if facts["default"] is None else toml(facts["default"])
     lines = [
         f"{facts['key']} = {toml(facts['value'])}", f"  {facts['meaning']}", f"  kind: {facts['kind']}",
@@ -182,5 +191,6 @@ def _explain(args: argparse.Namespace) -> int:
 
 def _get(args: argparse.Namespace) -> int:
     """One value; a key that is none is status 1."""
-    value = value_in(options_of(args), args.key)
+    found = _seen(args, lambda options: {"value": value_in(options, args.key)}, "get", key=args.key)
+    value = found["value"]
     return emit(args, value, [value if isinstance(value, str) else toml(value)])
