@@ -14,11 +14,13 @@ from ..errors import ConfigError, InUse, Refused
 from ..host.config.load import load
 from ..host.config.options import SiteOptions
 from ..host.control.client import Client, NotReachable, RemoteClient
-from ..host.control.run import needs_server
-from .remote import RemoteSite, UsageError, add_arguments, remote_site
+from .remote import OPTIONS, RemoteSite, UsageError, add_arguments, remote_site
 
 #: Exit statuses.
 DONE, NO, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+#: Options of every command that take a value.
+WITH_VALUE = frozenset({"--config", *(f"--{name}" for name in OPTIONS)})
 
 #: Where a configuration is looked for, in this order.
 USUAL_FILES = ("mailsrv.toml", "mailsrv-data/mailsrv.toml")
@@ -55,6 +57,9 @@ def connect(options: SiteOptions) -> Client:
 
 def _alone(options: SiteOptions, names: Sequence[str]) -> bool:
     """Whether operations can be done without a server."""
+    # With all operations comes all of the server: what it can be asked needs none of that here.
+    from ..host.control.run import needs_server
+
     return not isinstance(options, RemoteSite) and not any(map(needs_server, names))
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..host.certificate_watch import certificate_warnings
-from ..host.config.explain import explained
+from ..host.config.explain import explained, listed, value_in
 from ..host.config.load import load
 from ..host.config.profiles import toml
-from ..host.control.config import listed, value_in
 from ..parts import DURATION
 from .common import DONE, NO, UsageError, emit, find_config, noun, options_of, perform, table, verb
 from .remote import RemoteSite

@@ -7,36 +7,26 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from .. import __version__
 from ..errors import MailError, Refused
 from ..host.control.client import NotReachable
-from . import (
-    access,
-    audit,
-    auth,
-    badmail,
-    bans,
-    certificate,
-    config,
-    dns,
-    init,
-    log,
-    mailbox,
-    queue,
-    server,
-    service,
-    session,
-    site,
-    store,
-    trace,
-    users,
-)
-from .common import NO, UNREACHABLE, USAGE, UsageError, common_arguments
+from .common import NO, UNREACHABLE, USAGE, WITH_VALUE, UsageError, common_arguments
+
+#: Noun -> the module that has its parser, in the order of the help.  A command loads only its own: all of them take
+#: several times as long.
+MODULES = {
+    "init": "init", "check": "config", "config": "config", "user": "users", "alias": "users", "auth": "auth",
+    "access": "access", "relay": "access", "ban": "bans", "server": "server", "service": "service",
+    "certificate": "certificate", "mailbox": "mailbox", "session": "session", "queue": "queue", "badmail": "badmail",
+    "dns": "dns", "store": "store", "trace": "trace", "log": "log", "audit": "audit", "token": "audit",
+    "domain": "site", "part": "site", "status": "site",
+}  # fmt: skip
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(noun: str = "") -> argparse.ArgumentParser:
+    """The whole command line, or what is needed of it for one noun."""
     top = argparse.ArgumentParser(
         prog="mailsrv", description="Administer a mail server; `twistd mailsrv` runs one.",
         epilog="Exit status: 0 done, 1 the answer is no, 2 usage, 3 server not reachable.",
@@ -44,17 +34,26 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"mailsrv {__version__}")
     common_arguments(top, None, False)
     nouns = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (
-        init, config, users, auth, access, bans, server, service, certificate, mailbox, session,
-        queue, badmail, dns, store, trace, log, audit, site,
-    ):  # fmt: skip
-        module.add_parsers(nouns)
+    for module in [MODULES[noun]] if noun in MODULES else dict.fromkeys(MODULES.values()):
+        import_module(f".{module}", __package__).add_parsers(nouns)
     return top
+
+
+def noun_of(arguments: Sequence[str]) -> str:
+    """The first word that is neither an option nor the value of one; "" without one."""
+    words = iter(arguments)
+    for word in words:
+        if word in WITH_VALUE:
+            next(words, "")
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    args = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    args = parser(noun_of(given)).parse_args(given)
     mask = os.umask(0o077)
     try:
         status = int(args.run(args))

@@ -87,7 +87,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
         return [answer["result"] for answer in answers]
 
     monkeypatch.setattr(certificate, "perform", perform)
-    monkeypatch.setattr("mailsrv.cli.main.parser", lambda: PARSER)
+    monkeypatch.setattr("mailsrv.cli.main.parser", lambda noun: PARSER)
     return made
 
 

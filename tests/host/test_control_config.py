@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from mailsrv.host.config.explain import listed
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.pages import PAGES
 from mailsrv.host.config.show import flatten
 from mailsrv.host.config.versions import MAX_KEPT, Versions
-from mailsrv.host.control.config import listed
 from mailsrv.host.control.run import run
 from mailsrv.testing.queue_site import CONFIG, QueueSite
 

@@ -10,12 +10,15 @@ from ...errors import ConfigError, Refused
 from ...parts import did_you_mean, dotted, fields_of, kind_of
 from .lines import LineIndex
 from .options import SiteOptions
+from .pages import order_of, place_of
 from .show import Shown, flatten, written
 
 #: What takes effect at the next start alone: the site's data, its folder, and who may administer it.
 AT_START: tuple[tuple[str, ...], ...] = (
     ("store",), ("site", "data"), ("site", "control"), ("site", "control_group"), ("site", "audit_size"),
 )  # fmt: skip
+#: Characters of a key.
+MAX_KEY = 400
 PART = "the name of an installed part; `mailsrv part list` shows them"
 
 
@@ -31,7 +34,7 @@ def explained(options: SiteOptions, key: str) -> dict[str, Any]:
     """
     every = {dotted(one.path): one for one in flatten(options)}
     if key not in every:
-        raise Refused(f'no key "{key[:400]}"{did_you_mean(key, every)}')
+        raise Refused(f'no key "{key[:MAX_KEY]}"{did_you_mean(key, every)}')
     shown = every[key]
     kind, default, meaning = "text", None, PART
     if shown.table is not None:
@@ -43,6 +46,28 @@ def explained(options: SiteOptions, key: str) -> dict[str, Any]:
         "key": key, "meaning": meaning, "kind": kind, "default": default, "value": shown.value, "given": shown.given,
         "origin": _origin(options, shown), "effect": "at the next start" if waits(shown.path) else "at once",
     }  # fmt: skip
+
+
+def listed(options: SiteOptions, server: str = "") -> list[dict[str, Any]]:
+    """What `config.show` gives.  Raises Refused for a server that is none."""
+    if server and server not in options.servers:
+        raise Refused(f'there is no server "{server[:MAX_KEY]}"{did_you_mean(server, options.servers)}')
+    shown = flatten(options)
+    if server:
+        of_server = tuple(server.split("/", 1))
+        shown = sorted((one for one in shown if one.path[:2] == of_server), key=lambda one: order_of(one.path))
+    return [
+        {"key": dotted(one.path), "value": one.value, "given": one.given, "page": place[0], "group": place[1]}
+        for one in shown for place in (place_of(one.path),)
+    ]
+
+
+def value_in(options: SiteOptions, key: str) -> Any:
+    """The value of a key.  Raises Refused for one that is none."""
+    shown = {dotted(one.path): one for one in flatten(options)}
+    if key not in shown:
+        raise Refused(f'no key "{key[:MAX_KEY]}"{did_you_mean(key, shown)}')
+    return shown[key].value
 
 
 def _default(table: type, name: str, entry: Any) -> Any:

@@ -14,13 +14,14 @@ from typing import Any
 from attrs import field, frozen
 
 from ...errors import MailError, Refused
-from .wire import ALIVE_SECONDS
 
 #: One answer, as far as a client reads.
 MAX_ANSWER = 256 * 2**20
 #: How long a client waits to connect, and for an answer (a check of a large store takes its time).
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 3600.0
+#: In a stream the server says at least this often that it is there.
+ALIVE_SECONDS = 60.0
 #: A server that says nothing for so long in the middle of a stream is gone.
 SILENCE_SECONDS = 3 * ALIVE_SECONDS
 

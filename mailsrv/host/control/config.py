@@ -6,13 +6,11 @@ import tomllib
 from typing import Any
 
 from ...errors import ConfigError, Refused
-from ...parts import did_you_mean, dotted
+from ...parts import dotted
 from ..changes import Asked, Changes, Done
 from ..config.edit import Change, setting, unsetting
-from ..config.explain import explained
+from ..config.explain import explained, listed, value_in
 from ..config.load import load
-from ..config.pages import order_of, place_of
-from ..config.show import flatten
 from ..config.versions import digest_of
 from ..live import changed
 from .table import Asker, operation
@@ -179,28 +177,6 @@ async def show(site: Any, server: str = "") -> list[dict[str, Any]]:
 async def explain(site: Any, key: str) -> dict[str, Any]:
     """What a key means, its kind, its default, the value in effect and where it comes from, and when a change holds."""
     return explained(site.options, key)
-
-
-def listed(options: Any, server: str = "") -> list[dict[str, Any]]:
-    """What `config.show` gives.  Raises Refused for a server that is none."""
-    if server and server not in options.servers:
-        raise Refused(f'there is no server "{server[:MAX_KEY]}"{did_you_mean(server, options.servers)}')
-    shown = flatten(options)
-    if server:
-        of_server = tuple(server.split("/", 1))
-        shown = sorted((one for one in shown if one.path[:2] == of_server), key=lambda one: order_of(one.path))
-    return [
-        {"key": dotted(one.path), "value": one.value, "given": one.given, "page": place[0], "group": place[1]}
-        for one in shown for place in (place_of(one.path),)
-    ]
-
-
-def value_in(options: Any, key: str) -> Any:
-    """The value of a key.  Raises Refused for one that is none."""
-    shown = {dotted(one.path): one for one in flatten(options)}
-    if key not in shown:
-        raise Refused(f'no key "{key[:MAX_KEY]}"{did_you_mean(key, shown)}')
-    return shown[key].value
 
 
 @operation("config.get")

@@ -33,6 +33,7 @@ from zope.interface import implementer
 from ...auth.roles import unix_identity
 from ...errors import ConfigError
 from ...values import Identity
+from .client import ALIVE_SECONDS
 from .run import run, streams
 
 log = Logger()
@@ -42,8 +43,6 @@ MAX_REQUEST = 2 * 2**20
 #: Connections at a time, and how long one may say nothing.
 MAX_CONNECTIONS = 32
 IDLE_SECONDS = 600.0
-#: How often a stream says that it is there.
-ALIVE_SECONDS = 60.0
 
 
 @implementer(IPushProducer)
