@@ -19,7 +19,7 @@ from mailsrv.host.config.delivery import DeliveryTable
 from mailsrv.host.config.formats import FormatTable, Pop3FormatTable
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.metrics import MetricsTable
-from mailsrv.host.config.operations import TraceTable
+from mailsrv.host.config.operations import LogTable, TraceTable
 from mailsrv.host.config.options import (
     AccessTable,
     CertificateTable,
@@ -66,6 +66,7 @@ TABLES: tuple[tuple[str, type, str, str], ...] = (
     ("[site]", SiteTable, "", "The site as a whole.  Every key has a default: an empty file is a site."),
     ('[domain."NAME"]', DomainTable, "", "What differs for one of the domains of `site.domains`."),
     ("[limits]", LimitsTable, "limits", "For the whole site."),
+    ("[log]", LogTable, "", "What is written to the standard output, or to twistd.log."),
     ("[trace]", TraceTable, "", "What is kept for `mailsrv trace`, in `trace.db` of the data folder."),
     (
         "[tls.NAME]", CertificateTable, "",

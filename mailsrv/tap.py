@@ -10,10 +10,14 @@ import atexit
 import ctypes
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,8 @@ from .host.config.load import load
 from .host.config.options import SiteOptions
 from .host.config.profiles import USUAL_PORTS
 from .host.logs import logger_for
+from .host.notify import Notifier
+from .host.privileges import account_of, acting_as, become, check, check_access, own_data
 
 log = Logger()
 
@@ -56,8 +62,21 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Twisted: all is parsed.  `twistd` makes the log next, as its options say."""
         parent = self.parent
-        if parent is not None and not parent.get("logger") and not parent.get("syslog"):
-            parent["logger"] = logger_for(parent.get("logfile") or "", bool(parent.get("nodaemon"))) or None
+        if parent is None or parent.get("logger") or parent.get("syslog"):
+            return
+        logfile, json = parent.get("logfile") or "", _json(self)
+        if json and logfile not in ("", "-"):
+            raise usage.UsageError('log.format = "json" goes to standard output or twistd.log: leave --logfile out')
+        parent["logger"] = logger_for(logfile, bool(parent.get("nodaemon")), json) or None
+
+
+def _json(options: Any) -> bool:
+    """Whether log.format is "json"; mistakes of the configuration are told when it is loaded."""
+    given = [options["config"]] if options["config"] else [name for name in USUAL_FILES if Path(name).exists()]
+    try:
+        return bool(given) and load(Path(given[0])).log.format == "json"
+    except ConfigError:
+        return False
 
 
 def makeService(options: Any) -> MultiService:
@@ -113,21 +132,63 @@ class SiteService(MultiService):
         super().__init__()
         self.options = options
         self.site: Any = None
+        #: A signal to end has come.
+        self.ending = False
+        self._notifier: Notifier | None = None
 
     def privilegedStartService(self) -> None:
-        """Twisted: ports are taken while the process may."""
-        self._build().privilegedStartService()
+        """Twisted: ports are taken while the process may; then it becomes the user of `site.run_as`."""
+        from .host.certificates import certificates_of
+
+        run_as, data = self.options.site.run_as, self.options.data
+        if not run_as:
+            self._build().privilegedStartService()
+            return
+        try:
+            account = account_of(run_as)
+            check(account, data)
+            own_data(account, data)
+            site = self._build()
+            with acting_as(account):
+                # A certificate that is made now belongs to that user.
+                certificates_of(site)
+            site.privilegedStartService()
+            become(account)
+            check_access(account, data)
+        except ConfigError as error:
+            raise SystemExit(f"mailsrv: {error}") from error
 
     def startService(self) -> None:
         """Twisted: the reactor is about to turn."""
         give_back_memory()
         site = self._build()
+        self._notifier = Notifier(os.environ, site.reactor.callLater)
+        site.reactor.callWhenRunning(self._end_at_once)
         super().startService()
         site.started.addCallbacks(self._welcome, self._failed)
 
     def stopService(self) -> Deferred[Any]:
         """Twisted: the end."""
+        self.ending = True
+        if self._notifier is not None:
+            self._notifier.stopping("commands and deliveries under way end")
         return maybeDeferred(super().stopService)
+
+    def _end_at_once(self) -> None:
+        """From now on a second SIGTERM or SIGINT ends the process; what was acknowledged is on the disk."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+            if callable(before):
+                signal.signal(number, partial(self._signalled, before))
+
+    def _signalled(self, before: Callable[..., Any], number: int, frame: Any) -> None:
+        if self.ending:
+            # `twistd` has put its log in the place of sys.stderr.
+            with suppress(OSError):
+                os.write(2, b"mailsrv: the second signal: ended at once\n")
+            os._exit(128 + number)
+        self.ending = True
+        before(number, frame)
 
     def _build(self) -> Any:
         """The site, once."""
@@ -156,6 +217,9 @@ class SiteService(MultiService):
                 log.warn("{server} is {state}", server=name, state=server.state)
         for line in first_steps(self.options, {name: server.addresses() for name, server in site.servers.items()}):
             log.info("{line}", line=line)
+        running = sum(server.state == "running" for server in site.servers.values())
+        if self._notifier is not None:
+            self._notifier.ready(f"{running} of {len(site.servers)} virtual servers run")
 
     def _failed(self, failure: Any) -> None:
         """A site that cannot start ends the process; why is in the log already."""

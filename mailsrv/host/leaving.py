@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from ..net.connection import Connection
@@ -21,13 +21,14 @@ AT_ONCE, SLICE = 25, 0.003
 
 
 class Leaving:
-    """The connections that one stop waits for; `gone` fires when there is none left, after `GRACE` seconds at the
+    """The connections that one stop waits for; `gone` fires when there is none left, after `grace` seconds at the
     latest."""
 
     def __init__(
         self, server: str, connections: Iterable[Connection | Front], call_later: Callable[..., Any],
-        monotonic: Callable[[], float], over: Callable[[Leaving], None],
+        monotonic: Callable[[], float], over: Callable[[Leaving], None], grace: float | None = None,
     ) -> None:  # fmt: skip
+        self._grace = GRACE if grace is None else grace
         self._server, self._call_later, self._monotonic, self._over = server, call_later, monotonic, over
         self._connections = set(connections)
         self._calls: list[Any] = []
@@ -54,8 +55,9 @@ class Leaving:
         if self._connections:
             self._later(FAREWELL, lambda: self._each(_cut_dismissed))
             # The command under way has taken too long.
-            self._later(GRACE / 2, lambda: self._each(lambda one: one.dismiss("shutdown")))
-            self._later(GRACE, lambda: self._each(lambda one: one.abort(), self._give_up))
+            patience = max(self._grace - GRACE / 2, self._grace / 2)
+            self._later(patience, lambda: self._each(lambda one: one.dismiss("shutdown")))
+            self._later(self._grace, lambda: self._each(lambda one: one.abort(), self._give_up))
 
     def _give_up(self) -> None:
         """Whoever is still there was cut off; a command that never ends is waited for no longer."""
@@ -106,3 +108,14 @@ def _cut_dismissed(one: Connection | Front) -> None:
     """Whoever has been told so had time to read it."""
     if one.closing:
         one.abort()
+
+
+async def drain(site: Any) -> None:
+    """Commands and deliveries under way end, and nothing is begun; `site.drain_time` later all is cut off."""
+    grace = site.options.site.drain_time
+    # All at once: a command that takes its time on one server gives no time to clients of the others.
+    under_way = [] if site.delivery is None else [Deferred.fromCoroutine(site.delivery.runner.stop(grace))]
+    for server in site.servers.values():
+        server.grace = grace
+        under_way.append(server.stopService() if server.running else server.stop())
+    await gatherResults(under_way)

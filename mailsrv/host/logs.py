@@ -6,11 +6,14 @@ form of Twisted, so that whoever reads them need not know the difference.
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import FileLogObserver, formatEventAsClassicLogText, formatTime
+from twisted.logger import FileLogObserver, formatEvent, formatEventAsClassicLogText, formatTime
 from twisted.python.logfile import LogFile
 
 #: The file that a daemon writes to when none is named, as everywhere with Twisted.
@@ -42,6 +45,50 @@ class Lines:
         return formatEventAsClassicLogText(event, formatTime=self.time)
 
 
+class JsonLines:
+    """Makes a line of JSON of an event: time (UTC), level, logger, text, and the event's own fields."""
+
+    #: Of Twisted's older way to log, and what the text is made of.
+    _OTHERS = frozenset({"time", "message", "isError", "system", "format", "failure", "why", "level", "logger", "text"})
+
+    def __init__(self) -> None:
+        self._second, self._text = -1, ""
+
+    def _time(self, when: float) -> str:
+        second = int(when)
+        if second != self._second:
+            self._second, self._text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._text}.{int(when % 1 * 1000):03d}Z"
+
+    def line(self, event: Any) -> str | None:
+        """None: nothing to say."""
+        text = str(event["text"]) if event.get("log_format") == "{text}" else formatEvent(event)
+        failure = event.get("log_failure")
+        if not text and failure is None:
+            return None
+        level = event.get("log_level")
+        made: dict[str, Any] = {
+            "time": self._time(event.get("log_time") or time.time()), "level": level.name if level else "info",
+            "logger": event.get("log_namespace", "-"), "text": text,
+        }  # fmt: skip
+        for key, value in event.items():
+            if not key.startswith("log_") and key not in self._OTHERS:
+                made[key] = value if isinstance(value, int | float | str | None) else str(value)
+        if failure is not None:
+            made["traceback"] = failure.getTraceback()
+        return json.dumps(made, ensure_ascii=False, default=str) + "\n"
+
+
+def json_terminal() -> FileLogObserver:
+    """As `terminal`, an object in each line."""
+    return FileLogObserver(sys.stdout, JsonLines().line)
+
+
+def json_usual_file() -> FileLogObserver:
+    """As `usual_file`, an object in each line."""
+    return _rotated(JsonLines().line)
+
+
 def terminal() -> FileLogObserver:
     """For `twistd --logger`: writes to the standard output, as `twistd -n` does (and systemd reads)."""
     return FileLogObserver(sys.stdout, Lines().line)
@@ -49,6 +96,10 @@ def terminal() -> FileLogObserver:
 
 def usual_file() -> FileLogObserver:
     """For `twistd --logger`: writes to twistd.log, as a daemon does without --logfile; SIGUSR1 begins a new file."""
+    return _rotated(Lines().line)
+
+
+def _rotated(line: Callable[[Any], str | None]) -> FileLogObserver:
     file: Any = LogFile(USUAL_FILE, ".")
 
     def rotate(number: int, frame: Any) -> None:
@@ -59,12 +110,14 @@ def usual_file() -> FileLogObserver:
 
     if not signal.getsignal(signal.SIGUSR1):
         signal.signal(signal.SIGUSR1, rotate)
-    return FileLogObserver(file, Lines().line)
+    return FileLogObserver(file, line)
 
 
-def logger_for(logfile: str, nodaemon: bool) -> str:
+def logger_for(logfile: str, nodaemon: bool, as_json: bool = False) -> str:
     """The name to give `twistd --logger`; "" where its own log is to be used: `twistd` calls a logger without saying
     which file was named, so that a log with a name of its own costs some 20 us more a line."""
+    if as_json:
+        return f"{__name__}.json_terminal" if nodaemon else f"{__name__}.json_usual_file"
     if nodaemon:
         return f"{__name__}.terminal" if logfile in ("", "-") else ""
     return "" if logfile else f"{__name__}.usual_file"

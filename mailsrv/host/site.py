@@ -54,6 +54,7 @@ from .control.wire import listen as listen_control
 from .delivery import Delivery
 from .events import Events
 from .formats import Formats
+from .leaving import drain
 from .life import Life
 from .live import Live
 from .logins import Logins
@@ -261,8 +262,7 @@ class Site(MultiService):
         await self.metrics.stop()
         if self._watch is not None:
             self._watch.stop()
-        # All at once: a command that takes its time on one server gives no time to clients of the others.
-        await gatherResults([s.stopService() if s.running else s.stop() for s in self.servers.values()])
+        await drain(self)
         await gatherResults(list(self._removed))
         if self.recipients is not None:
             self.recipients.stop()

@@ -38,6 +38,8 @@ class VirtualServer(Service):
     """
 
     services: Services
+    #: Seconds that a stop waits for commands under way; None: as usual.
+    grace: float | None = None
 
     def __init__(
         self,
@@ -151,7 +153,8 @@ class VirtualServer(Service):
             self._tick.cancel()
             self._tick = None
         leaving = Leaving(
-            self.name, self.arrivals.present, self._reactor.callLater, self.monotonic, self._leaving.remove
+            self.name, self.arrivals.present, self._reactor.callLater, self.monotonic, self._leaving.remove,
+            self.grace,
         )
         self._leaving.append(leaving)
         leaving.begin()

@@ -73,8 +73,8 @@ class Pump(TwistedProtocol):
     # ------------------------------------------------------------ the end
 
     def finish(self, why: str) -> None:
-        """Dismiss after the command under way, at once when there is none."""
-        if self.busy:
+        """Dismiss after the command under way, and the message that comes in; at once when there is none."""
+        if self.busy or self.session.midway:
             self._farewell = why
         else:
             self.dismiss(why)
@@ -143,7 +143,7 @@ class Pump(TwistedProtocol):
                 return event
             if event is NEED_DATA and self._pull():
                 continue
-            if self._farewell:
+            if self._farewell and not self.session.midway:
                 self.dismiss(self._farewell)
             if self._eof or self._closing:
                 raise ConnectionResetError("the peer is gone")
@@ -172,7 +172,7 @@ class Pump(TwistedProtocol):
     async def _pump(self) -> None:
         session, handled = self.session, 0
         while not self._closing:
-            if self._farewell:
+            if self._farewell and not session.midway:
                 self.dismiss(self._farewell)
                 return
             if self._blocked:

@@ -17,6 +17,9 @@ class ConnectionSession(Protocol):
 
     engine: Engine
 
+    #: Whether a message is coming in: an orderly end waits for the rest of it.
+    midway: bool
+
     def arriving(self) -> Coroutine[Any, Any, Verdict] | None:
         """Whom to ask before the greeting (and before TLS from the start); None: nobody.  A verdict that does not
         accept, or a MailError, ends the connection."""

@@ -126,6 +126,8 @@ class Session:
     """
 
     client_name = helo = ""
+    #: See ConnectionSession.
+    midway = False
 
     def __init__(self, connection: Connection, services: Services, number: int) -> None:
         self.connection = connection

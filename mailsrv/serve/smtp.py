@@ -182,7 +182,7 @@ class SmtpSession(SmtpBase):
 
     def begin_message(self) -> MessageInput:
         """A message comes in now."""
-        self.message = MessageInput(self)
+        self.message, self.midway = MessageInput(self), True
         return self.message
 
     def refuse_chunks(self, refusal: bytes, last: bool, recipients: int) -> None:

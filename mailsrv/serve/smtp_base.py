@@ -196,4 +196,4 @@ class SmtpBase(Session):
         self.taken = self.chunks_failed = 0
         if self.message is not None:
             self.message.discard()
-            self.message = None
+            self.message, self.midway = None, False

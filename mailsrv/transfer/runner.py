@@ -102,8 +102,8 @@ class Runner:
             self._unwatch = self._queue.watch_queue(self.wake)
         self.wake()
 
-    async def stop(self) -> None:
-        """Begin nothing more; attempts under way have `GRACE` seconds, those cut off count as not made."""
+    async def stop(self, grace: float = GRACE) -> None:
+        """Begin nothing more; attempts under way have `grace` seconds, those cut off count as not made."""
         self._stopping = True
         if self._unwatch is not None:
             self._unwatch()
@@ -112,7 +112,7 @@ class Runner:
             if timer is not None:
                 timer.cancel()
         self._timer = self._soon = None
-        await self._wait(GRACE)
+        await self._wait(grace)
         for task in list(self._tasks):
             task.cancel()
         # What an attempt has brought until then is written down.

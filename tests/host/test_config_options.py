@@ -127,6 +127,9 @@ def test_every_option_of_a_server_makes_a_difference(protocol: str, key: str) ->
     ("", "[store]\npurge_after='1d'"),
     ("", "[limits]\nappend_limit='1M'"),
     ("", "[trace]\nkeep='off'"),
+    ("", "[log]\nformat='json'"),
+    ("", "[site]\nrun_as='mail:mail'"),
+    ("", "[site]\ndrain_time='5s'"),
     ("", "[trace]\nsize='1M'"),
     *(("", f"[limits]\n{key}='1M'") for key in ("quota", "max_message_in", "max_message_out")),
     *(("", f"[limits]\n{key}=77") for key in ("quota_messages", "quota_mailboxes")),
@@ -222,7 +225,8 @@ def test_every_option_of_the_site_is_in_the_test_above() -> None:
     tables = SiteTable, DomainTable, LimitsTable, CertificateTable, AccessTable
     keys = {key for table in tables for key in fields_of(table)}
     assert keys == {
-        "hostname", "domains", "data", "control", "control_group", "audit_size", "kind", "verify", "recipients_file",
+        "hostname", "domains", "data", "control", "control_group", "run_as", "drain_time", "audit_size",
+        "kind", "verify", "recipients_file",
         "subaddress", "catch_all", "netbios", "directory",
         "append_limit", "quota", "quota_messages", "quota_mailboxes", "max_message_in", "max_message_out",
         "failed_logins_per_address", "failed_logins_per_account", "failed_login_window", "ban_time",

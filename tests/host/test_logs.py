@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ from twisted.logger import Logger, LogLevel, formatEventAsClassicLogText
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
-from mailsrv.host.logs import Lines, logger_for, terminal
+from mailsrv.host.logs import JsonLines, Lines, json_terminal, logger_for, terminal
 from mailsrv.tap import Options
 
 _LEVELS = st.sampled_from([LogLevel.info, LogLevel.warn, LogLevel.critical])
@@ -74,6 +76,47 @@ def test_a_log_that_was_asked_for_stays(own: dict[str, Any]) -> None:
     except UsageError:
         pytest.fail("these options are good")
     assert options.parent.get("logger") == own.get("logger")
+
+
+def test_a_line_of_json_has_the_fields_of_its_event(capsys: pytest.CaptureFixture[str]) -> None:
+    log = Logger("mailsrv.d", observer=json_terminal())
+    log.info("{text}", text="message m1 accepted\non two lines", id="m1", server="smtp/default", octets=7)
+    log.warn("{peer} is late", peer=ValueError("x"))
+    try:
+        raise ValueError("why")
+    except ValueError:
+        log.failure("it broke")
+    first, second, third = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
+    assert first == {
+        "level": "info", "logger": "mailsrv.d", "text": "message m1 accepted\non two lines", "id": "m1",
+        "server": "smtp/default", "octets": 7,
+    }
+    assert second["level"] == "warn" and second["text"] == "x is late" and second["peer"] == "x"
+    assert third["level"] == "critical" and "ValueError: why" in third["traceback"]
+
+
+@pytest.mark.parametrize(("nodaemon", "name"), [(True, "json_terminal"), (False, "json_usual_file")])
+def test_the_configuration_says_that_lines_are_json(tmp_path: Path, nodaemon: bool, name: str) -> None:
+    (tmp_path / "mailsrv.toml").write_text('[log]\nformat = "json"\n')
+    options = Options()
+    options["config"] = str(tmp_path / "mailsrv.toml")
+    options.parent = {"nodaemon": nodaemon}  # type: ignore[assignment]
+    options.postOptions()
+    assert options.parent["logger"] == f"mailsrv.host.logs.{name}"
+    options.parent = {"nodaemon": True, "logfile": "mail.log"}  # type: ignore[assignment]
+    with pytest.raises(UsageError, match="--logfile"):
+        options.postOptions()
+
+
+_VALUES = st.one_of(st.none(), st.text(), st.binary(), st.floats(), st.integers())
+
+
+@given(st.dictionaries(st.text(max_size=9), _VALUES, max_size=4))
+def test_whatever_an_event_holds_is_one_line(event: dict[str, Any]) -> None:
+    event |= {"log_format": "x", "log_time": 1.0}
+    line = JsonLines().line(event)
+    assert line is not None and line.endswith("}\n") and line.count("\n") == 1 and json.loads(line)["text"] == "x"
 
 
 def test_a_daemon_writes_twistd_log_and_begins_a_new_one_when_told(tmp_path: Path) -> None:

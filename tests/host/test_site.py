@@ -217,8 +217,7 @@ def test_s_013_a_server_for_manual_start_has_no_address_until_it_runs(tmp_path: 
 
 
 HANGING = """
-import mailsrv.host.leaving
-mailsrv.host.leaving.GRACE = 0.6
+from attrs import evolve
 
 class Never:
     async def on_sender(self, transaction):
@@ -226,6 +225,7 @@ class Never:
 
 async def main():
     site = site_from_text(text("one"), folder / "one", reactor, policies=[lambda site: Never()])
+    site.options = evolve(site.options, site=evolve(site.options.site, drain_time=0.6))
     site.startService()
     await site.started
     client = await connect(port_of(site, "smtp/default"))

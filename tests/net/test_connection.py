@@ -44,6 +44,8 @@ class LineEngine:
 class EchoSession:
     """Says every line back; `wait` lines wait for a Deferred, others do what their name tells."""
 
+    midway = False
+
     def __init__(self, connection: Connection) -> None:
         self.engine = LineEngine()
         self.connection = connection

@@ -22,7 +22,7 @@ from . import unbuilt
 from .control import ControlTable
 from .lines import LineIndex
 from .metrics import MetricsTable
-from .operations import TraceTable
+from .operations import LogTable, TraceTable
 from .options import (
     INNER_TABLES,
     SERVER_TABLES,
@@ -46,8 +46,8 @@ from .values import HOSTNAME, server_name
 
 #: The tables this version reads.
 TABLES = (
-    "site", "store", "service", "metrics", "trace", "control", "domain", "limits", "auth", "authorizer", "role", "tls",
-    "access", "filter", "policy", "routes", *SERVER_TABLES,
+    "site", "store", "service", "metrics", "log", "trace", "control", "domain", "limits", "auth", "authorizer",
+    "role", "tls", "access", "filter", "policy", "routes", *SERVER_TABLES,
 )  # fmt: skip
 #: A file larger than this is no configuration.
 MAX_OCTETS = 4 * 2**20
@@ -127,6 +127,7 @@ class _Reader:
             services=self._services(),
             metrics=self._read(MetricsTable, "metrics"),
             remote=self._remote(),
+            log=self._read(LogTable, "log"),
             trace=self._read(TraceTable, "trace"),
             servers=self._servers(site),
             file=self._file,

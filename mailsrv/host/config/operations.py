@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from attrs import frozen
 
-from ...parts import DURATION, SIZE, choice, option, or_off
+from ...parts import DURATION, SIZE, TEXT, Kind, choice, option, or_off
+
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}(:[A-Za-z_][A-Za-z0-9_.-]{0,31})?")
+
+
+def _read_user(value: Any) -> str:
+    """USER or USER:GROUP."""
+    text: str = TEXT.read(value)
+    if text and not _USER.fullmatch(text):
+        raise ValueError(f'{text!r} is not "USER" or "USER:GROUP"')
+    return text
+
+
+RUN_AS = Kind("USER[:GROUP]", _read_user)
 
 
 @frozen

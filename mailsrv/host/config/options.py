@@ -23,7 +23,7 @@ from .control import ControlTable
 from .delivery import DeliveryTable
 from .formats import FormatTable, Pop3FormatTable
 from .metrics import MetricsTable
-from .operations import TraceTable
+from .operations import RUN_AS, LogTable, TraceTable
 from .permissions import USERS, RoleTable
 from .routes import RouteTable
 from .service import STARTUP, ServiceTable
@@ -50,6 +50,10 @@ class SiteTable:
     domains: tuple[str, ...] = option(DOMAINS, (), "local mail domains (S-009); default: the host name")
     data: str = option(PATH, "data", "folder of store, spool and keys, relative to this file")
     control: str = option(or_empty(PATH), "", "socket of administration; default: control.sock in data")
+    run_as: str = option(RUN_AS, "", "user[:group] to become once ports are bound, when started as root; default: stay")
+    drain_time: float = option(
+        DURATION, 30.0, "a stop waits so long for commands and deliveries under way; a second signal ends at once"
+    )
     control_group: str = option(TEXT, "", "UNIX group that may open it too, for members of roles; default: nobody else")
     audit_size: int = option(SIZE, 100 * 2**20, "octets of the audit log in all; its oldest tenth makes room")
 
@@ -343,6 +347,7 @@ class SiteOptions:
     services: Mapping[str, ServiceTable] = Factory(dict)
     metrics: MetricsTable = MetricsTable()
     remote: ControlTable = ControlTable()
+    log: LogTable = LogTable()
     trace: TraceTable = TraceTable()
     servers: Mapping[str, ServerOptions] = Factory(dict)
     file: Path | None = field(default=None, eq=False)

@@ -43,6 +43,7 @@ def _walk(options: SiteOptions) -> Iterator[Entry]:
     for name, domain in options.domains.items():
         yield from _table(("domain", name), domain)
     yield from _table(("limits",), options.limits)
+    yield from _table(("log",), options.log)
     yield from _table(("trace",), options.trace)
     yield ("auth", "use"), [choice.name for choice in options.authenticators], None
     for choice in options.authenticators:

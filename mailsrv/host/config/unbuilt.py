@@ -9,7 +9,7 @@ _SERVER: frozenset[str] = frozenset()
 
 #: Keys inside tables that exist; [smtp.NAME] and the like are one level deeper.
 KEYS: dict[str, frozenset[str]] = {
-    "site": frozenset({"workers", "run_as"}),
+    "site": frozenset({"workers"}),
     "limits": frozenset({"sessions_per_user"}),
     "smtp": _SERVER,
     "imap": _SERVER,

@@ -119,7 +119,11 @@ class Intake:
     async def _next(self) -> object:
         """The next event of this APPEND.  Raises _Broken when its syntax is wrong; that has been answered."""
         while True:
-            event = await self.session.connection.next_event()
+            self.session.midway = True
+            try:
+                event = await self.session.connection.next_event()
+            finally:
+                self.session.midway = False
             if not isinstance(event, r.Continue | r.Invalid):
                 return event
             self.session.reply(event)
