@@ -16,6 +16,7 @@ from .show import Shown, flatten, written
 #: What takes effect at the next start alone: the site's data, its folder, and who may administer it.
 AT_START: tuple[tuple[str, ...], ...] = (
     ("store",), ("site", "data"), ("site", "control"), ("site", "control_group"), ("site", "audit_size"),
+    ("site", "run_as"), ("log",),
 )  # fmt: skip
 #: Characters of a key.
 MAX_KEY = 400
