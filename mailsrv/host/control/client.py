@@ -6,6 +6,7 @@ import hmac
 import json
 import socket
 import ssl
+from collections import deque
 from collections.abc import Generator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -62,6 +63,7 @@ class Client:
     def _begin(self, name: str) -> None:
         """Nothing was asked or read yet."""
         self._name, self._buffer, self._count = name, bytearray(), 0
+        self._lines: deque[bytearray] = deque()
 
     def __enter__(self) -> Client:
         return self
@@ -126,18 +128,19 @@ class Client:
 
     def _line(self) -> bytes:
         """The next line.  Raises OSError at the end of the connection or past the bound."""
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer)
-            if searched > MAX_ANSWER:
+        while not self._lines:
+            if len(self._buffer) > MAX_ANSWER:
                 raise OSError("the answer is too long")
             octets = self._socket.recv(256 * 2**10)
             if not octets:
                 raise OSError("connection closed")
             self._buffer += octets
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        return line
+            if b"\n" in octets:
+                # All at once: many short ones come together.
+                *lines, rest = self._buffer.split(b"\n")
+                self._lines.extend(lines)
+                self._buffer = rest
+        return bytes(self._lines.popleft())
 
     def close(self) -> None:
         """Idempotent."""

@@ -38,6 +38,9 @@ from .run import run, streams
 
 log = Logger()
 
+#: Made once: each line of a stream goes through it.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 #: One request; what does not fit is answered and the connection closed.
 MAX_REQUEST = 2 * 2**20
 #: Connections at a time, and how long one may say nothing.
@@ -217,7 +220,7 @@ class ControlProtocol(Protocol):
 
     def _write(self, answer: Mapping[str, Any]) -> None:
         """One line."""
-        self.transport.write(json.dumps(answer, separators=(",", ":")).encode("utf-8") + b"\n")
+        self.transport.write(_encode(answer).encode("ascii") + b"\n")
 
     def _lose(self) -> None:
         """Close when all is written."""
