@@ -370,7 +370,7 @@ def test_what_waits_and_what_is_held_is_as_it_was(site: Server, remote: Remote) 
 
 
 def test_killed_in_a_storm_nothing_acknowledged_is_lost(
-    site: Server, remote: Remote, figure: Callable[[str, float], None]
+    site: Server, remote: Remote, tell: Callable[[str, float], None]
 ) -> None:
     dice, promised, killed = random.Random(2026), set[str](), threading.Event()
 
@@ -399,8 +399,8 @@ def test_killed_in_a_storm_nothing_acknowledged_is_lost(
     # What was under way when it died: no more than connections there may be, and one batch of settlements each.
     assert max(remote.taken.values()) == 2 or not twice
     assert len(twice) <= ROUNDS * 40, twice
-    figure("messages", len(promised))
-    figure("sent twice", len(twice))
-    figure("longest wait after a restart, seconds", max(waits))
+    tell("messages", len(promised))
+    tell("sent twice", len(twice))
+    tell("longest wait after a restart, seconds", max(waits))
     found = site.command("store", "check")
     assert found.returncode == 0, found.stdout + found.stderr

@@ -104,7 +104,7 @@ def fill(path: Path) -> None:
 
 
 @apart
-def test_a_full_disk_puts_mail_off_and_loses_nothing(tmp_path: Path, figure: Callable[[str, float], None]) -> None:
+def test_a_full_disk_puts_mail_off_and_loses_nothing(tmp_path: Path, tell: Callable[[str, float], None]) -> None:
     with small_site(tmp_path) as server:
         ballast = tmp_path / "data" / "ballast"
         ballast.write_bytes(b"x" * BALLAST)
@@ -114,7 +114,7 @@ def test_a_full_disk_puts_mail_off_and_loses_nothing(tmp_path: Path, figure: Cal
         for octets in (1_000_000, 20_000, 3_000):
             code, text = sender.until_full(octets)
             assert code == 452 and text.startswith(b"4.3.1 "), (code, text)
-        figure("accepted before the disk was full", len(sender.accepted))
+        tell("accepted before the disk was full", len(sender.accepted))
         fill(ballast)
         for octets in (1_000_000, 20_000, 100):
             code, text = sender.send(octets)
