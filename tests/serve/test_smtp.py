@@ -12,6 +12,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from mailsrv.errors import Refused, StoreFull, StoreUnavailable, TryLater
+from mailsrv.host.leaving import GRACE
 from mailsrv.interfaces import IContent, IMessagePolicy
 from mailsrv.serve import smtp_replies
 from mailsrv.testing.bed import Bed
@@ -424,6 +425,8 @@ def test_no_spool_file_outlasts_its_message(end: str, failures: list[Any], tmp_p
         client.drop()
     elif end == "is stopped":
         bed.server("smtp").stop()
+        # What is under way may come to its end for so long.
+        bed.settle(GRACE + 1)
     else:
         rest = {"is too big": b"z" * 70 + b"\r\n", "is refused": b"\0\r\n", "is delivered": b"z\r\n"}[end]
         said = say(client, bed, rest * (100 if end == "is too big" else 1) + b".\r\n")

@@ -10,6 +10,7 @@ import pytest
 from test_smtp import Scripted, bed_with, codes, failures, greeted, say, stored
 
 from mailsrv.errors import StoreFull
+from mailsrv.host.leaving import GRACE
 from mailsrv.serve.allowances import Allowances, SiteLimits
 from mailsrv.testing.bed import Bed
 from mailsrv.testing.smuggling import EVIL, FALSE_ENDS
@@ -53,6 +54,8 @@ def test_no_spool_file_outlasts_its_chunks(end: str, failures: list[Any], tmp_pa
         client.drop()
     elif end == "stopped":
         bed.server("smtp").stop()
+        # What is under way may come to its end for so long.
+        bed.settle(GRACE + 1)
     elif end == "in the middle":
         client.send(b"BDAT 900\r\nabc")
         client.drop()
