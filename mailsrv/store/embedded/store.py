@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from ...errors import AccessDenied, MailError, StoreUnavailable
 from ...interfaces import IGrants, IMessageStore, IMetadata, INotices, IQueue, IQuota, IStoreMaintenance
+from ...interfaces_figures import IFigures
 from ...values import NewDelivery
 from ..queue_rules import check_delivery
 from . import schema
@@ -50,7 +51,7 @@ CHECKPOINT_SECONDS = 600.0
 CLOSE_ROWS = 2_000_000
 
 
-@implementer(IMessageStore, IQuota, IStoreMaintenance, IQueue, IMetadata, IGrants, INotices)
+@implementer(IMessageStore, IQuota, IStoreMaintenance, IQueue, IMetadata, IGrants, INotices, IFigures)
 class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices, EmbeddedBackups):
     """Open one with `EmbeddedStore.open`; `report` lists what the start found."""
 
