@@ -41,6 +41,9 @@ def edited(text: str, change: Change, path: Path) -> str:
         return made
     except TOMLKitError as error:
         raise ConfigError(f"cannot be edited: {error}", file=str(path)) from error
+    except ConfigError as error:
+        # A change does not know whose document it changes.
+        raise ConfigError(error.text, file=error.file or str(path), line=error.line, key=error.key) from error
 
 
 def set_value(path: Path, keys: tuple[str, ...], value: Any) -> SiteOptions:
