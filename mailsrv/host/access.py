@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import copy
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
-from twisted.internet.defer import DeferredLock
 
 from ..access.filter import AccessFilter
 from ..access.lists import AccessList
@@ -19,6 +18,9 @@ from ..access.reverse import ClientCheck, ReverseNames
 from ..serve.smtp_dsn import Dsn, budget
 from ..serve.smtp_etrn import Etrn, QueueStarts
 from .config.options import AccessTable, ServerOptions, SiteOptions, SmtpOptions
+
+if TYPE_CHECKING:
+    from .changes import Asked
 
 
 def speakers_of(server: SmtpOptions) -> Matcher | None:
@@ -34,7 +36,6 @@ class Access:
         self._site = site
         self._lists: dict[str, AccessList] = {}
         self._built: dict[str, AccessTable] = {}
-        self._changing = DeferredLock()
 
     @property
     def tables(self) -> Mapping[str, AccessTable]:
@@ -102,11 +103,10 @@ class Access:
     def _made(self, name: str, table: AccessTable) -> AccessList:
         return AccessList(name, table.mode, table.entries, str(self._site.options.file or ""))
 
-    async def change(self, name: str, change: Callable[[], SiteOptions]) -> AccessTable:
+    async def change(self, name: str, change: Callable[[], SiteOptions], asked: Asked) -> AccessTable:
         """Let `change` edit the file, away from the reactor, and take up that list as it stands there then: it holds
-        for clients that come from now on.  One at a time.  Raises MailError."""
-        await self._changing.acquire()
-        try:
+        for clients that come from now on.  Nothing else changes the file meanwhile.  Raises MailError."""
+        async with self._site.changes.beside(asked):
             options = await self._site.aside(change)
             table: AccessTable = options.access[name]
             now = self._site.options
@@ -115,8 +115,6 @@ class Access:
                 self._built[name] = table
                 self._lists[name].adopt(await self._site.aside(self._made, name, table))
             return table
-        finally:
-            self._changing.release()
 
     def filter_of(self, server: ServerOptions, count: Callable[[str], None]) -> AccessFilter | None:
         """Who may connect to that server; None: everybody (S-034)."""

@@ -6,7 +6,9 @@ the running site has taken it up, and a change that cannot be written is taken b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,7 @@ class Changes:
         self._site, self._running = site, running
         self._lock = DeferredLock()
         self._timer: Any = None
+        self._ended = False
         #: The digest of the text that is in effect; "" before anything was compared.
         self.applied = ""
 
@@ -87,30 +90,52 @@ class Changes:
 
     async def confirm(self, who: str) -> None:
         """What waits to be confirmed stays.  Raises Refused when nothing does."""
-        if self.versions.pending() is None:
-            raise Refused("no change waits to be confirmed")
-        self.versions.confirmed()
-        self._cancel()
+        # One that is being taken back cannot be confirmed any more.
+        async with self._lock:
+            if self.versions.pending() is None:
+                raise Refused("no change waits to be confirmed")
+            self.versions.confirmed()
+            self._cancel()
         log.info("{who} has confirmed the change of the configuration", who=who)
 
     async def rollback(self, number: int, asked: Asked) -> Done:
-        """Back to a version; 0: to what was before the change that waits, or before the newest version."""
-        versions = self.versions
-        pending = versions.pending()
-        if pending is not None and not number:
-            return await self._back(pending.text, asked)
-        if not number:
-            numbers = versions.numbers()
-            if len(numbers) < 2:
-                raise Refused("there is no earlier version")
-            number = numbers[-2]
-        found = versions.get(number)
-        if found is None:
-            raise Refused(f"there is no version {number}; `mailsrv config versions` lists them")
-        return await self._back(found.text, asked)
+        """Back to a version; 0: to what was before the change that waits, or before the last change: an edit by hand,
+        or the newest version."""
+        async with self._lock:
+            versions = self.versions
+            pending = versions.pending()
+            if pending is not None and not number:
+                return await self._back(pending.text, asked)
+            if not number:
+                numbers, last = versions.numbers(), versions.last()
+                if last is not None and last.digest != digest_of(await self._check(asked, True)):
+                    return await self._back(last.text, asked)
+                if len(numbers) < 2:
+                    raise Refused("there is no earlier version")
+                number = numbers[-2]
+            found = versions.get(number)
+            if found is None:
+                raise Refused(f"there is no version {number}; `mailsrv config versions` lists them")
+            return await self._back(found.text, asked)
+
+    @asynccontextmanager
+    async def beside(self, asked: Asked) -> AsyncIterator[None]:
+        """Somebody edits the file and takes up what he has changed himself: a version as every other, and no change
+        beside it.  Raises as `edit`."""
+        async with self._lock:
+            before, keep = await self._check(asked, False), partial(self._site.aside, self.versions.keep)
+            await keep(before, "", "as it was found")
+            yield
+            after = await self._check(asked, False)
+            if digest_of(before) == self.applied:
+                self.applied = digest_of(after)
+            try:
+                await keep(after, asked.who, asked.what)
+            except ConfigError as error:
+                log.error("the change of the configuration is kept as no version: {reason}", reason=str(error))
 
     async def _back(self, text: str, asked: Asked) -> Done:
-        done = await self._do(lambda _: text, asked, waiting=True)
+        done = await self._one(lambda _: text, asked, waiting=True)
         self.versions.confirmed()
         self._cancel()
         return done
@@ -119,6 +144,7 @@ class Changes:
 
     async def begin(self) -> None:
         """The site serves: a change that nobody has confirmed before it ended is taken back when its time is over."""
+        self._ended = False
         if self._site.config_path is None:
             return
         try:
@@ -129,53 +155,55 @@ class Changes:
         if pending is not None:
             self._await(pending.until - self._site.clock())
 
-    def end(self) -> None:
-        """The site ends; what waits does so on."""
-        self._cancel()
+    async def end(self) -> None:
+        """The site ends: a change under way is finished, none begins, and what waits to be confirmed does so on."""
+        self._ended = True
+        async with self._lock:
+            self._cancel()
 
     def _await(self, seconds: float) -> None:
         self._cancel()
-        self._timer = self._site.reactor.callLater(max(0.0, seconds), self._expired)
+        self._timer = self._site.reactor.callLater(
+            max(0.0, seconds), lambda: Deferred.fromCoroutine(self._expire())
+        )
 
     def _cancel(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
 
-    def _expired(self) -> None:
-        log.warn("nobody has confirmed the change of the configuration: it is taken back")
-        Deferred.fromCoroutine(self._expire())
-
     async def _expire(self) -> None:
-        pending = self.versions.pending()
-        if pending is None:
-            return
-        try:
-            await self._back(pending.text, Asked(pending.who, "nobody confirmed the change"))
-        except MailError as error:
-            log.error("the configuration of before cannot be taken up: {reason}", reason=str(error))
+        async with self._lock:
+            pending = self.versions.pending()
+            if pending is None or self._ended:
+                return
+            log.warn("nobody has confirmed the change of the configuration: it is taken back")
+            try:
+                await self._back(pending.text, Asked(pending.who, "nobody confirmed the change"))
+            except MailError as error:
+                log.error("the configuration of before cannot be taken up: {reason}", reason=str(error))
 
     # ------------------------------------------------------------ one change
 
-    async def _do(self, make: Callable[[str], str], asked: Asked, waiting: bool = False) -> Done:
-        await self._lock.acquire()
-        try:
-            return await self._one(make, asked, waiting)
-        finally:
-            self._lock.release()
+    async def _do(self, make: Callable[[str], str], asked: Asked) -> Done:
+        async with self._lock:
+            return await self._one(make, asked, False)
 
     async def _one(self, make: Callable[[str], str], asked: Asked, waiting: bool) -> Done:
         before = await self._check(asked, waiting)
         site, versions = self._site, self.versions
-        after = make(before)
+        # Reading and writing of long lists takes a tenth of a second and more.
+        after: str = await site.aside(make, before)
         new: SiteOptions = await site.aside(loads, after, self.path)
-        versions.keep(before, "", "as it was found")
+        if after != before or versions.last() is None:
+            await site.aside(versions.keep, before, "", "as it was found")
+        had = site.options
         if asked.confirm:
             pending = Pending(_in_effect(versions, self.applied, before), site.clock() + asked.confirm, asked.who)
             versions.await_confirmation(pending)
         try:
             change = await self._take_up(new)
-            version = await self._write(before, after, change, asked)
+            version = await self._write(before, after, change, asked, had)
         except MailError:
             if asked.confirm:
                 versions.confirmed()
@@ -187,6 +215,8 @@ class Changes:
 
     async def _check(self, asked: Asked, waiting: bool) -> str:
         """The text of the file.  Raises Refused, ConfigError."""
+        if self._ended:
+            raise Refused("the site stops; change the configuration when it has, or has started again")
         try:
             before = self.path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -210,16 +240,21 @@ class Changes:
         await site.apply_domains(domain_facts(new))
         return Change((), keys)
 
-    async def _write(self, before: str, after: str, change: Change, asked: Asked) -> Version:
-        """Raises ConfigError; then the site has taken up again what it had."""
-        keys = tuple(map(dotted, (*change.applied, *change.restart)))
+    async def _write(self, before: str, after: str, change: Change, asked: Asked, had: SiteOptions) -> Version:
+        """Raises ConfigError; then file and versions are as they were, and the site has taken up again what it had."""
+        site, versions, path, made = self._site, self.versions, self.path, None
+        keys, last = tuple(map(dotted, (*change.applied, *change.restart))), versions.last()
         try:
+            # The version first: the data folder may be full where the file is not.
+            made = await site.aside(versions.keep, after, asked.who, asked.what, keys)
             if after != before:
-                write_atomically(self.path, after.encode("utf-8"))
-            return self.versions.keep(after, asked.who, asked.what, keys)
+                await site.aside(write_atomically, path, after.encode("utf-8"))
+            return made
         except ConfigError:
+            if made is not None and made != last:
+                versions.drop(made.number)
             if self._running():
-                await self._site.live.apply(loads(before, self.path))
+                await site.live.apply(had)
             raise
 
 

@@ -99,6 +99,7 @@ class Live:
         lists = await site.access.prepare(new)
         undo: list[Callable[[], None]] = [partial(setattr, site, "options", old)]
         site.options = new
+        done = False
         try:
             undo.append(lists())
             undo.append(site.logins.swap(new))
@@ -109,11 +110,11 @@ class Live:
             services = site.wiring.services(formats, recipients)
             later = await Bindings(site).move(old, new)
             await self._keep(formats, old, new)
-        except MailError:
-            for step in reversed(undo):
-                step()
-            raise
-        await site.apply_domains(domain_facts(new))
+            done = True
+        finally:
+            if not done:
+                for step in reversed(undo):
+                    step()
         site.certificates = certificates
         if delivery is not None:
             site.delivery.adopt(delivery)
@@ -124,8 +125,10 @@ class Live:
         return later
 
     async def _keep(self, formats: Formats, old: SiteOptions, new: SiteOptions) -> None:
+        """What is written down, or nothing has moved."""
         try:
             formats.keep()
+            await self._site.apply_domains(domain_facts(new))
         except MailError:
             await Bindings(self._site).move(new, old)
             raise

@@ -86,12 +86,20 @@ class Logins:
         Raises ConfigError; then nothing has changed.
         """
         same = options.authenticators == self._choices
-        made = self._configured if same else self._authenticators(options)
         authorizer = self._authorizer(options)
+        made = self._configured if same else self._authenticators(options)
         before = self.domains, self.authorizer.current, self._configured, self._choices
         self._put(login_domains(options), authorizer, made, options.authenticators)
         self._before = self._configured if same else before[2]
-        return partial(self._put, *before)
+
+        def back() -> None:
+            """What was made for nothing holds connections perhaps."""
+            self._put(*before)
+            self._before = self._configured
+            if not same:
+                Deferred.fromCoroutine(_close(made))
+
+        return back
 
     def _put(self, domains: dict[str, str], authorizer: IAuthorizer, made: list[IAuthenticator], choices: Any) -> None:
         self.domains, self._configured, self._choices = domains, made, choices

@@ -257,7 +257,7 @@ class Site(MultiService):
             # What is half open cannot be closed: the start sees that it is not wanted any more.
             await self._opening
         self._serving = False
-        self.changes.end()
+        await self.changes.end()
         self.live.end()
         await self.metrics.stop()
         if self._watch is not None:

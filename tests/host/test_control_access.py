@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from mailsrv.errors import TryLater
 from mailsrv.host.access import Access
+from mailsrv.host.changes import Changes
 from mailsrv.host.config.load import load
 from mailsrv.host.control.run import run
 from mailsrv.testing.dns import NameTable
@@ -42,7 +43,7 @@ class Site:
     """What the operations look at."""
 
     reactor = None
-    monotonic = float
+    monotonic = clock = float
 
     def __init__(self, folder: Path) -> None:
         file = folder / "mailsrv.toml"
@@ -50,6 +51,7 @@ class Site:
         self.options = load(file)
         self.config_path: Path | None = file
         self.access = Access(self)
+        self.changes = Changes(self, lambda: True)
         self.names = NameTable()
         self.access.resolver = self.names
 
@@ -233,7 +235,7 @@ def test_changes_at_once_are_made_one_after_the_other(site: Site) -> None:
         for entry in ("10.0.0.1", "10.0.0.2")
     ]
     assert len(waiting) == 1
-    for at in range(2):
-        waiting[at].callback(None)
+    for one in waiting:  # it grows
+        one.callback(None)
     assert [one.called for one in done] == [True, True]
     assert [entry.text for entry in site.access.tables["office"].entries][-2:] == ["10.0.0.1", "10.0.0.2"]

@@ -84,6 +84,10 @@ class Versions:
             self._path(number).unlink(missing_ok=True)
         return made
 
+    def drop(self, number: int) -> None:
+        """That text became none of the file's after all."""
+        self._path(number).unlink(missing_ok=True)
+
     def pending(self) -> Pending | None:
         """What waits to be confirmed."""
         found = self._read(self._folder / "pending.json")

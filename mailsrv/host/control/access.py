@@ -11,11 +11,12 @@ from ...access.networks import canonical
 from ...errors import Refused
 from ...message.domains import a_labels
 from ...parts import did_you_mean, quoted
+from ..changes import Asked
 from ..config.edit import edit, set_value
 from ..config.load import load
 from ..config.options import ServerOptions, SiteOptions, SmtpOptions
 from ..config.values import HOSTNAME
-from .table import operation
+from .table import Asker, operation
 
 
 def _users(site: Any, name: str) -> list[str]:
@@ -96,26 +97,29 @@ def _remove(path: Path, name: str, entry: Entry) -> SiteOptions:
 
 
 @operation("access.add")
-async def add(site: Any, name: str, entry: str) -> dict[str, Any]:
+async def add(site: Any, name: str, entry: str, asker: Asker) -> dict[str, Any]:
     """Add an entry to a list, in the file and in effect; for clients that come from now on."""
     path, wanted = _file(site, name), _entry(entry)
-    table = await site.access.change(name, lambda: _add(path, name, wanted))
+    asked = Asked(asker.who, f"add {wanted.normal} to access.{name}")
+    table = await site.access.change(name, lambda: _add(path, name, wanted), asked)
     return {"name": name, "mode": table.mode, "entry": wanted.normal, "warning": wanted.warning}
 
 
 @operation("access.remove")
-async def remove(site: Any, name: str, entry: str) -> dict[str, Any]:
+async def remove(site: Any, name: str, entry: str, asker: Asker) -> dict[str, Any]:
     """Take an entry out of a list, in the file and in effect; for clients that come from now on."""
     path, wanted = _file(site, name), _entry(entry)
-    table = await site.access.change(name, lambda: _remove(path, name, wanted))
+    asked = Asked(asker.who, f"remove {wanted.normal} from access.{name}")
+    table = await site.access.change(name, lambda: _remove(path, name, wanted), asked)
     return {"name": name, "mode": table.mode, "entry": wanted.normal}
 
 
 @operation("access.mode")
-async def set_mode(site: Any, name: str, mode: str) -> dict[str, Any]:
+async def set_mode(site: Any, name: str, mode: str, asker: Asker) -> dict[str, Any]:
     """What a list says: only (its entries are granted) or except (its entries are denied)."""
     path = _file(site, name)
-    await site.access.change(name, lambda: set_value(path, ("access", name, "mode"), mode))
+    asked = Asked(asker.who, f"set access.{name}.mode")
+    await site.access.change(name, lambda: set_value(path, ("access", name, "mode"), mode), asked)
     used = _users(site, name)
     relays = mode == "except" and any(one.startswith("relay ") for one in used)
     warning = "everybody whom it does not name may relay: an OPEN RELAY" if relays else ""
