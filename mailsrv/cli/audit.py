@@ -43,7 +43,7 @@ def _audit(args: argparse.Namespace) -> int:
 
 def _what(record: dict[str, Any]) -> str:
     """Arguments and facts in one line."""
-    said = {**record.get("arguments", {}), **record.get("facts", {})}
+    said = {**record.get("arguments", {}), **record.get("facts", {}), "changed": record.get("changed")}
     kept = {name: value for name, value in said.items() if value not in ("", [], None)}
     return " ".join(f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in kept.items())
 

@@ -86,9 +86,10 @@ class Audit:
         number: str = record["id"]
         return number
 
-    def end(self, number: str, outcome: str, text: str = "") -> None:
-        """What came of it: "done", "refused", "failed"; written soon."""
-        record = {"end": number, "at": self._now(), "outcome": outcome, **({"text": shown(text)} if text else {})}
+    def end(self, number: str, outcome: str, text: str = "", **facts: Any) -> None:
+        """What came of it: "done", "refused", "failed", and facts that are not empty; written soon."""
+        record = {"end": number, "at": self._now(), "outcome": outcome}
+        record |= {name: shown(value) for name, value in {"text": text, **facts}.items() if value}
         Deferred.fromCoroutine(self._write(record)).addErrback(self._owe, _line(record))
 
     async def denied(self, operation: str, arguments: Mapping[str, Any], who: str, peer: str, why: str) -> None:

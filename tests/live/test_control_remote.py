@@ -135,6 +135,7 @@ def test_s179_a_change_is_pushed_to_a_remote_site_and_its_state_is_seen(site: Se
     assert order("config", "get", "smtp.default.max_hops").strip().endswith("42")
     (record,) = [one for one in audit(order) if one["operation"] == "config.set"]
     assert (record["who"], record["peer"], record["outcome"]) == ("token:admin", "127.0.0.1", "done")
+    assert record["changed"] == ["smtp.default.max_hops"]
 
 
 def test_s172_the_way_to_a_session_is_site_protocol_server_session(site: Server, order: Order) -> None:

@@ -41,17 +41,23 @@ async def audited(
             raise NotAudited(text) from error
         warning = f"this is not in the audit log: {error.text}"
         log.error("{operation} by {who}: {warning}", operation=operation.name, who=who, warning=warning)
-    outcome, text = "failed", ""
+    outcome, text, changed = "failed", "", list[str]()
     try:
         result = await work()
-        outcome = "done"
+        outcome, changed = "done", _changed(result)
     except MailError as error:
         outcome, text = "refused", str(error)
         raise
     finally:
         if number:
-            site.audit.end(number, outcome, text)
+            site.audit.end(number, outcome, text, changed=changed)
     return {"result": result, "warning": warning} if warning else {"result": result}
+
+
+def _changed(result: Any) -> list[str]:
+    """The keys of the configuration that a change has changed."""
+    found = [result.get(name) for name in ("applied", "restart")] if isinstance(result, Mapping) else []
+    return [str(key) for keys in found if isinstance(keys, list) for key in keys]
 
 
 async def denied(site: Any, operation: Operation, given: Mapping[str, Any], asker: Asker, why: str) -> None:
