@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from hmac import digest
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..auth.guard import Guard
 from ..auth.offers import Offers
 from ..errors import ConfigError
 from ..interfaces import IAuthenticator, IAuthorizer, ISaslMechanism
-from ..parts import all_parts, find
+from ..parts import Part, all_parts, find
 from ..values import Identity, Verdict
 from .config.derive import guard_settings, login_domains
 from .config.edit import write_atomically
@@ -128,9 +128,14 @@ class Logins:
         """Of the authenticators that know names of which no account was made yet."""
         return [a.seen for a in self.authenticators if hasattr(a, "seen")]
 
+    @cached_property
+    def _installed(self) -> dict[str, Part]:
+        """By name.  Looked for once: that takes milliseconds, and a change makes the offers of every server."""
+        return {part.name: part for part in all_parts() if part.contract is ISaslMechanism}
+
     def mechanisms(self, server: ServerOptions) -> list[ISaslMechanism]:
         """Every installed mechanism, as this server wants it, in the order they are offered."""
-        installed = {part.name: part for part in all_parts() if part.contract is ISaslMechanism}
+        installed = self._installed
         middle = [name for name in installed if name not in FIRST + LAST]
         return [installed[name].build(server, self._site) for name in (*FIRST, *middle, *LAST) if name in installed]
 

@@ -44,7 +44,7 @@ async def _accounts(site: Any) -> dict[str, int]:
 @operation("domain.list")
 async def list_domains(site: Any) -> list[dict[str, Any]]:
     """The local domains with the number of accounts."""
-    options: SiteOptions = load(_file(site)) if site.config_path is not None else site.options
+    options: SiteOptions = await site.aside(load, _file(site)) if site.config_path is not None else site.options
     counts = await _accounts(site)
     return [
         {"domain": facts.name, "kind": facts.kind, "accounts": counts.get(facts.name, 0)}
@@ -57,7 +57,7 @@ async def add(site: Any, domain: str, asker: Asker) -> dict[str, Any]:
     """Make a domain local: mail for it is taken and kept here."""
     name = _name(domain)
     path = _file(site)
-    present = list(load(path).site.domains)
+    present = list((await site.aside(load, path)).site.domains)
     if name in present:
         raise Refused(f"{name} is a local domain already")
     await change(site, domains_setting([*present, name]), Asked(asker.who, f"add the domain {name}"))
@@ -69,7 +69,7 @@ async def remove(site: Any, domain: str, asker: Asker) -> dict[str, Any]:
     """Give a domain up; its accounts stay, but nothing reaches them until it is added again."""
     name = _name(domain)
     path = _file(site)
-    present = list(load(path).site.domains)
+    present = list((await site.aside(load, path)).site.domains)
     if name not in present:
         raise Refused(f"{name} is no local domain")
     if present == [name]:
