@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,7 @@ def test_commands_that_are_shown_can_be_parsed(path: Path) -> None:
             assert not nouns[found[1]] or found[2] in nouns[found[1]], line
 
 
+@cache
 def _commands() -> dict[str, set[str]]:
     """Noun -> its verbs; a command without verbs has none."""
     found = {}

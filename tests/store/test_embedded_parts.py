@@ -14,7 +14,7 @@ from embedded_tools import Bed, body, new_message
 
 from mailsrv.errors import MailError, NoSuchMailbox, StoreFull, StoreUnavailable
 from mailsrv.numbers import UidSet
-from mailsrv.store.embedded import content, log, opened, rescue, schema, writer
+from mailsrv.store.embedded import changes, content, log, opened, rescue, schema, writer
 from mailsrv.store.embedded.ghosts import Ghosts
 from mailsrv.store.embedded.log import SegmentLog
 from mailsrv.store.embedded.records import Scan
@@ -100,8 +100,9 @@ def test_queue_is_bounded(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcomes == [None] and bed.store.writer.octets == bed.store.writer.entries == 0
 
 
-def test_many_rows_are_sliced_and_fair(bed: Bed) -> None:
+def test_many_rows_are_sliced_and_fair(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """decisions 5: flags, copies, moves and removals of 2,300 messages; a delivery does not wait for all of it."""
+    monkeypatch.setattr(changes, "CHANGED", 2000)
     handle, archive = bed.open(), bed.open("Archive")
     bed.run(handle.append([new_message(n, size=60) for n in range(2300)]))
     order: list[str] = []
