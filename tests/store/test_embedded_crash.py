@@ -120,7 +120,7 @@ def test_kill_in_a_storm(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_kill_in_many_storms(tmp_path: Path) -> None:
     """The same for longer."""
-    rounds(tmp_path / "data", 30, 1.5)
+    rounds(tmp_path / "data", 12, 1.5)
 
 
 # ---------------------------------------------------------------- the tail of the log
