@@ -107,7 +107,7 @@ class Live:
             certificates = certificates_of(site, site.certificates)
             recipients = Recipients(site, delivery.lanes if delivery is not None else {})
             formats = Formats(new, site.aside, site.clock)
-            services = site.wiring.services(formats, recipients)
+            services = await site.wiring.services(formats, recipients)
             later = await Bindings(site).move(old, new)
             await self._keep(formats, old, new)
             done = True
@@ -143,6 +143,7 @@ class Live:
         self._leaving[call] = before
         for name in [name for name in site.servers if name not in new.servers]:
             site.remove_server(name)
+            site.wiring.forget(name)
         for name, options in new.servers.items():
             server = site.servers.get(name)
             if server is None:

@@ -226,7 +226,7 @@ class Site(MultiService):
         await self.open()
         if not self.running:
             raise Refused("the site was stopped before it had started")
-        self._wire()
+        await self._wire()
         for server in self.servers.values():
             server.setServiceParent(self)
         if self.delivery is not None:
@@ -316,12 +316,12 @@ class Site(MultiService):
         if stopped is not None:
             await stopped
 
-    def _wire(self) -> None:
+    async def _wire(self) -> None:
         """All parts of the site, made and given to the servers."""
         self.recipients = Recipients(self, self.delivery.lanes if self.delivery is not None else {})
         formats = Formats(self.options, self.aside, self.clock)
         formats.keep()
-        for name, services in self.wiring.services(formats, self.recipients).items():
+        for name, services in (await self.wiring.services(formats, self.recipients)).items():
             self.servers[name].equip(services)
 
     def first_domain(self) -> str:

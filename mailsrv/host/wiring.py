@@ -27,6 +27,9 @@ from .recipients import Recipients
 
 log = Logger()
 
+#: Servers whose services are made between two turns of the reactor: a millisecond or two each.
+TOGETHER = 5
+
 
 class Wiring:
     """Makes services of servers.  What counts or remembers is kept from one making to the next: counters of servers,
@@ -37,16 +40,22 @@ class Wiring:
         self._counters: dict[str, dict[str, int]] = {}
         self._policies: dict[tuple[str, str], tuple[Any, PolicyMaker]] = {}
 
-    def services(self, formats: Formats, recipients: Recipients) -> dict[str, Services]:
+    async def services(self, formats: Formats, recipients: Recipients) -> dict[str, Services]:
         """Those of every server of the site's options.  Raises ConfigError; nothing has changed then."""
-        names = _names(self._site.options)
+        options = self._site.options
+        names = _names(options)
         made: dict[tuple[str, str], tuple[Any, PolicyMaker]] = {}
-        services = {
-            name: self._services(server, formats, recipients, names, made)
-            for name, server in self._site.options.servers.items()
-        }
+        services = {}
+        for count, (name, server) in enumerate(options.servers.items(), 1):
+            services[name] = self._services(server, formats, recipients, names, made)
+            if count % TOGETHER == 0:
+                await self._site.sleep(0)
         self._policies = made
         return services
+
+    def forget(self, name: str) -> None:
+        """A server is gone; one of the same name that comes later counts anew."""
+        self._counters.pop(name, None)
 
     def _services(
         self, server: ServerOptions, formats: Formats, recipients: Recipients, names: Any,

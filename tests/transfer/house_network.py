@@ -36,7 +36,7 @@ class House(MailNetwork):
         for name, options in self.site.options.servers.items():
             made = self.site.servers[name] = self.site._server(options)
             self.wait(made.rebind(()))
-        self.site._wire()
+        self.wait(self.site._wire())
         for made in self.site.servers.values():
             made.start()
 
