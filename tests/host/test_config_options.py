@@ -213,7 +213,8 @@ def test_a_site_sends_as_its_tables_say() -> None:
 
 
 def test_s_013_a_server_starts_as_its_service_says_unless_it_says_otherwise() -> None:
-    text = "[service.smtp]\nstartup = 'manual'\n[smtp.a]\n[smtp.b]\nstartup = 'automatic'\nlisten = ['*:26']\n[imap.c]\n"
+    text = "[service.smtp]\nstartup = 'manual'\n[smtp.a]\n[smtp.b]\nstartup = 'automatic'\nlisten = ['*:26']\n"
+    text += "[imap.c]\n"
     options = loads(text)
     assert [server.startup for server in options.servers.values()] == ["manual", "automatic", "automatic"]
     assert list(fields_of(ServiceTable)) == ["startup"]
