@@ -14,6 +14,7 @@ from mailsrv.cli.common import DONE, NO
 from mailsrv.cli.main import main
 from mailsrv.errors import Refused
 from mailsrv.host.access import Access
+from mailsrv.host.changes import Changes
 from mailsrv.host.config.load import load
 from mailsrv.host.control.run import run
 from mailsrv.testing.dns import NameTable
@@ -31,6 +32,8 @@ class Site:
         self.config_path = options.file
         self.access = Access(self)
         self.access.resolver = NameTable()
+        self.clock = lambda: 1_800_000_000.0
+        self.changes = Changes(self, lambda: False)
 
     async def aside(self, function: Any, *arguments: Any) -> Any:
         """Here and now."""
