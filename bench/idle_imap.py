@@ -132,6 +132,7 @@ def measure(folder: Path, given: argparse.Namespace) -> None:
             idling(secure if given.tls else plain, n, given.users, context)
             for n in range(given.users, given.connections)
         ]
+        # What was needed to make the connections alone is given back meanwhile.
         time.sleep(3)
         each = (pss(process.pid) - before) / (given.connections - given.users)
         took = []

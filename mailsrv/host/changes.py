@@ -179,7 +179,9 @@ class Changes:
                 return
             log.warn("nobody has confirmed the change of the configuration: it is taken back")
             try:
-                await self._back(pending.text, Asked(pending.who, "nobody confirmed the change"))
+                done = await self._back(pending.text, Asked(pending.who, "nobody confirmed the change"))
+                changed = [dotted(key) for key in (*done.change.applied, *done.change.restart)]
+                await self._site.audit.note("config.rollback", pending.who, why="nobody confirmed", changed=changed)
             except MailError as error:
                 log.error("the configuration of before cannot be taken up: {reason}", reason=str(error))
 

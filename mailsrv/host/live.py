@@ -33,6 +33,8 @@ from .wiring import settings_of
 
 log = Logger()
 
+#: Keys in a line of the log: a server that comes has sixty.
+MAX_TOLD = 10
 #: Seconds that look-ups of before may still take.
 LEAVING = 60.0
 
@@ -80,7 +82,8 @@ class Live:
             later = await self._take_up(old, in_effect(old, new))
             late = tuple(key for key in applied if key[-1] == "listen" and "/".join(key[:2]) in later)
             applied = tuple(key for key in applied if key not in late)
-            log.info("{count} options changed: {keys}", count=len(applied), keys=", ".join(map(dotted, applied)))
+            shown = ", ".join(map(dotted, applied[:MAX_TOLD])) + " ..." * (len(applied) > MAX_TOLD)
+            log.info("{count} options changed: {keys}", count=len(applied), keys=shown)
             self._site.events.publish("config.applied", keys=[dotted(key) for key in applied[:100]])
             return Change(applied, restart + late)
         finally:

@@ -239,7 +239,7 @@ class _Sorter(ServerFactory):
 
     def logPrefix(self) -> str:
         """Twisted: how its own lines about this port begin."""
-        return "shared"
+        return ", ".join(dict.fromkeys(door.server for door in self._place.doors.values()))
 
     def buildProtocol(self, address: Any) -> Protocol:
         """Twisted: somebody connected; where is only known with the transport."""

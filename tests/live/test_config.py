@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import poplib
+import signal
 import smtplib
 import socket
 import time
@@ -286,3 +287,24 @@ def test_s164_a_format_holds_for_new_log_ins_and_who_is_logged_in_goes_on(site: 
     assert b"text/plain" in shown and b"<b>" not in shown
     before.quit()
     after.quit()
+
+
+def test_s179_a_change_that_nobody_confirmed_is_taken_back_after_a_kill_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Server(tmp_path, CONFIG.replace("127.0.0.1:0", f"127.0.0.1:{free_port()}", 1))
+    made.start()
+    before = made.config.read_text()
+    words = "config", "set", "--config", str(made.config), "smtp.default.max_hops", "77", "--confirm", "5s"
+    assert main(words) == 0 and "max_hops = 77" in made.config.read_text()
+    made.stop(signal.SIGKILL)
+    made.start()
+    for _ in range(200):
+        if made.config.read_text() == before:
+            break
+        time.sleep(0.05)
+    assert made.config.read_text() == before
+    assert main(["audit", "list", "--config", str(made.config)]) == 0
+    assert "nobody confirmed" in capsys.readouterr().out
+    made.stop()
+    assert "Traceback" not in made.log()

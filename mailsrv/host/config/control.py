@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
 
-from ...parts import TEXT, Kind, option
-from .values import BINDINGS, Binding
+from ...parts import TEXT, option
+from .values import Binding, bindings_but
 
-
-def _read_places(value: Any) -> tuple[Binding, ...]:
-    """Bindings that have TLS from the start, without saying so."""
-    found: tuple[Binding, ...] = BINDINGS.read(value)
-    for one in found:
-        if one.path or one.endpoint:
-            raise ValueError(f'"{one}": here ADDRESS:PORT; it always has TLS')
-    return found
+_PLACES = bindings_but(
+    lambda one: one.path or one.endpoint, "here ADDRESS:PORT; it always has TLS",
+    "list of ADDRESS:PORT",
+)
 
 
 @frozen
@@ -24,7 +18,7 @@ class ControlTable:
     """[control]"""
 
     listen: tuple[Binding, ...] = option(
-        Kind("list of ADDRESS:PORT", _read_places), (),
+        _PLACES, (),
         "where commands from other machines are taken, with TLS and a token (S-028); default: nowhere",
     )
     certificate: str = option(TEXT, "default", "which [tls.NAME] is shown there")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
 
-from ...parts import Kind, option
-from .values import BINDINGS, PATH, Binding, or_empty
+from ...parts import option
+from .values import PATH, Binding, bindings_but, or_empty
 
-
-def _read_places(value: Any) -> tuple[Binding, ...]:
-    """Bindings of plain HTTP."""
-    found: tuple[Binding, ...] = BINDINGS.read(value)
-    for one in found:
-        if one.tls or one.endpoint:
-            raise ValueError(f'"{one}": here ADDRESS:PORT or unix:PATH; for TLS put a proxy before it')
-    return found
+_PLACES = bindings_but(
+    lambda one: one.tls or one.endpoint, "here ADDRESS:PORT or unix:PATH; for TLS put a proxy before it",
+    "list of ADDRESS:PORT | unix:PATH",
+)
 
 
 @frozen
@@ -24,7 +18,7 @@ class MetricsTable:
     """[metrics]"""
 
     listen: tuple[Binding, ...] = option(
-        Kind("list of ADDRESS:PORT | unix:PATH", _read_places), (),
+        _PLACES, (),
         "where counters are shown at /metrics in Prometheus' text format; default: nowhere",
     )
     token_file: str = option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -125,6 +126,20 @@ def _read_bindings(value: Any) -> tuple[Binding, ...]:
 
 
 BINDINGS = Kind("list of ADDRESS:PORT[/tls] | unix:PATH | endpoint", _read_bindings)
+
+
+def bindings_but(refused: Callable[[Binding], Any], text: str, name: str) -> Kind:
+    """Bindings of one sort: others are refused with `text`."""
+
+    def read(value: Any) -> tuple[Binding, ...]:
+        """Each of them."""
+        found: tuple[Binding, ...] = BINDINGS.read(value)
+        for one in found:
+            if refused(one):
+                raise ValueError(f'"{one}": {text}')
+        return found
+
+    return Kind(name, read)
 
 
 def _read_host_name(value: Any) -> str:

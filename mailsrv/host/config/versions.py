@@ -68,6 +68,10 @@ class Versions:
         except (TypeError, KeyError):
             return None
 
+    def all(self) -> list[Version]:
+        """All that can be read, the newest first."""
+        return [one for number in reversed(self.numbers()) if (one := self.get(number)) is not None]
+
     def last(self) -> Version | None:
         """The newest that can be read."""
         return next((one for number in reversed(self.numbers()) if (one := self.get(number)) is not None), None)

@@ -125,12 +125,11 @@ async def rollback(site: Any, asker: Asker, number: int = 0) -> dict[str, Any]:
 @operation("config.versions")
 async def versions(site: Any) -> list[dict[str, Any]]:
     """The versions of the file that are kept, the newest first."""
-    kept = _changes(site).versions
-    found = (kept.get(number) for number in reversed(kept.numbers()))
+    found = await site.aside(_changes(site).versions.all)
     return [
         {"number": one.number, "version": one.digest, "at": one.at, "who": one.who, "what": one.what,
          "keys": list(one.keys)}
-        for one in found if one is not None
+        for one in found
     ]  # fmt: skip
 
 
@@ -176,7 +175,8 @@ async def show(site: Any, server: str = "") -> list[dict[str, Any]]:
 @operation("config.explain")
 async def explain(site: Any, key: str) -> dict[str, Any]:
     """What a key means, its kind, its default, the value in effect and where it comes from, and when a change holds."""
-    return explained(site.options, key)
+    facts: dict[str, Any] = await site.aside(explained, site.options, key)
+    return facts
 
 
 @operation("config.get")

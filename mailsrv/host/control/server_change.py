@@ -28,6 +28,7 @@ async def _servers(site: Any) -> list[str]:
 
 @operation("server.create", resource=lambda given: of_server(given, "name"))
 async def create(
+    # A list, since JSON has no other; it is read alone.
     site: Any, name: str, asker: Asker, title: str = "", listen: list[str] = [], role: str = ""  # noqa: B006
 ) -> dict[str, Any]:
     """Make a virtual server: it starts at once if servers of its protocol do (S-013).
