@@ -101,7 +101,7 @@ class QueueSite:
         gone = Outcome(row.recipients[0], "failed", "5.1.1", "550 no such user", "mx.dest.example")
         return str(self.site.delivery.badmail[server].keep(MemoryContent(TEXT), entry_of(row, [gone], START)))
 
-    def ask(self, name: str, **arguments: Any) -> Any:
+    def ask(self, name: str, /, **arguments: Any) -> Any:
         """The result of an operation, or the text of the refusal."""
         answer = self.loop.run(control.run(self.site, name, arguments))
         return answer["result"] if "result" in answer else answer["error"]

@@ -100,7 +100,7 @@ class Routes:
         defaults: Defaults = Defaults(),
         shuffle: Callable[[list[Any]], Any] = random.shuffle,
     ) -> None:
-        self._resolver, self._table, self._own = resolver, table, own
+        self.resolver, self._table, self._own = resolver, table, own
         self._defaults, self._shuffle = defaults, shuffle
         #: Hops of routes whose hosts are addresses, which nobody has to be asked for.
         self._fixed: dict[str, tuple[Hop, ...]] = {}
@@ -181,7 +181,7 @@ class Routes:
     async def _servers(self, domain: str) -> list[tuple[int, str]]:
         """(preference, name) in the order they are tried; without MX the domain itself."""
         try:
-            records: Sequence[tuple[int, str]] = await self._resolver.lookup(domain, "MX")
+            records: Sequence[tuple[int, str]] = await self.resolver.lookup(domain, "MX")
         except TryLater as error:
             raise TryLater(f"The mail servers of {domain} cannot be looked up now", "4.4.3") from error
         if not records:
@@ -208,7 +208,7 @@ class Routes:
         found = _Found()
         for kind in FAMILIES[self._defaults.addresses]:
             try:
-                records = list(await self._resolver.lookup(host, kind))
+                records = list(await self.resolver.lookup(host, kind))
             except TryLater as error:
                 found.failure = error
                 continue

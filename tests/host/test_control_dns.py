@@ -147,3 +147,17 @@ def test_a_name_system_that_says_nothing_is_a_warning(made: Callable[[str], Queu
     site.names.table = dict.fromkeys(("mail.example.org A", "mail.example.org AAAA", "example.org MX"), TryLater)
     (told,) = site.ask("dns.check")
     assert told["level"] == "warning" and "does not tell" in str(told)
+
+
+def test_s094_what_the_name_system_says_of_a_name_and_of_an_address(made: Callable[[str], QueueSite]) -> None:
+    site = made(ONE + '[smtp.in]\nlisten = ["*:25"]\n')
+    site.names.table = {
+        "b.example MX": [(10, "mx.b.example")], "b.example A": ["192.0.2.1"], "b.example AAAA": TryLater,
+        "b.example TXT": [b"v=spf1 -all"], "1.2.0.192.in-addr.arpa PTR": ["mx.b.example"],
+    }  # fmt: skip
+    found = [(one["kind"], one["value"]) for one in site.ask("dns.lookup", name="B.example")]
+    assert found == [("MX", "10 mx.b.example"), ("A", "192.0.2.1"), ("AAAA", ""), ("TXT", "v=spf1 -all")]
+    told = site.ask("dns.lookup", name="192.0.2.1", server="smtp/in")
+    assert [(one["kind"], one["value"]) for one in told] == [("PTR", "mx.b.example")]
+    assert "did you mean" in site.ask("dns.lookup", name="b.example", server="smtp/on")
+    assert "no host name" in site.ask("dns.lookup", name="a b") or "is no" in site.ask("dns.lookup", name="a b")

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from ...errors import Refused, TryLater
+from ...message.domains import a_labels
 from ...parts import did_you_mean
 from ...transfer.masquerade import Published, check_hostname, domain_records
 from ..config.load import load
@@ -156,3 +157,39 @@ async def check(site: Any, server: str = "", addresses: list[str] = _NONE) -> li
             "findings": [{"level": finding.level, "text": finding.text} for finding in findings],
         })  # fmt: skip
     return told
+
+
+#: What is asked of a host or a domain; of an address its name alone.
+KINDS = ("MX", "A", "AAAA", "TXT")
+
+
+@operation("dns.lookup")
+async def lookup(site: Any, name: str, server: str = "") -> list[dict[str, str]]:
+    """What the name system says of a name or an address, asked as mail of an SMTP server asks (S-094), or as the system
+    does.  `kind`, `value`, and `error` where there is no answer."""
+    try:
+        asked, kinds = ip_address(name.strip("[]")).reverse_pointer, ("PTR",)
+    except ValueError:
+        asked, kinds = a_labels(_domain(name)), KINDS
+    resolver = site.access.resolver
+    if server:
+        lanes = site.delivery.lanes if site.delivery is not None else {}
+        if server not in lanes:
+            raise Refused(f'no SMTP server "{server[:100]}" that sends mail{did_you_mean(server, lanes)}')
+        resolver = lanes[server].routes.resolver
+    found: list[dict[str, str]] = []
+    for kind in kinds:
+        try:
+            values = await resolver.lookup(asked, kind)
+        except TryLater as error:
+            found.append({"kind": kind, "value": "", "error": error.text})
+        else:
+            found += [{"kind": kind, "value": _shown(one), "error": ""} for one in values]
+    return found
+
+
+def _shown(value: Any) -> str:
+    """One record's data."""
+    if isinstance(value, bytes):
+        return value.decode("ascii", "backslashreplace")
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

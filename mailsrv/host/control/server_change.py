@@ -18,6 +18,8 @@ from .table import Asker, of_server, operation
 #: Rows of the queue that are counted.
 MAX_COUNTED = 1000
 
+_NONE: list[str] = []
+
 
 async def _servers(site: Any) -> list[str]:
     """The names that the file has now.  Raises Refused, ConfigError."""
@@ -28,8 +30,7 @@ async def _servers(site: Any) -> list[str]:
 
 @operation("server.create", resource=lambda given: of_server(given, "name"))
 async def create(
-    # A list, since JSON has no other; it is read alone.
-    site: Any, name: str, asker: Asker, title: str = "", listen: list[str] = [], role: str = ""  # noqa: B006
+    site: Any, name: str, asker: Asker, title: str = "", listen: list[str] = _NONE, role: str = ""
 ) -> dict[str, Any]:
     """Make a virtual server: it starts at once if servers of its protocol do (S-013).
 
