@@ -59,6 +59,14 @@ def in_effect(old: SiteOptions, new: SiteOptions) -> SiteOptions:
     return evolve(new, site=evolve(new.site, **kept), store=old.store)
 
 
+def _with_listen(new: SiteOptions, old: SiteOptions, servers: set[str]) -> SiteOptions:
+    """The new options, but for bindings that could not be had now."""
+    if not servers:
+        return new
+    kept = {name: evolve(new.servers[name], listen=old.servers[name].listen) for name in servers}  # type: ignore[attr-defined, call-arg]
+    return evolve(new, servers={**new.servers, **kept})
+
+
 class Live:
     """One for a site.  `also` are told last, in their order: functions of (options before, options now)."""
 
@@ -113,6 +121,7 @@ class Live:
             services = await site.wiring.services(formats, recipients)
             later = await Bindings(site).move(old, new)
             await self._keep(formats, old, new)
+            new = site.options = _with_listen(new, old, later)
             done = True
         finally:
             if not done:

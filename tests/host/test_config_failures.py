@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from mailsrv.errors import ConfigError, StoreUnavailable
 from mailsrv.host.config.load import load
 from mailsrv.host.control.run import run
+from mailsrv.host.recipients import Recipients
 from mailsrv.testing.queue_site import CONFIG, QueueSite
 
 LISTS = CONFIG + '[access.office]\nlist = ["192.0.2.1"]\n'
@@ -129,3 +130,25 @@ def test_an_entry_and_an_option_changed_at_once_are_both_there(bed: Bed) -> None
 def test_a_site_that_stops_finishes_a_change_and_begins_none(bed: Bed) -> None:
     bed.queue.loop.run(bed.site.changes.end())
     assert "the site stops" in bed.ask("config.set", key="limits.quota", value="5M")
+
+
+def test_a_binding_that_cannot_be_had_now_waits_for_the_next_start(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """decisions 22: a port below 1024 after the right to it was given up."""
+
+    async def later(*_: Any) -> set[str]:
+        return {"smtp/default"}
+
+    async def site_of(options: Any) -> Any:
+        return await bed.site.live.apply(options)
+
+    monkeypatch.setattr("mailsrv.host.live.Bindings.move", later)
+    monkeypatch.setattr(bed.site, "tell_ready", lambda: None)
+    monkeypatch.setattr(bed.site, "add_server", lambda *_: None)
+    bed.site.recipients = Recipients(bed.site, {})
+    was = bed.site.options.servers["smtp/default"].listen
+    head, _, rest = bed.file.read_text().partition("[smtp.default]\n")
+    bed.file.write_text(f'{head}[smtp.default]\nlisten = ["127.0.0.1:77"]\n{rest.partition(chr(10))[2]}')
+    change = bed.queue.loop.run(site_of(load(bed.file)))
+    assert change.restart == (("smtp", "default", "listen"),)
+    assert bed.site.options.servers["smtp/default"].listen == was
+    assert bed.ask("config.status")["keys"] == ["smtp.default.listen"]
