@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> None:
     measured = ("--cov=mailsrv.wire", "--cov=mailsrv.message", "--cov-branch")
     told = ("--cov-report=term:skip-covered", "--cov-fail-under=95")
     step("branch coverage of wire and message", python, "-m", "pytest", "-q", "--no-header", *quick, *pure, *measured,
-         *told, *cores, HYPOTHESIS_PROFILE="thorough")  # fmt: skip
+         *told, *cores)  # fmt: skip
     packages = missing_packages()
     if packages and os.geteuid() == 0 and shutil.which("apt-get"):
         sys.stdout.write(f"\n== installing {' '.join(packages)}\n")

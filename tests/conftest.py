@@ -1,16 +1,14 @@
-"""How thoroughly properties are tried: half as many examples before a commit as when coverage is measured."""
+"""What holds for all tests."""
 
 from __future__ import annotations
 
 import gc
-import os
 
 import pytest
-from hypothesis import settings
 
-settings.register_profile("quick", max_examples=50)
-settings.register_profile("thorough", max_examples=100)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+from tests.properties import load_profile
+
+load_profile()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

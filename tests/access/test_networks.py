@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mailsrv.access.entries import parse_entry
 from mailsrv.access.networks import Matcher, Network, canonical, number_of, parse_network
 from mailsrv.errors import Refused
+from tests.properties import tries
 
 #: written -> (as it is understood, kind, whether there is a warning)
 WRITTEN = {
@@ -107,7 +108,7 @@ def test_no_text_is_anything_but_an_entry_or_a_mistake(text: str) -> None:
         assert parse_entry(entry.normal).normal == entry.normal
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(st.ip_addresses(), st.data())
 def test_networks_are_those_of_the_standard_library(address: ipaddress.IPv4Address, data: st.DataObject) -> None:
     prefix = data.draw(st.integers(0, address.max_prefixlen))
@@ -147,7 +148,7 @@ def network_of(version: int, first: int, host_bits: int) -> Network:
     return Network(version, first >> size << size, (32 if version == 4 else 128) - size)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.lists(_SMALL, max_size=30), st.lists(st.tuples(st.sampled_from([4, 6]), st.integers(0, 2**32 - 1))))
 @example([(4, 0, 0), (4, 0, 0), (4, 0, 8)], [(4, 0)])
 def test_the_smallest_network_around_an_address(
@@ -181,7 +182,7 @@ def test_a_network_of_mapped_addresses_is_one_of_ipv4() -> None:
     assert (matcher.find(4, 0), matcher.find(4, 1 << 31)) == (1, 0)
 
 
-@settings(max_examples=25)
+@settings(max_examples=tries(25))
 @given(st.lists(st.ip_addresses(), max_size=20), st.data())
 def test_networks_anywhere_against_the_standard_library(
     found: list[ipaddress.IPv4Address], data: st.DataObject

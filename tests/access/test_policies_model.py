@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mailsrv.access.policy import Policy
 from mailsrv.testing.bed import Bed
 from mailsrv.values import ACCEPT, Address, Verdict
+from tests.properties import tries
 
 ME, YOU = Address("me", "example.org"), Address("you", "example.org")
 VERDICTS = {
@@ -100,7 +101,7 @@ def found(bed: Bed) -> Places:
 
 
 @given(st.lists(SCRIPTS, min_size=1, max_size=3))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=tries(120), deadline=None)
 def test_who_gets_the_message(scripts: list[dict[str, str]]) -> None:
     bed = Bed(policies=[lambda script=script: Said(script) for script in scripts])
     client = bed.connect("smtp")

@@ -18,6 +18,7 @@ from mailsrv.message.content import MemoryContent
 from mailsrv.parts import find
 from mailsrv.testing.loop import Loop
 from mailsrv.values import ACCEPT, Address, Identity, Peer, Transaction, Verdict
+from tests.properties import tries
 
 
 def run(coroutine: Any) -> Any:
@@ -66,7 +67,7 @@ def means(entry: str, sender: Address | None) -> bool:
 
 
 @given(ENTRIES, st.none() | st.builds(Address, st.sampled_from(["x", "X", "z"]), LABELS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_s045_a_list_means_what_its_entries_mean(entries: list[str], sender: Address | None) -> None:
     found = SenderList(map(read_entry, entries)).match(sender)
     assert bool(found) == any(means(entry, sender) for entry in entries)
@@ -88,7 +89,7 @@ def test_a_bucket_gives_its_number_then_the_rate() -> None:
 @given(
     st.integers(1, 5), st.lists(st.tuples(st.floats(0, 30), st.sampled_from("ab")), max_size=60),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 def test_no_interval_holds_more_than_twice_the_number(limit: int, calls: list[tuple[float, str]]) -> None:
     """The burst, and what comes back during the interval: the bound of a bucket."""
     bucket, now = Bucket(limit, 60.0, 10), 1000.0
@@ -244,7 +245,7 @@ def test_rfc6409_6_1_authors_are_addresses_of_the_login(header: bytes, rule: str
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_whatever_from_says_is_judged(value: bytes) -> None:
     rule, _ = judged(b"From: " + value + b"\r\n", path=None)
     assert rule in ("From", "Sender", "no From")

@@ -21,6 +21,7 @@ from mailsrv.auth.guard import Guard, GuardSettings
 from mailsrv.auth.guard_tables import FAMILIAR_PER_ACCOUNT, PACE, PLACES, Bans, Familiar, Guesses, Rates
 from mailsrv.errors import Refused, TryLater
 from mailsrv.net.addresses import subject_of
+from tests.properties import tries
 
 #: 2026-11-24 04:00:00 UTC.
 START = 1_795_492_800.0
@@ -622,7 +623,7 @@ class Model:
         self.until.pop(address, None)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 @given(st.lists(EVENTS, min_size=20, max_size=60))
 def test_in_any_order_of_events_exactly_the_banned_are_turned_away(events: list[tuple[Any, ...]]) -> None:
     watch = Watch(per_address=3, per_account=4, window=60.0, ban=100.0)
@@ -656,7 +657,7 @@ def test_in_any_order_of_events_exactly_the_banned_are_turned_away(events: list[
         assert len(watch.guard._guesses) <= 2 * 2 * 3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["a", "b"]), st.floats(0, 20)), max_size=80))
 def test_attempts_of_strangers_at_a_slowed_account_keep_their_distance(asked: list[tuple[int, str, float]]) -> None:
     watch = Watch()

@@ -28,6 +28,7 @@ from mailsrv.errors import AuthenticationFailed, ConfigError, MailError
 from mailsrv.parts import Place, read_table
 from mailsrv.testing.authenticator_suite import CONTEXT
 from mailsrv.values import Credentials, Identity
+from tests.properties import tries
 
 from .beds import Site
 
@@ -173,7 +174,7 @@ def test_what_is_no_token_of_this_issuer_is_left_to_others(bed: Bed) -> None:
 
 
 @given(st.text(alphabet="eyJhbGciOiJ9.-_AQ", max_size=60), st.integers(0, 300), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 def test_no_text_makes_anything_but_an_answer(tmp_path_factory: Any, text: str, at: int, cut: int) -> None:
     bed = Bed(tmp_path_factory.getbasetemp())
     part, good = bed.make(), token()

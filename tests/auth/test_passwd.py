@@ -20,6 +20,7 @@ from mailsrv.errors import AuthenticationFailed, ConfigError
 from mailsrv.parts import Place, read_table
 from mailsrv.testing.authenticator_suite import CONTEXT
 from mailsrv.values import Credentials, Peer
+from tests.properties import tries
 
 from .beds import Site
 from .test_schemes import DOVEADM, HTPASSWD
@@ -167,7 +168,7 @@ def test_a_name_that_is_an_alias_of_several_makes_no_account(bed: Bed) -> None:
 
 
 @given(st.text(max_size=80))
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 def test_no_line_makes_anything_but_a_user(text: str) -> None:
     user = user_of(text)
     assert isinstance(user, User) and isinstance(user.admits("192.0.2.1"), bool) and text.startswith(user.encoded)
@@ -176,7 +177,7 @@ def test_no_line_makes_anything_but_a_user(text: str) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 def test_no_octets_make_anything_but_users(tmp_path_factory: pytest.TempPathFactory, octets: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "octets"
     path.write_bytes(octets)

@@ -10,6 +10,7 @@ from mailsrv.auth.hashing import PasswordHasher
 from mailsrv.auth.schemes import Unusable, check, cost_of, keys_of, known, split, with_scheme
 from mailsrv.errors import MailError
 from mailsrv.testing.loop import Loop
+from tests.properties import tries
 
 #: Of the password "secret".
 OPENSSL = [
@@ -132,7 +133,7 @@ def test_what_cannot_be_used_says_so_without_showing_it(encoded: str) -> None:
         ),
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 def test_no_text_makes_anything_but_right_wrong_or_unusable(encoded: str) -> None:
     for call in (lambda: check(encoded, b"secret"), lambda: keys_of(encoded, "ntlm"), lambda: cost_of(encoded)):
         try:

@@ -29,6 +29,7 @@ from mailsrv.message.content import MemoryContent
 from mailsrv.store.keywords import names_of
 from mailsrv.testing.queue_site import QueueSite
 from mailsrv.values import Address, NewMessage
+from tests.properties import tries
 
 ME = "me@example.org"
 Row = tuple[bytes, frozenset[bytes], int, bytes]
@@ -169,7 +170,7 @@ MAILDIR_ROWS = st.lists(
     max_size=4,
 )  # fmt: skip
 MBOX_ROWS = st.lists(st.tuples(WHOLE.filter(for_mbox).map(whole), FLAGS, DATES, st.just(b"")), max_size=4)
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=tries(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @QUICK

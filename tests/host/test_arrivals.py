@@ -19,6 +19,7 @@ from mailsrv.net.front import Front
 from mailsrv.testing.bed import Answers, Bed
 from mailsrv.testing.transport import MemoryTransport
 from mailsrv.values import ACCEPT, Peer, Verdict
+from tests.properties import tries
 
 PROXY = "10.0.0.1"
 HEADER_1 = b"PROXY TCP4 198.51.100.7 192.0.2.25 40001 25\r\n"
@@ -334,7 +335,7 @@ def test_the_handshake_comes_behind_the_header(protocol: str) -> None:
 
 
 @given(st.lists(st.integers(1, 30), max_size=12), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 def test_every_split_of_a_header_and_what_follows(steps: list[int], tls: bool) -> None:
     bed = Bed(trusted_proxies=PROXY)
     octets = HEADER_1 + b"NOOP\r\n"

@@ -16,6 +16,7 @@ from mailsrv.host.control import run as control
 from mailsrv.host.control.table import OPERATIONS
 from mailsrv.testing.queue_site import START, QueueSite
 from mailsrv.values import Identity, Verdict
+from tests.properties import tries
 from tests.timing import takes_at_most
 
 CHANGES = ("retry", "hold", "release", "delete", "reroute", "fail")
@@ -101,7 +102,7 @@ def test_filters_that_make_no_sense(site: QueueSite, filters: dict[str, Any], sa
     assert said in site.ask("queue.list", **filters)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(
     st.sampled_from(["server", "sender", "recipient", "domain", "older", "state", "reply"]), st.text(max_size=600)
 ))

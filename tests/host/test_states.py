@@ -17,6 +17,7 @@ from mailsrv.errors import ConfigError, Refused
 from mailsrv.host.config.load import loads
 from mailsrv.host.config.servers import adding, removing, split_name, with_port
 from mailsrv.host.states import FILE, STATES, Service, States
+from tests.properties import tries
 
 
 def states(folder: Path) -> States:
@@ -72,7 +73,7 @@ _JSON = some.recursive(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(_JSON)
 def test_whatever_the_file_holds_nothing_is_raised(value: Any) -> None:
     made = states(Path("/nonexistent"))

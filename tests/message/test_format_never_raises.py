@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mailsrv.message.format import FormatOptions, render
 from mailsrv.message.structure import parse
 from tests.gallery.samples import PNG, apple_double, lines64, message, multipart, part, stored_rtf, string, tnef
+from tests.properties import tries
 from tests.timing import takes_at_most
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ LINES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.lists(st.sampled_from(LINES), max_size=40), st.sampled_from([b"\r\n", b"\n"]))
 def test_anything_can_be_rendered(lines: list[bytes], end: bytes) -> None:
     octets = end.join(lines)
@@ -53,7 +54,7 @@ def test_anything_can_be_rendered(lines: list[bytes], end: bytes) -> None:
         assert render(octets, options) == made
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.binary(max_size=300))
 def test_any_octets_can_be_rendered(octets: bytes) -> None:
     for options in FORMATS:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsrv.message.addresses import MAX_ADDRESSES, parse_addresses
+from tests.properties import tries
 from tests.timing import takes_at_most
 
 END = (None, None, None, None)
@@ -111,7 +112,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join) | st.binary(max_size=100))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_anything_is_read(value: bytes) -> None:
     depth = 0
     for name, route, mailbox, host in parse_addresses(value):
@@ -129,7 +130,7 @@ NAME = st.text(alphabet='abc XYZ"\\,;<>@()', max_size=12).map(lambda name: " ".j
 
 
 @given(st.lists(st.tuples(NAME, WORD.filter(lambda w: w.strip(".") == w), WORD), min_size=1, max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 def test_what_the_standard_library_writes_is_read_alike(people: list[tuple[str, str, str]]) -> None:
     value = ", ".join(formataddr((name, f"{local}@{domain}")) for name, local, domain in people)
     ours = [

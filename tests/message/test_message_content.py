@@ -9,6 +9,7 @@ from zope.interface.verify import verifyObject
 from mailsrv.interfaces import IContent
 from mailsrv.message.content import CHUNK, MemoryContent, prefixed
 from mailsrv.testing.loop import Loop
+from tests.properties import tries
 
 PIECES = st.lists(st.binary(max_size=8), max_size=6)
 
@@ -25,7 +26,7 @@ def test_they_provide_the_contract() -> None:
 
 
 @given(PIECES, PIECES, st.integers(-2, 50), st.integers(-2, 50))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_reading_is_slicing(prefix: list[bytes], pieces: list[bytes], offset: int, length: int) -> None:
     whole = b"".join(prefix) + b"".join(pieces)
     content = prefixed(b"".join(prefix), MemoryContent(pieces))

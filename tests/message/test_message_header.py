@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsrv.message import charsets, header
+from tests.properties import tries
 
 BLOCK = (
     b"Received: from a\r\n\tby b;\r\n Tue, 24 Nov 2026 04:00:00 +0000\r\n"
@@ -182,7 +183,7 @@ def test_base64_of_real_mail(octets: bytes, expected: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_base64_never_raises_and_undoes_the_standard_encoding(octets: bytes) -> None:
     header.base64_octets(octets)
     assert header.base64_octets(base64.encodebytes(octets)) == octets
@@ -210,13 +211,13 @@ def test_base64_never_raises_and_undoes_the_standard_encoding(octets: bytes) -> 
         max_size=30,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_decoding_never_raises(pieces: list[bytes]) -> None:
     assert isinstance(header.decode(b"".join(pieces)), str)
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Zs", "Zl", "Zp")), max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_what_the_standard_library_encodes_is_read_back(text: str) -> None:
     encoded = Header(text.encode().decode(), "utf-8").encode(maxlinelen=0).encode("ascii")
     assert header.decode(encoded) == text

@@ -13,6 +13,7 @@ from mailsrv import query as q
 from mailsrv.message.query import Candidate, keyword_masks, matcher, matches, needs
 from mailsrv.numbers import NumSet, UidSet
 from mailsrv.values import FLAGGED, SEEN
+from tests.properties import tries
 
 MAIL = crlf(
     "From: =?utf-8?Q?J=C3=B6rg?= <joerg@example.org>\nSubject: =?iso-8859-1?Q?Gr=FC=DFe?=\n aus Wien\nX-Empty:\n"
@@ -196,7 +197,7 @@ def plainly(query: q.Query, candidate: Candidate) -> bool:
 
 
 @given(QUERIES, st.integers(0, 40), st.sampled_from([0, SEEN, FLAGGED, SEEN | FLAGGED]), st.booleans(), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_what_is_decided_early_stays_decided(query: q.Query, size: int, flags: int, subject: bool, body: bool) -> None:
     content = (b"Subject: x\r\n" if subject else b"") + b"\r\n" + (b"y" if body else b"")
     stages = [
@@ -212,7 +213,7 @@ def test_what_is_decided_early_stays_decided(query: q.Query, size: int, flags: i
 
 
 @given(MESSAGES, st.sampled_from(["a", "ü", "\0", "x", "\ufffd", "a\u0308"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_any_octets_can_be_searched(octets: bytes, needle: str) -> None:
     candidate = Candidate(1, content=octets)
     in_body = matches(q.BodyContains(needle), candidate)

@@ -13,6 +13,7 @@ from mailsrv.message.content import MemoryContent
 from mailsrv.message.header import MAX_OCTETS
 from mailsrv.message.rewrite import is_field, read_head, rewritten, without
 from mailsrv.testing.loop import Loop
+from tests.properties import tries
 
 
 def result(octets: bytes, prefix: bytes = b"", removed: frozenset[bytes] = frozenset()) -> bytes:
@@ -84,7 +85,7 @@ LINES = st.lists(st.sampled_from([b"X: 1", b"x:", b" more", b"\t", b"A: b", b"",
 
 
 @given(LINES, st.sampled_from([b"\r\n", b"\n"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_what_is_left_is_there_in_order_and_no_more(lines: list[bytes], end: bytes) -> None:
     octets = end.join(lines)
     kept = without(octets, {b"x"})

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mailsrv.message import structure
 from mailsrv.message.structure import LEAF, MESSAGE, MULTIPART, Part, parse
+from tests.properties import tries
 from tests.timing import takes_at_most
 
 
@@ -225,7 +226,7 @@ def oracle(message: email.message.Message) -> object:
 
 
 @given(entities(tuple(BOUNDARIES), 4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_the_tree_agrees_with_the_standard_library(text: str) -> None:
     octets = ("From: a@b\r\nMIME-Version: 1.0\r\n" + text).encode()
     root = parse(octets)
@@ -338,6 +339,6 @@ MESSAGES = st.lists(FRAGMENTS, max_size=40).map(b"".join) | st.binary(max_size=2
 
 
 @given(MESSAGES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_any_octets_have_a_tree(octets: bytes) -> None:
     check_offsets(octets, parse(octets))

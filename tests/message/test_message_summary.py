@@ -11,6 +11,7 @@ from test_message_structure import CASES, MESSAGES, crlf
 from mailsrv.message.header import select_fields
 from mailsrv.message.structure import LEAF, MESSAGE, MULTIPART, Part, parse
 from mailsrv.message.summary import VERSION, Summary, summarise, texts
+from tests.properties import tries
 
 RFC_MAIL = (
     crlf(
@@ -264,7 +265,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @given(MESSAGES | mutated())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_any_octets_have_a_summary(octets: bytes) -> None:
     record = summarise(octets)
     assert Summary.current(record) and summarise(memoryview(octets)) == record

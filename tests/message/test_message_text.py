@@ -14,6 +14,7 @@ from mailsrv.message.header import decode, header_end, unfolded_lines
 from mailsrv.message.structure import MESSAGE, parse
 from mailsrv.message.summary import Summary, summarise
 from mailsrv.message.text import folded, header_text, is_in_body
+from tests.properties import tries
 
 
 def read_slowly(octets: bytes) -> list[str]:
@@ -63,7 +64,7 @@ NEEDLES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(MIXED | PARTS, NEEDLES)
 def test_what_is_told_quickly_is_right(octets: bytes, needle: str) -> None:
     expected = any(needle in text for text in read_slowly(octets))
@@ -71,7 +72,7 @@ def test_what_is_told_quickly_is_right(octets: bytes, needle: str) -> None:
     assert is_in_body(needle, octets, Summary(summarise(octets)).places()) is expected
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 @given(MESSAGES, st.sampled_from(["a", "b", "x", "--", "1", "content"]))
 def test_the_parts_of_a_summary_are_those_of_the_message(octets: bytes, needle: str) -> None:
     assert is_in_body(needle, octets, Summary(summarise(octets)).places()) is is_in_body(needle, octets)

@@ -20,6 +20,7 @@ from mailsrv.message.trace import (
     with_protocol,
 )
 from mailsrv.values import Address, TlsFacts
+from tests.properties import tries
 
 TLS = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384")
 BOB = Address("bob", "example.net")
@@ -131,7 +132,7 @@ ANY = st.text(max_size=40) | st.sampled_from(
 
 
 @given(ANY, ANY, st.none() | ANY, ANY, ANY, ANY, ANY, ANY, st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_what_clients_say_never_breaks_the_field(
     helo: str, host: str, name: str | None, by: str, protocol: str, ident: str, local: str, domain: str, tls: bool
 ) -> None:

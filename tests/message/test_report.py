@@ -17,6 +17,7 @@ from mailsrv.message.report import MAX_HEADER, Issuer, Report, Reported, deliver
 from mailsrv.message.report_text import ENGLISH, MAX_NAMED, TOO_BIG, TOO_MANY_HOPS, advice_for, harmless, status_of
 from mailsrv.testing.loop import Loop
 from mailsrv.values import Address, Outcome, Recipient
+from tests.properties import tries
 
 NOW = 1_800_000_000.0
 ALICE, BOB = Address("alice", "example.org"), Address("bob", "example.net")
@@ -266,7 +267,7 @@ def test_whatever_it_is_about_the_report_can_be_read(original: bytes, ret: str) 
     assert parts[4] == b"--\r\n"
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(st.text(max_size=60), st.text(max_size=60), st.text(min_size=1, max_size=20), st.booleans())
 def test_no_words_break_the_fields(reply: str, host: str, local: str, utf8: bool) -> None:
     one = Outcome(Recipient(Address(local, "example.net")), "delayed", reply, reply, host)
@@ -336,7 +337,7 @@ def test_s128_a_large_message_is_never_held_and_serves_two_reports() -> None:
     assert octets(copy).count(b"x" * 998) == 3000
 
 
-@settings(max_examples=40)
+@settings(max_examples=tries(40))
 @given(
     st.one_of(st.binary(max_size=200), st.text("Subjectmsag-id:\r\n <>@=?", max_size=80).map(str.encode)),
     st.sampled_from(["failed", "delayed", "relayed"]), st.text(max_size=30),

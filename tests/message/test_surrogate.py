@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mailsrv.message import header
 from mailsrv.message.surrogate import NOBODY, surrogate, words
+from tests.properties import tries
 
 BLOCK = (
     "Received: from mail.example (пример.example) by mx\r\n"
@@ -51,7 +52,7 @@ def test_lines_that_are_no_field_and_fields_of_foreign_names_go() -> None:
     assert surrogate("ü\r\n\r\n".encode()) == b"\r\n"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(st.text(max_size=200))
 def test_rfc2047_words_say_what_was_said(text: str) -> None:
     octets = text.encode("utf-8", "ignore")
@@ -67,7 +68,7 @@ LINES = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(LINES)
 def test_whatever_it_is_it_becomes_ascii_and_hardly_grows(text: str) -> None:
     block = text.encode() + b"\r\n\r\n"

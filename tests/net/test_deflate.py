@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mailsrv.net import deflate
 from mailsrv.net.deflate import PIECE, Corrupt, Deflate
+from tests.properties import tries
 
 
 def packed(pieces: list[bytes], level: int = 6, finish: bool = False) -> bytes:
@@ -30,7 +31,7 @@ def drained(layer: Deflate) -> bytes:
 PIECES = st.lists(st.binary(max_size=200) | st.integers(0, 2 * PIECE).map(bytes), max_size=4)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=tries(50))
 @given(PIECES, st.sampled_from([0, 1, 6, 9]), st.integers(7, 5000))
 def test_rfc4978_what_a_client_says_arrives_however_it_is_cut(pieces: list[bytes], level: int, size: int) -> None:
     layer, stream, out = Deflate(), packed(pieces, level), b""

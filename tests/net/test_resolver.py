@@ -21,6 +21,7 @@ from mailsrv.net.dns_exchange import LOOK, SystemServers, parse_resolv_conf
 from mailsrv.net.dns_message import question, read_answer, wire_name
 from mailsrv.net.resolver import Resolver, ResolverLimits
 from mailsrv.testing.dns import Script, ScriptedServers, answer
+from tests.properties import tries
 
 A, CNAME, PTR, TXT, MX = dns.Record_A, dns.Record_CNAME, dns.Record_PTR, dns.Record_TXT, dns.Record_MX
 ONE, TWO = ("192.0.2.53", 53), ("192.0.2.54", 53)
@@ -376,7 +377,7 @@ _GOOD.fromStr(ASKED)
 GOOD = answer(_GOOD, ("x.example", CNAME("y.example"), 60), ("y.example", A("192.0.2.1"), 60), soa=("example", 9))
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=6), st.integers(0, len(GOOD)))
 @example([], len(GOOD))
 def test_no_octets_are_anything_but_an_answer_or_none(changes: list[tuple[int, int]], length: int) -> None:
@@ -388,7 +389,7 @@ def test_no_octets_are_anything_but_an_answer_or_none(changes: list[tuple[int, i
     assert found is not None or changes or length < len(GOOD)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.binary(max_size=200), st.sampled_from(["A", "AAAA", "PTR", "MX", "TXT"]))
 def test_octets_of_anybody_behind_a_true_beginning(octets: bytes, kind: str) -> None:
     head = question(7, b"x.example", kind)
@@ -396,7 +397,7 @@ def test_octets_of_anybody_behind_a_true_beginning(octets: bytes, kind: str) -> 
     assert found is None or found.name
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(st.text(max_size=80))
 def test_no_name_is_longer_on_the_wire_than_allowed(name: str) -> None:
     octets = wire_name(name)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from mailsrv.errors import StoreFull
 from mailsrv.net.spool import Spool
 from mailsrv.testing.loop import Loop
+from tests.properties import tries
 
 
 @given(st.lists(st.binary(max_size=60), max_size=12), st.integers(0, 200), st.integers(-5, 200), st.integers(0, 300))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 def test_what_was_written_is_read_wherever_it_lies(pieces: list[bytes], bound: int, offset: int, length: int) -> None:
     spool = Spool("/tmp", bound)
     for piece in pieces:

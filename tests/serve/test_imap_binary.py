@@ -15,6 +15,7 @@ from mailsrv import errors
 from mailsrv.message.content import MemoryContent
 from mailsrv.serve.imap import binary
 from mailsrv.testing.bed import Bed
+from tests.properties import tries
 
 #: More than is kept, with no two pieces alike.
 LONG = b"".join(b"%07d\n" % number for number in range(binary.KEPT // 4))
@@ -85,7 +86,7 @@ def test_a_store_that_cannot_be_read_says_so_before_a_literal_begins(monkeypatch
     assert say(bed, client, b"a FETCH 1 BINARY.PEEK[1]").startswith(b"a NO [UNAVAILABLE] ")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["base64", "quoted-printable", "8bit"]), st.integers(0, 250))
 def test_the_size_told_is_the_size_sent(octets: bytes, encoding: str, start: int) -> None:
     bed = Bed()

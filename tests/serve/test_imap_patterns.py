@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsrv.serve.imap.patterns import Pattern
+from tests.properties import tries
 from tests.timing import takes_at_most
 
 
@@ -25,7 +26,7 @@ def defined(pattern: str, name: str) -> bool:
     return name[:1] == head and defined(rest, name[1:])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=tries(600), deadline=None)
 @given(st.text("ab/*%", max_size=8), st.text("ab/", max_size=8))
 def test_rfc3501_6_3_8_a_pattern_means_what_is_defined(pattern: str, name: str) -> None:
     assert Pattern(pattern).matches(name) == defined(pattern, name)

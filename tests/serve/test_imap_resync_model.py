@@ -22,6 +22,7 @@ from mailsrv.numbers import UidSet
 from mailsrv.store.memory import MemoryStore
 from mailsrv.testing.bed import DOMAIN, Bed
 from mailsrv.values import DomainFacts, FlagChange, NewMessage
+from tests.properties import tries
 
 FLAGS = (b"\\Seen", b"\\Deleted", b"\\Flagged", b"$label1")
 KINDS = ("condstore", "qresync", "uidonly")
@@ -374,4 +375,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestModel.settings = settings(max_examples=tries(25), stateful_step_count=30, deadline=None)

@@ -17,6 +17,7 @@ from mailsrv.numbers import UidSet
 from mailsrv.serve.imap import results, search, sort
 from mailsrv.testing.bed import Bed
 from mailsrv.values import FlagChange
+from tests.properties import tries
 
 # ---------------------------------------------------------------- a model
 
@@ -102,7 +103,7 @@ def numbers(said: bytes, name: bytes) -> list[int]:
     return [int(word) for word in found[1].split()]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=tries(30), deadline=None)
 @given(MAILS, st.lists(QUERIES, min_size=1, max_size=6))
 def test_rfc_9051_section_6_4_4_search_finds_what_the_model_finds(
     mails: list[Mail], queries: list[tuple[str, Test]]
@@ -129,7 +130,7 @@ SORT_KEYS: dict[str, Callable[[Mail], Any]] = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(MAILS, st.lists(st.tuples(st.sampled_from(sorted(SORT_KEYS)), st.booleans()), min_size=1, max_size=3))
 def test_rfc_5256_section_3_sort_is_a_stable_permutation(mails: list[Mail], keys: list[tuple[str, bool]]) -> None:
     bed = filled(mails)
@@ -143,7 +144,7 @@ def test_rfc_5256_section_3_sort_is_a_stable_permutation(mails: list[Mail], keys
     assert b"MIN %d MAX %d COUNT %d\r\n" % (expected[0], expected[-1], len(expected)) in said
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=tries(20), deadline=None)
 @given(MAILS)
 def test_rfc_5256_section_3_every_message_is_in_one_thread(mails: list[Mail]) -> None:
     bed = filled(mails)

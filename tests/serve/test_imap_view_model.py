@@ -23,6 +23,7 @@ from mailsrv.serve.imap.view import News, View
 from mailsrv.store.memory import MemoryStore
 from mailsrv.testing.loop import Loop
 from mailsrv.values import Address, Changes, DomainFacts, FlagChange, NewMessage
+from tests.properties import tries
 
 FLAGS = (b"\\Seen", b"\\Deleted", b"\\Flagged", b"$label1")
 
@@ -197,7 +198,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestModel.settings = settings(max_examples=tries(60), stateful_step_count=40, deadline=None)
 
 
 def test_a_row_that_was_never_seen_is_not_told_of() -> None:

@@ -13,6 +13,7 @@ from mailsrv.message.content import MemoryContent
 from mailsrv.serve.pop3_uidl import DEFAULT, MAX_OCTETS, UidlFormat, possible, unique_ids
 from mailsrv.testing.bed import Bed
 from mailsrv.values import NewMessage
+from tests.properties import tries
 
 VALIDITY, UID = 1_700_000_000, 255
 
@@ -55,7 +56,7 @@ def test_a_format_that_makes_no_ids_is_refused_with_the_reason(text: str, words:
         UidlFormat(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.text(st.sampled_from("%uvX0189x-"), max_size=14), st.integers(1, 2**32 - 1), st.integers(1, 2**32 - 1))
 def test_whatever_is_taken_makes_possible_ids_that_differ(text: str, validity: int, uid: int) -> None:
     try:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from test_smtp import failures, stored
 
 from mailsrv.testing.bed import Bed
+from tests.properties import tries
 
 __all__ = ["failures"]
 
@@ -99,7 +100,7 @@ def octets_of(word: str, text: bytes) -> bytes:
 
 
 @given(STEPS, st.integers(1, 40))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 def test_every_command_has_its_answer_and_every_message_its_octets(
     steps: list[tuple[str, bytes]], size: int
 ) -> None:

@@ -15,6 +15,7 @@ from mailsrv.serve.transcript import Transcript
 from mailsrv.serve.transcript_lines import clean
 from mailsrv.testing.bed import Bed
 from mailsrv.testing.transport import MemoryTransport
+from tests.properties import tries
 
 SECRET = "hunter2hunter2"
 
@@ -204,7 +205,7 @@ def test_no_secret_of_a_login_is_shown(protocol: str, pieces: list[bytes], conte
         assert not shows(late.say(*pieces[begun:])), begun
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=tries(20), deadline=None)
 @given(st.sampled_from(SECRETS), st.data())
 def test_no_secret_is_shown_however_it_comes(script: tuple[str, list[bytes]], data: st.DataObject) -> None:
     protocol, pieces = script
@@ -217,7 +218,7 @@ def test_no_secret_is_shown_however_it_comes(script: tuple[str, list[bytes]], da
 
 
 @pytest.mark.parametrize("protocol", ["smtp", "imap", "pop3"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=tries(15), deadline=None)
 @given(st.data())
 def test_the_conversation_is_the_same_with_a_listener(protocol: str, data: st.DataObject) -> None:
     words = [

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mailsrv.store.queue_index import QueueIndex
 from mailsrv.values import Due
+from tests.properties import tries
 
 NAMES = st.sampled_from(["a", "b", "c"])
 STEPS = st.integers(0, 9)
@@ -149,7 +150,7 @@ class IndexModel(RuleBasedStateMachine):
         assert len(self.index) == len(self.rows)
 
 
-IndexModel.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+IndexModel.TestCase.settings = settings(max_examples=tries(40), stateful_step_count=30, deadline=None)
 TestIndexModel = IndexModel.TestCase
 
 

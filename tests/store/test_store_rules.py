@@ -13,13 +13,14 @@ from mailsrv.store import keywords as kw
 from mailsrv.store.columns_query import evaluate
 from mailsrv.store.names import normalise, parents, rename_plan
 from mailsrv.values import SYSTEM_FLAGS, Columns
+from tests.properties import tries
 
 _LEVEL = st.sampled_from(["a", "b", "A", "inbox", "INBOX", "e\u0301", "\u00e9", "ab"])
 _NAME = st.lists(_LEVEL, min_size=1, max_size=4).map("/".join)
 
 
 @given(st.text(max_size=60) | _NAME)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 def test_normalise_is_stable_and_total(name: str) -> None:
     """Any text: a name that stays itself, or BadMailboxName."""
     try:
@@ -38,7 +39,7 @@ def test_the_dotless_i_is_not_inbox() -> None:
 
 
 @given(st.sets(_NAME.map(normalise), max_size=10), _NAME.map(normalise), _NAME.map(normalise))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 def test_rename_plan_keeps_every_mailbox_apart(names: set[str], old: str, new: str) -> None:
     """Either refused, or as many names as before, and nothing of the old tree left."""
     names.add("INBOX")
@@ -54,7 +55,7 @@ def test_rename_plan_keeps_every_mailbox_apart(names: set[str], old: str, new: s
 
 
 @given(st.lists(st.frozensets(st.sampled_from([b"\\Seen", b"\\SEEN", b"\\Draft", b"k", b"K", b"x", b"Y", b"y"]))))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_masks_name_the_flags_again(flag_sets: list[frozenset[bytes]]) -> None:
     """Every mask stays readable while keywords are added behind."""
     keywords: list[bytes] = []

@@ -19,6 +19,7 @@ from mailsrv.testing.loop import Loop
 from mailsrv.transfer import badmail
 from mailsrv.transfer.badmail import BadMail, entry_of
 from mailsrv.values import Address, Outcome, Queued, Recipient
+from tests.properties import tries
 
 NOW = 1_800_000_000.0
 TEXT = b"Subject: a report\r\n\r\nthat nobody wants\r\n"
@@ -166,7 +167,7 @@ def test_a_reason_of_another_message_is_refused(tmp_path: Path) -> None:
         bad.show(one)
 
 
-@settings(max_examples=30)
+@settings(max_examples=tries(30))
 @given(
     st.text(max_size=20), st.text(max_size=20), st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)
 )

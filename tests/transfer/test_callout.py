@@ -19,6 +19,7 @@ from mailsrv.net.client import Connector
 from mailsrv.transfer.callout import AT_ONCE, BARE_NO, MEMORY, NO, REST, UNCLEAR, YES, Callout
 from mailsrv.transfer.smtp_open import Opener
 from mailsrv.values import Address, Hop
+from tests.properties import tries
 
 BOB = Address("bob", "branch.example")
 HOPS = (Hop("mx.branch.example", ("192.0.2.25", "192.0.2.26"), tls="off"),)
@@ -231,7 +232,7 @@ REPLY = st.one_of(
 
 
 @given(st.lists(REPLY, max_size=6), st.text(min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 def test_whatever_a_server_says_there_is_an_answer_and_no_connection_is_left(
     replies: list[bytes | None], local: str
 ) -> None:

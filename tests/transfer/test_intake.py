@@ -17,6 +17,7 @@ from mailsrv.transfer.intake import Intake
 from mailsrv.transfer.loops import comes_back
 from mailsrv.transfer.submission import PLAIN, Submission
 from mailsrv.values import Address, Identity, NewDelivery, Owner, Peer, Recipient, Transaction
+from tests.properties import tries
 
 ME, YOU = Address("me", "example.org"), Address("you", "example.org")
 
@@ -159,7 +160,7 @@ def test_a_message_that_was_delivered_to_a_recipient_comes_back(header: bytes, l
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 def test_whatever_delivered_to_says_is_read(value: bytes) -> None:
     found = comes_back(b"Delivered-To: " + value + b"\r\n\r\n", [Recipient(ME)])
     assert found is None or b"me" in value.lower()

@@ -25,6 +25,7 @@ from mailsrv.transfer.routes import (
     unresolved,
 )
 from mailsrv.values import Hop
+from tests.properties import tries
 
 OWN = Own(frozenset({"mx2.example.org"}), frozenset({"203.0.113.9", "2001:db8::9"}))
 ZONE: dict[str, Any] = {
@@ -328,7 +329,7 @@ HOSTS = st.sampled_from(["", "m1.x.org", "m2.x.org", "mx2.example.org", "1.2.3.4
 ADDRESSES = st.sampled_from(["192.0.2.1", "127.0.0.1", "203.0.113.9", "224.0.0.1", "::1", "2001:db8::9", "x", ""])
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(
     st.one_of(st.text(max_size=20), st.sampled_from(["x.org", "[1.2.3.4]", "a.x.org"])),
     st.lists(st.tuples(st.integers(0, 3), HOSTS), max_size=5), st.lists(ADDRESSES, max_size=4),

@@ -22,6 +22,7 @@ from mailsrv.transfer.schedule import (
     simulate,
 )
 from mailsrv.values import Queued
+from tests.properties import tries
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 T0 = 1_800_000_000.0
@@ -213,7 +214,7 @@ policies = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=30)
+@settings(max_examples=tries(30))
 @given(policies, st.sampled_from(["local", "outside"]))
 def test_every_message_ends_once_is_noticed_at_most_once_and_time_goes_forward(policy: Policy, origin: str) -> None:
     events = list(simulate(policy, row(origin=origin), T0))

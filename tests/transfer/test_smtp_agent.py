@@ -14,6 +14,7 @@ from mailsrv.errors import MailError, StoreUnavailable, TryLater
 from mailsrv.message.content import MemoryContent
 from mailsrv.transfer.smtp_agent import MAX_ADDRESSES
 from mailsrv.values import Hop, Outcome
+from tests.properties import tries
 
 OTHER = Hop("backup.example.org", ("192.0.2.26",))
 PIPELINING = b"250-mx\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
@@ -489,7 +490,7 @@ ANSWERS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(st.lists(ANSWERS, max_size=24))
 def test_whatever_servers_say_everybody_has_an_outcome_and_nothing_is_left_open(answers: list[bytes | None]) -> None:
     network = Network()

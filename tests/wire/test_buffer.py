@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsrv.wire.buffer import Buffer, LineTooLong
+from tests.properties import tries
 
 
 def test_lines_end_with_crlf_only() -> None:
@@ -72,7 +73,7 @@ def test_a_line_fed_octet_by_octet_is_searched_once() -> None:
     assert buffer.line(1 << 20) == b"x" * 100_000
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"bcdef", b"x" * 30]), max_size=40), st.data())
 def test_any_split_gives_the_same_lines(parts: list[bytes], data: st.DataObject) -> None:
     octets = b"".join(parts)
@@ -107,7 +108,7 @@ def test_any_split_gives_the_same_lines(parts: list[bytes], data: st.DataObject)
     assert read(cuts) == expected == read(list(range(len(octets))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=50), st.integers(0, 40)), max_size=40))
 def test_takes_are_what_was_fed(steps: list[bytes | int]) -> None:
     buffer, model = Buffer(), b""

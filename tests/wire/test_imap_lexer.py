@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mailsrv.numbers import NumSet
 from mailsrv.wire import imap_names, imap_numset, imap_print
 from mailsrv.wire.imap_lexer import MAX_63, BadSyntax, Form, Lexer
+from tests.properties import tries
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_rfc3501_not_a_date_time(text: bytes) -> None:
         Lexer(text).date_time()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.integers(-62135596800 + 86400, 253402300799 - 86400), st.integers(-1439, 1439))
 def test_internal_dates_round_trip(epoch: int, zone: int) -> None:
     assert Lexer(imap_print.internal_date(epoch, zone)).date_time() == (epoch, zone)
@@ -150,7 +151,7 @@ def test_not_a_sequence_set(text: bytes) -> None:
 _star_or_number = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.lists(st.tuples(_star_or_number, _star_or_number), min_size=1, max_size=20))
 def test_sequence_sets_round_trip(ranges: list[tuple[int, int]]) -> None:
     numbers = NumSet(ranges)
@@ -196,7 +197,7 @@ def test_names_become_nfc() -> None:
 _names = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(_names)
 def test_names_round_trip(name: str) -> None:
     octets = imap_names.encode(name)
@@ -206,7 +207,7 @@ def test_names_round_trip(name: str) -> None:
     assert Lexer(imap_names.wire(name)).astring() == octets
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.one_of(st.binary(max_size=20), st.from_regex(rb"[&+,\-A-Z/a-z=]{0,12}", fullmatch=True)))
 def test_any_octets_decode_to_one_name_or_are_refused(octets: bytes) -> None:
     try:

@@ -10,6 +10,7 @@ from mailsrv.numbers import UidSet
 from mailsrv.wire import imap_codes as codes
 from mailsrv.wire import imap_print as p
 from mailsrv.wire.imap_lexer import Lexer
+from tests.properties import tries
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_nil_and_astrings() -> None:
     assert p.astring(b"a b") == b'"a b"'
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.binary(max_size=40))
 def test_strings_round_trip(octets: bytes) -> None:
     wire = p.string(octets)
@@ -45,7 +46,7 @@ def test_strings_round_trip(octets: bytes) -> None:
         assert Lexer(wire).string() == octets
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.text(max_size=40))
 def test_human_text_stays_one_plain_line(text: str) -> None:
     line = p.ok(b"a1", text)

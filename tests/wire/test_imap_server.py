@@ -13,6 +13,7 @@ from mailsrv.limits import Limits
 from mailsrv.wire import imap_requests as r
 from mailsrv.wire.engine import NEED_DATA, PAUSED
 from mailsrv.wire.imap_server import SLACK_OCTETS, ImapServerEngine
+from tests.properties import tries
 
 LIMITS = Limits()
 NOT, AUTH, SELECTED = "not authenticated", "authenticated", "selected"
@@ -181,7 +182,7 @@ def test_every_cut_gives_the_same_events(title: str) -> None:
         assert events(octets, cut, **options) == whole
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 @given(st.data())
 def test_any_cuts_give_the_same_events(data: st.DataObject) -> None:
     options, octets, _ = CONVERSATIONS[data.draw(st.sampled_from(sorted(CONVERSATIONS)))]
@@ -429,19 +430,19 @@ def _all_is_well(octets: bytes, cuts: list[int], state: str) -> None:
     assert talk.events == events(octets, state=state, refuse=[1])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=4), _STATES)
 def test_random_octets_never_raise(octets: bytes, cuts: list[int], state: str) -> None:
     _all_is_well(octets, cuts, state)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=tries(500), deadline=None)
 @given(st.lists(_PIECES, max_size=30), st.lists(st.integers(0, 100), max_size=4), _STATES)
 def test_scrambled_commands_never_raise(pieces: list[bytes], cuts: list[int], state: str) -> None:
     _all_is_well(b"".join(pieces), cuts, state)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.data())
 def test_damaged_conversations_never_raise(data: st.DataObject) -> None:
     options, octets, _ = CONVERSATIONS[data.draw(st.sampled_from(sorted(CONVERSATIONS)))]

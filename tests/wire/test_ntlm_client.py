@@ -22,6 +22,7 @@ from mailsrv.values import ClientContext, NeedSecrets
 from mailsrv.wire.ntlm import Ntlm, crypto, keep, messages
 from mailsrv.wire.ntlm.client import ASKED, authenticate
 from mailsrv.wire.ntlm.messages import Av, ChallengeMessage, Flag
+from tests.properties import tries
 
 CLIENT = ClientContext(
     "user1@example.test",
@@ -176,7 +177,7 @@ def test_a_name_that_cannot_be_sent(username: str) -> None:
         authenticate(evolve(CLIENT, username=username), b"", challenge_of())
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tries(100))
 @given(st.binary(max_size=120), st.integers(0, len(challenge_of())))
 def test_any_challenge_is_answered_or_refused(octets: bytes, at: int) -> None:
     for challenge in (octets, challenge_of()[:at] + octets, challenge_of()[:at] + octets + challenge_of()[at:]):

@@ -15,6 +15,7 @@ from test_ntlm_recorded import CURL_NEGOTIATE, CURL_WHOLE, SWAKS, SWAKS_NEGOTIAT
 from mailsrv.errors import AuthenticationFailed
 from mailsrv.wire.ntlm import Ntlm, messages
 from mailsrv.wire.ntlm.messages import Av, Flag
+from tests.properties import tries
 
 NEGOTIATE = messages.print_negotiate(MODERN)
 BOTH = [Ntlm(v1=True), Ntlm(v1=True, external=True)]
@@ -192,7 +193,7 @@ def test_nlmp_2_2_2_7_what_is_no_ntlmv2_response(nt: bytes) -> None:
     assert refused(client(nt=nt)).asked == []
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=tries(150))
 @given(st.binary(max_size=200), st.sampled_from(GOOD), st.data())
 def test_any_octets_at_any_place(octets: bytes, good: tuple[bytes, bytes], data: Any) -> None:
     negotiate, message = good
@@ -208,7 +209,7 @@ def test_any_octets_at_any_place(octets: bytes, good: tuple[bytes, bytes], data:
         assert first.startswith(b"NTLMSSP\0\1\0\0\0")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tries(100))
 @given(st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF))
 def test_any_flags(asked: int, sent: int) -> None:
     exchange = Ntlm(v1=True).exchange(CONTEXT, messages.print_negotiate(asked & ~0x3000))
@@ -219,7 +220,7 @@ def test_any_flags(asked: int, sent: int) -> None:
     outcomes(client()[:60] + pack("<I", sent) + client()[64:])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tries(100))
 @given(st.binary(max_size=64), st.binary(max_size=64), st.binary(max_size=64), st.binary(max_size=64))
 def test_any_fields(lm: bytes, nt: bytes, user: bytes, domain: bytes) -> None:
     for response in (nt, proof_of("user1", "")[0] + nt):

@@ -12,6 +12,7 @@ from mailsrv.limits import Limits
 from mailsrv.wire import pop3_events as e
 from mailsrv.wire.engine import NEED_DATA, PAUSED
 from mailsrv.wire.pop3 import COMMANDS, RESPONSE_OCTETS, SKIPPED_OCTETS, SLACK_OCTETS, TRANSACTION, Pop3ServerEngine
+from tests.properties import tries
 
 LIMITS = Limits(pending_octets=4096)
 
@@ -297,7 +298,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(st.lists(WORDS | st.binary(max_size=8), max_size=25), st.booleans(), st.randoms(use_true_random=False))
 def test_no_input_makes_it_raise_grow_or_depend_on_the_cuts(words: list[bytes], logged_in: bool, random: Any) -> None:
     octets = b"".join(words)

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailsrv.wire.pop3_text import Cutter, Stuffer, whole
+from tests.properties import tries
 
 #: Octets that matter, and one that does not.
 SHAPES = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"x", b"\r\n.", b"\r\n\r\n"]), max_size=14).map(
@@ -40,7 +41,7 @@ def sent(pieces: list[bytes]) -> bytes:
     return b"".join([stuffer.stuff(piece) for piece in pieces]) + stuffer.end()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(SHAPES)
 @example(b"")
 @example(b".")
@@ -73,13 +74,13 @@ def with_end(octets: bytes) -> bytes:
     return octets if not octets or octets.endswith(b"\r\n") else octets + b"\r\n"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(SHAPES)
 def test_a_client_reads_back_exactly_what_was_stored(octets: bytes) -> None:
     assert unstuffed(sent([octets]), b"\n") == with_end(octets)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(SHAPES)
 def test_to_a_client_that_knows_crlf_alone_the_message_ends_at_its_end_too(octets: bytes) -> None:
     strict = octets.replace(b"\r\n", b"\0").replace(b"\n.", b"\n..").replace(b"\0", b"\r\n")
@@ -102,7 +103,7 @@ def cut_plainly(octets: bytes, lines: int) -> bytes:
     return header + (body if len(ends) <= lines else b"".join(line + b"\r\n" for line in ends[:lines]))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=tries(120), deadline=None)
 @given(SHAPES, st.integers(0, 4))
 @example(b"\r\nbody\r\n", 0)
 @example(b"A: b\r\n\r\n1\r\n2\r\n3", 2)

@@ -16,6 +16,7 @@ from mailsrv.interfaces import IClientMechanism, ISaslMechanism
 from mailsrv.values import AuthContext, Challenge, Credentials, Identity, Peer, Verify
 from mailsrv.wire.sasl import NAME_OCTETS, PASSWORD_OCTETS, Login, Plain, decode, mechanisms
 from mailsrv.wire.sasl.base import granted
+from tests.properties import tries
 
 CONTEXT = AuthContext("pop3", "pop3/default", Peer("192.0.2.1"))
 
@@ -104,7 +105,7 @@ def test_login_refuses_malformed_answers(answers: tuple[bytes, bytes]) -> None:
         converse(Login(), None, *answers)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.sampled_from([Plain(), Login()]), st.none() | st.binary(max_size=60), st.lists(st.binary(max_size=60)))
 def test_nothing_but_authentication_failed_is_raised(
     mechanism: Any, initial: bytes | None, answers: list[bytes]

@@ -15,6 +15,7 @@ from sasl_drive import CLIENT, CONTEXT, drive, fails, script, serve
 from mailsrv.errors import AuthenticationFailed, Refused
 from mailsrv.values import NeedSecrets
 from mailsrv.wire.sasl import CramMd5, cram_md5, md5
+from tests.properties import tries
 
 WRONG = "5.7.8 Authentication credentials invalid"
 KEPT = {"user": cram_md5.keep("pencil")}
@@ -27,7 +28,7 @@ def prove(password: bytes, challenge: bytes) -> bytes:
 # ---------------------------------------------------------------- MD5
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.binary(max_size=200))
 def test_rfc1321_a_digest_is_that_of_hashlib(octets: bytes) -> None:
     assert md5.finish(md5.INITIAL, octets) == hashlib.md5(octets).digest()
@@ -38,14 +39,14 @@ def test_rfc1321_section_3_1_padding_at_every_length() -> None:
         assert md5.finish(md5.INITIAL, b"a" * size) == hashlib.md5(b"a" * size).digest()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=tries(50), deadline=None)
 @given(st.binary(min_size=64, max_size=64), st.binary(max_size=100))
 def test_a_digest_can_go_on_from_the_state_of_a_block(block: bytes, rest: bytes) -> None:
     state = md5.compress(md5.INITIAL, block)
     assert md5.finish(state, rest, 64) == hashlib.md5(block + rest).digest()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=tries(50), deadline=None)
 @given(st.binary(max_size=100), st.binary(max_size=100))
 def test_rfc2104_a_proof_by_the_states_is_that_of_hmac(password: bytes, challenge: bytes) -> None:
     assert cram_md5.prove(cram_md5.states(password), challenge) == prove(password, challenge)
@@ -154,7 +155,7 @@ def test_rfc4954_section_4_the_server_speaks_first() -> None:
         assert fails(lambda initial=initial: serve(CramMd5(), initial, script(), kept=KEPT)) == WRONG
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.binary(max_size=60) | st.builds(lambda name: name + b" " + b"0" * 32, st.binary(max_size=20)))
 def test_a_server_raises_nothing_but_authentication_failed(answer: bytes) -> None:
     with pytest.raises(AuthenticationFailed):

@@ -13,6 +13,7 @@ from sasl_drive import CLIENT, CONTEXT, SECURE, TLS, drive, fails, script, serve
 from mailsrv.errors import AuthenticationFailed
 from mailsrv.values import Credentials, Peer
 from mailsrv.wire.sasl import Anonymous, External
+from tests.properties import tries
 
 WRONG = "5.7.8 Authentication credentials invalid"
 
@@ -61,7 +62,7 @@ def test_our_client_says_no_longer_trace_than_may_be() -> None:
         assert fails(lambda mechanism=mechanism, client=client: next(mechanism.respond(client))) == WRONG
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.sampled_from([Anonymous(), External()]), st.binary(max_size=300))
 def test_nothing_but_authentication_failed_is_raised(mechanism: Any, message: bytes) -> None:
     try:

@@ -16,6 +16,7 @@ from mailsrv.errors import AuthenticationFailed, TryLater
 from mailsrv.values import Credentials
 from mailsrv.wire.sasl import OAuthBearer, XOAuth2
 from mailsrv.wire.sasl.oauth import PAIRS, TOKEN_OCTETS
+from tests.properties import tries
 
 WRONG = "5.7.8 Authentication credentials invalid"
 TOKEN = "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg=="
@@ -206,7 +207,7 @@ def test_xoauth2_takes_names_in_utf8() -> None:
 PIECES = [b"n,,", b"n,a=x,", b"user=x", b"\x01", b"\x01\x01", b"auth=Bearer abc", b"auth=", b"host=x", b"port=1", b"\0"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(
     st.sampled_from([OAuthBearer(), XOAuth2()]),
     st.binary(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join),

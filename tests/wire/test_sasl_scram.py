@@ -18,6 +18,7 @@ from mailsrv.errors import AuthenticationFailed, TryLater
 from mailsrv.values import NeedSecrets, Peer, TlsFacts
 from mailsrv.wire.sasl import ScramSha1, ScramSha1Plus, ScramSha256, ScramSha256Plus, scram
 from mailsrv.wire.sasl.scram_text import EXTENSIONS, MAX_ITERATIONS, MESSAGE_OCTETS, MIN_ITERATIONS, NONCE_OCTETS
+from tests.properties import tries
 
 EVERY = (ScramSha256Plus(), ScramSha1Plus(), ScramSha256(), ScramSha1())
 WRONG = "5.7.8 Authentication credentials invalid"
@@ -453,7 +454,7 @@ FIELDS = [b"n", b"y", b"p=tls-exporter", b"", b"a=x", b"n=user", b"r=abc", b"c=b
 MESSAGES = st.binary(max_size=80) | st.lists(st.sampled_from(FIELDS), max_size=7).map(b",".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(st.sampled_from(EVERY), MESSAGES, MESSAGES, st.sampled_from([CONTEXT, SECURE]))
 def test_a_server_raises_nothing_but_authentication_failed(mechanism: Any, one: bytes, two: bytes, where: Any) -> None:
     try:
@@ -462,7 +463,7 @@ def test_a_server_raises_nothing_but_authentication_failed(mechanism: Any, one: 
         pass
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.sampled_from(EVERY), MESSAGES, MESSAGES)
 def test_a_client_raises_nothing_but_authentication_failed(mechanism: Any, one: bytes, two: bytes) -> None:
     steps = mechanism.respond(client_of(mechanism))

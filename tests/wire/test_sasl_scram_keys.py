@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mailsrv.errors import Refused
 from mailsrv.wire.sasl import scram, scram_keys
 from mailsrv.wire.sasl.saslprep import prepared
+from tests.properties import tries
 
 # RFC 7677 section 3.
 KEYS = (
@@ -77,7 +78,7 @@ def test_keys_of_another_hash_are_none() -> None:
     assert scram.check(one, "pencil")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.text(max_size=60) | st.lists(st.sampled_from("i=1,s=k=e=A+/"), max_size=60).map("".join))
 def test_anything_may_stand_where_keys_should(text: str) -> None:
     assert scram_keys.read("sha1", text) is scram.import_keys(text) is None
@@ -118,7 +119,7 @@ def test_a_password_that_is_no_unicode_text_is_refused() -> None:
     assert not scram.check(KEYS, "a\ud800")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=10))
 def test_every_text_has_a_form_or_is_refused(password: str) -> None:
     try:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsrv.wire.smtp_binary import MAX_DEPTH, MAX_HEADER, BinaryReader
+from tests.properties import tries
 
 BINARY = bytes(range(256)) * 3 + b"\r\n--x\r\n\n.\n\r\n"
 MIXED = (
@@ -55,7 +56,7 @@ WHOLE = convert([MIXED])[0]
 
 
 @given(st.lists(st.integers(0, len(MIXED)), max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 def test_split_anywhere_it_is_the_same(cuts: list[int]) -> None:
     cuts = sorted({0, *cuts, len(MIXED)})
     assert convert([MIXED[a:b] for a, b in pairwise(cuts)])[0] == WHOLE
@@ -112,7 +113,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.binary(max_size=5), max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_no_octets_make_it_raise_and_what_comes_out_is_told(pieces: list[bytes]) -> None:
     out, reader = convert(pieces, 200)
     assert reader.nul == (b"\0" in out)

@@ -16,6 +16,7 @@ from mailsrv.wire.engine import NEED_DATA, PAUSED
 from mailsrv.wire.smtp_commands import LMTP, SMTP, read_command
 from mailsrv.wire.smtp_data import BodyReader, ChunkReader
 from mailsrv.wire.smtp_events import Chunk, Hello, Wrong
+from tests.properties import tries
 
 LIMITS = Limits(command_octets=200, text_line_octets=100)
 
@@ -73,7 +74,7 @@ def test_octet_by_octet_the_events_are_the_same() -> None:
     st.lists(st.sampled_from([b"BDAT 3\r\n", b"BDAT 2 LAST\r\n", b"BDAT 99\r\n", b"BDAT x\r\n", b"\r\n", b"."])
              | st.binary(max_size=9), max_size=15), st.booleans(),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 def test_no_octets_make_the_engine_raise_or_grow(pieces: list[bytes], wanted: bool) -> None:
     engine = wire.SmtpServerEngine(LIMITS)
     for piece in pieces:
@@ -114,7 +115,7 @@ _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 @given(TEXT, st.lists(st.integers(0, 60), max_size=6), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 def test_chunks_are_kept_as_they_are_or_normalised_however_they_are_cut(
     words: list[bytes], cuts: list[int], normalise: bool
 ) -> None:
@@ -130,7 +131,7 @@ def test_chunks_are_kept_as_they_are_or_normalised_however_they_are_cut(
 
 
 @given(TEXT, st.integers(1, 9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_a_normalised_body_has_crlf_alone_and_ends_where_it_would_have(words: list[bytes], step: int) -> None:
     text = b"".join(words) + b"\r\n.\r\n"
     plain, normal = BodyReader(1000), BodyReader(1000, normalise=True)

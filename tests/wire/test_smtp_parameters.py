@@ -10,6 +10,7 @@ from mailsrv.values import Address, Reply
 from mailsrv.wire.smtp_commands import SMTP, read_command
 from mailsrv.wire.smtp_parameters import check_mail, check_rcpt, is_orcpt, read_xtext
 from mailsrv.wire.smtp_syntax import print_address, print_reply, read_domain, read_path
+from tests.properties import tries
 
 
 def test_rfc_3461_4_xtext() -> None:
@@ -104,7 +105,7 @@ _NAME = st.text(alphabet="aZ0.-_+%\"@ ü", min_size=0, max_size=8)
 _TAIL = st.sampled_from(["", " ", " SIZE=1", " SIZE=1 SIZE=1", " BODY=8BITMIME ", "x", " =", " SMTPUTF8", "  A=1  B"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(_NAME, _NAME, _TAIL, st.sampled_from([".example", "", "."]))
 def test_the_usual_mail_and_rcpt_mean_the_same_as_those_in_other_letters(
     local: str, domain: str, tail: str, end: str

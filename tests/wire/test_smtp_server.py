@@ -13,6 +13,7 @@ from mailsrv.wire.engine import NEED_DATA, PAUSED
 from mailsrv.wire.smtp_commands import SMTP, read_command, read_usual
 from mailsrv.wire.smtp_data import BodyReader
 from mailsrv.wire.smtp_syntax import print_address, print_reply, read_domain, read_parameters, read_path
+from tests.properties import tries
 
 LIMITS = Limits(command_octets=200, text_line_octets=100)
 
@@ -71,7 +72,7 @@ def test_octet_by_octet_the_events_are_the_same() -> None:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 def test_no_octets_make_the_engine_raise_or_grow(pieces: list[bytes]) -> None:
     engine = wire.SmtpServerEngine(LIMITS)
     for piece in pieces:
@@ -117,7 +118,7 @@ LINES = st.lists(st.sampled_from([b"", b".", b"..", b"a", b".\r", b"\n.", b"x" *
 
 
 @given(LINES, st.lists(st.integers(1, 7), max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 def test_rfc_5321_4_5_2_dots_and_end_survive_every_split(lines: list[bytes], cuts: list[int]) -> None:
     body = b"".join(line + b"\r\n" for line in lines)
     wire_form, pieces, at = stuffed(body), [], 0
@@ -140,7 +141,7 @@ def test_smuggling_nothing_but_crlf_dot_crlf_ends_a_message(end: bytes) -> None:
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=20), st.integers(1, 25))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_long_lines_are_found_wherever_the_pieces_end(lengths: list[int], step: int) -> None:
     text = b"".join(b"y" * n + b"\r\n" for n in lengths) + b".\r\n"
     _, reader = read_body([text[k : k + step] for k in range(0, len(text), step)], limit=20)
@@ -215,7 +216,7 @@ _PIECES = st.sampled_from([
 
 
 @given(st.lists(_PIECES, max_size=9).map(lambda pieces: "".join(pieces).encode()))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 def test_the_short_way_to_a_command_leads_where_the_long_one_does(line: bytes) -> None:
     usual = read_usual(line)
     assert usual is None or usual == read_command(line, SMTP)

@@ -1,0 +1,24 @@
+"""How often properties are tried.
+
+Each run tries other examples, so that many quick runs see what one thorough run sees; the thorough one is
+`HYPOTHESIS_PROFILE=thorough python -m pytest -m "not live"`, for whoever changed a parser.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+
+
+def tries(thorough: int) -> int:
+    """How many examples: as many as told in a thorough run, else a quarter of them, but 20 at least."""
+    return thorough if THOROUGH else min(thorough, max(20, thorough // 4))
+
+
+def load_profile() -> None:
+    """What holds for properties that say nothing of their own."""
+    settings.register_profile("usual", max_examples=tries(100))
+    settings.load_profile("usual")
