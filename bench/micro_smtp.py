@@ -4,7 +4,8 @@ Our SMTP session with its engine and pump, and twisted.mail's ESMTP server, each
 delivery that keeps nothing; ours once with the relay rule and a directory, once without.  `a null store`: what comes
 before the store is done as well, a Received field and a line of the log (of ours to nobody), and the store keeps
 nothing: our whole way of a message, and twisted.mail's own delivery for domains.  One connection, one transaction after
-the other: MAIL, RCPT, DATA one by one (`plain`), in one write (`pipelined`), or with BDAT.
+the other: MAIL, RCPT, DATA one by one (`plain`), in one write (`pipelined`), or with BDAT.  `smtp_sockets.py` does the
+same over sockets.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from time import process_time, time
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +40,9 @@ WAYS = {
     "pipelined": [b"".join(HEAD) + b"DATA\r\n", MESSAGE + b".\r\n"],
     "BDAT": [b"".join(HEAD) + b"BDAT %d LAST\r\n" % len(MESSAGE) + MESSAGE],
 }
+
+#: Makes the protocol of one connection.
+Maker = Callable[[], Any]
 
 
 class Null:
@@ -120,22 +125,18 @@ class Router:
         return self.route_of_all
 
 
-def ours(**settings: Any) -> Callable[[list[bytes]], None]:
-    """A client's way of saying octets to our server."""
+def ours(**settings: Any) -> Maker:
+    """Our server."""
     bed = Bed(**{"intake": Null(), **settings})
-    made = bed.server("smtp").accept(Peer("192.0.2.1", 40000), False)
-    made.makeConnection(Wire())  # type: ignore[arg-type]
-    made.dataReceived(b"EHLO c.example\r\n")
-    receive = made.dataReceived
+    numbers = count(1)
 
-    def say(pieces: list[bytes]) -> None:
-        for piece in pieces:
-            receive(piece)
+    def make() -> Any:
+        return bed.server("smtp").accept(Peer("127.0.0.1", next(numbers)), False)
 
-    return say
+    return make
 
 
-def ours_whole() -> Callable[[list[bytes]], None]:
+def ours_whole() -> Maker:
     """The same with all that comes before the store."""
     bed = Bed()
 
@@ -146,23 +147,49 @@ def ours_whole() -> Callable[[list[bytes]], None]:
     return ours(intake=Intake(bed.store, IdMaker(time, os.urandom), time))
 
 
-def theirs_whole() -> Callable[[list[bytes]], None]:
+def theirs_whole() -> Maker:
     """twisted.mail's with its own delivery for domains."""
     domain = SimpleNamespace(exists=lambda user: NullMessage)
     service = SimpleNamespace(queue=None, domains={b"example.org": domain})
     return theirs(protocols.ESMTPDomainDelivery(service, None, b"mx.example.org"))
 
 
-def theirs(delivery: Any = None) -> Callable[[list[bytes]], None]:
-    """The same to twisted.mail's."""
-    server = smtp.ESMTP()
-    server.delivery, server.host, server.timeout = delivery or NullDelivery(), b"mx.example.org", None
+def theirs(delivery: Any = None) -> Maker:
+    """twisted.mail's server."""
+
+    def make() -> Any:
+        server = smtp.ESMTP()
+        server.delivery, server.host, server.timeout = delivery or NullDelivery(), b"mx.example.org", None
+        return server
+
+    return make
+
+
+#: What makes the servers, by what they are called.
+SERVERS: dict[str, Callable[[], Maker]] = {
+    "twisted.mail": theirs,
+    "mailsrv": ours,
+    "mailsrv, no policies": partial(ours, policies=[], router=Router()),
+    "twisted.mail, a null store": theirs_whole,
+    "mailsrv, a null store": ours_whole,
+}
+
+
+def peer_of(who: str) -> str:
+    """The server that one is compared with."""
+    return "twisted.mail, a null store" if "null" in who else "twisted.mail"
+
+
+def saying(make: Maker) -> Callable[[list[bytes]], None]:
+    """A client's way of saying octets to a server, which was greeted."""
+    server = make()
     server.makeConnection(Wire())
     server.dataReceived(b"EHLO c.example\r\n")
+    receive = server.dataReceived
 
     def say(pieces: list[bytes]) -> None:
         for piece in pieces:
-            server.dataReceived(piece)
+            receive(piece)
 
     return say
 
@@ -179,21 +206,15 @@ def main() -> None:
     """Print the table.  Rounds take turns, so that a machine that is slower for a while is so for all."""
     globalLogBeginner.beginLoggingTo([lambda event: None], redirectStandardIO=False, discardBuffer=True)
     base = {"": 1.0}
-    bare = partial(ours, policies=[], router=Router())
-    makers: dict[str, Callable[[], Any]] = {
-        "twisted.mail": theirs, "mailsrv": ours, "mailsrv, no policies": bare,
-        "twisted.mail, a null store": theirs_whole, "mailsrv, a null store": ours_whole,
-    }  # fmt: skip
     for name, pieces in WAYS.items():
-        best = {who: 1e9 for who in makers if name != "BDAT" or not who.startswith("twisted")}
-        servers = {who: makers[who]() for who in best}
+        best = {who: 1e9 for who in SERVERS if name != "BDAT" or not who.startswith("twisted")}
+        servers = {who: saying(SERVERS[who]()) for who in best}
         for _ in range(15):
             for who, say in servers.items():
                 best[who] = min(best[who], seconds(say, pieces))
         base.update((who, took) for who, took in best.items() if who.startswith("twisted"))
         for who, took in best.items():
-            against = base["twisted.mail, a null store" if "null" in who else "twisted.mail"]
-            sys.stdout.write(f"{name:10} {who:28} {ROUND / took:8.0f}/s  {against / took:.2f} times\n")
+            sys.stdout.write(f"{name:10} {who:28} {ROUND / took:8.0f}/s  {base[peer_of(who)] / took:.2f} times\n")
 
 
 if __name__ == "__main__":
