@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define, evolve, field, frozen
-from twisted.logger import Logger
 
 from ..errors import MailError, Refused, TryLater
 from ..happenings import Publish, unheard
 from ..interfaces import IContent, IDeliveryAgent, IQueue
 from ..message.rewrite import without_return_path
+from ..net.log_lines import LineLogger
 from ..values import Address, Outcome, Queued
 from . import schedule
 from .bounce import Asked, Settled, failed_by, settle
@@ -23,7 +23,7 @@ from .routes import Plan, Routes
 from .success import arrived, told_here
 from .tracing import Trace, attempted, untraced
 
-log = Logger()
+log = LineLogger()
 
 #: Seconds until rows are looked at again whose server does not run, or whose report could not be kept.
 PAUSE = 300.0
@@ -80,6 +80,10 @@ class Attempt:
     decision: schedule.Decision = field(factory=lambda: schedule.Decision(0.0))
     reached: bool = True
     final: bool = False
+
+    def smooth(self) -> bool:
+        """Whether there is nothing to try again, and nothing to report but a success that was asked for."""
+        return bool(self.outcomes) and all(one.action == "delivered" for one in self.outcomes)
 
 
 @frozen
@@ -167,6 +171,8 @@ class Attempts:
         if told_here(row):
             # However old it is: mail that has arrived does not expire.
             return schedule.Decision(now, attempt=True)
+        if down is None and not row.attempts:
+            return schedule.Decision(now, attempt=True)
         tried = self.tried.get(row.id, 0.0)
         if down is None:
             return schedule.awake(lane.policy, row, now, tried)
@@ -192,10 +198,12 @@ class Attempts:
     def _judge(self, lane: Lane, row: Queued, attempt: Attempt, began: float) -> None:
         """What the schedule says after an attempt, and what is known of the destination now."""
         key, now, policy = (row.destination, lane.server), self._now(), lane.policy
-        _keep(self.tried, row.id, began)
         if attempt.reached:
             self._down.pop(key, None)
-        else:
+        if attempt.smooth():
+            return
+        _keep(self.tried, row.id, began)
+        if not attempt.reached:
             down = self._down.get(key)
             if down is None or not down.holds(now):
                 down = Down(now, schedule.interval(policy, row.attempts + 1), attempt.outcomes[0].reply)
@@ -252,19 +260,18 @@ class Attempts:
             return
         due = found.due if found.remaining else None
         self.trace(row.delivery, "attempt", attempted(row, attempt.outcomes, due, attempt.reached))
-        counts: dict[str, int] = {}
+        by_action: dict[str, list[Outcome]] = {}
         for outcome in attempt.outcomes:
-            counts[outcome.action] = counts.get(outcome.action, 0) + 1
-        said = ", ".join(f"{number} {action}" for action, number in counts.items())
+            by_action.setdefault(outcome.action, []).append(outcome)
+        said = ", ".join(f"{len(some)} {action}" for action, some in by_action.items())
         why = f": {found.reply}" if found.reply else ""
-        log.info("{text}", text=f"message {row.delivery} for {row.destination}: {said}{why}", id=row.delivery)
-        for action in counts:
-            some = [outcome for outcome in attempt.outcomes if outcome.action == action]
-            due = {"due": found.due} if action == "delayed" else {}
+        log.line(f"message {row.delivery} for {row.destination}: {said}{why}", id=row.delivery)
+        for action, some in by_action.items():
             self.publish(
                 _EVENTS.get(action, "delivery.relayed"),
                 message=row.delivery, server=row.server, destination=row.destination, reply=some[0].reply,
-                recipients=[str(one.recipient.address) for one in some[:MAX_TOLD]], **due,
+                recipients=[str(one.recipient.address) for one in some[:MAX_TOLD]],
+                **({"due": found.due} if action == "delayed" else {}),
             )  # fmt: skip
 
     # ------------------------------------------------------------ without an attempt

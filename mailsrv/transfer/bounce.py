@@ -80,6 +80,9 @@ def settle(
     """
     if told_here(row):
         return _settle_arrival(row, outcomes, decision, copy_to)
+    if len(outcomes) == len(row.recipients) and all(one.action == "delivered" for one in outcomes):
+        # Most attempts: nobody is left, and who has the message answers for it.
+        return Settled(noticed=row.noticed)
     told_of = {outcome.recipient.address for outcome in outcomes}
     waiting = [one for one in row.recipients if one.address not in told_of]
     found = [*outcomes, *(_remembered(recipient, row.reply) for recipient in waiting)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from attrs import define
@@ -24,6 +25,7 @@ from ..interfaces import IQueue
 from ..values import Due, Queued
 from .attempts import NEAR, Attempts, Lane, horizon
 from .leases import Leases
+from .patience import Patience
 from .shares import SLOW, Shares
 from .unreachable import Lease, Turns, give_back, put_off
 
@@ -74,6 +76,7 @@ class Runner:
         self.attempts = Attempts(self._queue, lanes, now)
         self._turns = Turns(call_later)
         self.shares = Shares()
+        self._patience = Patience(call_later, SLOW, ATTEMPT, partial(_long, self))
         holder = f"runner-{secrets.token_hex(4)}"
         self._lease: Lease = lambda destination, count, at: self._queue.lease(destination, count, holder, at, LEASE)
         self._paces: OrderedDict[str, _Pace] = OrderedDict()
@@ -117,6 +120,7 @@ class Runner:
             task.cancel()
         # What an attempt has brought until then is written down.
         await self._wait(LAST)
+        self._patience.close()
 
     async def _wait(self, seconds: float) -> None:
         """For what is under way, but no longer than that."""
@@ -309,8 +313,7 @@ class Runner:
     async def _guarded(self, row: Queued) -> bool | None:
         """One attempt, whatever happens in it."""
         task, began = Deferred.fromCoroutine(self.attempts.go(row)), self._now()
-        timer = self._call_later(SLOW, _long, self, row.destination)
-        end = self._call_later(ATTEMPT, task.cancel)
+        number = self._patience.begin(row.destination, task)
         try:
             reached = await task
             if reached is not None:
@@ -328,9 +331,7 @@ class Runner:
             log.failure("an attempt at {id} failed: incident {incident}", id=row.delivery, incident=incident)
             await _broken(self.attempts, row, f"Internal error, incident {incident}")
         finally:
-            for one in (timer, end):
-                if one.active():
-                    one.cancel()
+            self._patience.end(number)
         return None
 
 

@@ -6,9 +6,10 @@ RFC 5321 sections 4.5.4.1 and 5.1; S-113..S-116, S-122, S-123.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -27,6 +28,23 @@ log = Logger()
 MAX_ADDRESSES, MAX_SERVERS = 10, 2
 #: Transactions for one lot of recipients with a server that takes few at a time.
 MAX_TRANSACTIONS = 100
+
+
+class _Caught:
+    """Keeps what ends a block, so that what was found out until then is not lost with it."""
+
+    failure: Failure | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self.failure = Failure(error, kind, trace)
+        return True
 
 
 class _Lot:
@@ -118,9 +136,10 @@ class SmtpAgent:
 
     async def _end_of(self, lot: _Lot, fresh: bool) -> Failure | None:
         """How a lot has ended: what it raised, or None."""
-        raised: list[Failure] = []
-        await Deferred.fromCoroutine(self._lot(lot, fresh)).addErrback(raised.append)
-        return raised[0] if raised else None
+        caught = _Caught()
+        with caught:
+            await self._lot(lot, fresh)
+        return caught.failure
 
     # ------------------------------------------------------------ one lot
 

@@ -84,18 +84,24 @@ class SmtpClient:
 
     # ------------------------------------------------------------ for dialogues
 
-    def hear(self, octets: bytes, seconds: float = COMMAND, stage: str = "") -> Generator[Wish, Any, Reply]:
+    def hear(
+        self, octets: bytes, seconds: float = COMMAND, stage: str = "", command: bytes = b""
+    ) -> Generator[Wish, Any, Reply]:
         """Ask.  A 421 may come at any time and ends the connection (RFC 5321 section 3.8): raises PeerLost.
 
-        `stage` is for whoever reads that nothing came: "after RCPT"; what `octets` begin with where it is not given.
+        `stage` is for whoever reads that nothing came: "after RCPT"; where it is not given, the `command` that is
+        answered, or what `octets` begin with.
         """
         if octets:
             self.quiet()
         try:
-            reply: Reply = yield Ask(octets, seconds)
+            # Replies to a group of commands come together, and then nobody has to be asked for them.
+            reply = None if octets else self.reader.next()
+            if reply is None:
+                reply = yield Ask(octets, seconds)
         except PeerLost as error:
             self.over = True
-            raise PeerLost(f"{error.text} {stage or after(octets)}", error.status) from error
+            raise PeerLost(f"{error.text} {stage or after(command or octets)}", error.status) from error
         if reply.code == 421:
             self.over = True
             raise PeerLost(words(reply), status_of(reply))

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from ..errors import MailError, Refused
 from ..values import Address, Outcome, Recipient, Reply
-from .smtp_client import COMMAND, DATA, DOT, Body, Sending, SmtpClient, Talk, Wish, after
+from .smtp_client import COMMAND, DATA, DOT, Body, Sending, SmtpClient, Talk, Wish
 from .smtp_features import needs_utf8, parameters, print_mail, print_path, print_rcpt
 from .smtp_replies_reader import PeerLost, status_of, words
 
@@ -134,7 +134,7 @@ class _Transaction:
             self._at += len(group)
         command = self._queue[self._at - self._outstanding]
         self._outstanding -= 1
-        return self._client.hear(octets, seconds, after(command))
+        return self._client.hear(octets, seconds, command=command)
 
     # ------------------------------------------------------------ the dialogue
 
