@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -41,24 +41,30 @@ def package_of(path: Path) -> str:
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
-@cache
+@lru_cache(1)
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@lru_cache(1)
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(tree_of(path)))
+
+
+def is_for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+@lru_cache(1)
 def imports(path: Path) -> list[tuple[str, int, bool]]:
     """(absolute module name, line, at module level) of every import that is not for types only."""
     tree = tree_of(path)
-    typing_only = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
-        for node in ast.walk(block)
-    }
+    blocks = filter(is_for_types_only, nodes_of(path))
+    typing_only = {id(node) for block in blocks for node in ast.walk(block)}
     top = set(map(id, tree.body))
     package = ["mailsrv", *path.relative_to(SOURCE).parts[:-1]]
     found = []
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
@@ -70,8 +76,8 @@ def imports(path: Path) -> list[tuple[str, int, bool]]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_imports_go_down_the_floors(path: Path) -> None:
+def upward_imports(path: Path) -> list[str]:
+    """Imports go down the floors."""
     own = package_of(path)
     wrong = []
     for module, line, _ in imports(path):
@@ -83,18 +89,17 @@ def test_imports_go_down_the_floors(path: Path) -> None:
                 wrong.append(f"line {line}: {own} (floor {FLOORS[own]}) imports {module} (floor {FLOORS[other]})")
         elif FLOORS[own] <= 2 and parts[0] in IMPURE:
             wrong.append(f"line {line}: {own} must be pure, imports {module}")
-    assert not wrong, "\n".join(wrong)
+    return wrong
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_units_are_small_and_habits_hold(path: Path) -> None:
+def large_units_and_bad_habits(path: Path) -> list[str]:
+    """Units are small and habits hold."""
     name = str(path.relative_to(SOURCE))
-    tree = tree_of(path)
     wrong = []
     lines = len(path.read_text(encoding="utf-8").splitlines())
     if lines > MAX_MODULE and name not in EXCEPTIONS:
         wrong.append(f"{lines} lines, at most {MAX_MODULE}")
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.ClassDef):
             methods = [n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
             if len(methods) > MAX_METHODS and f"{name}:{node.name}" not in EXCEPTIONS:
@@ -110,18 +115,18 @@ def test_units_are_small_and_habits_hold(path: Path) -> None:
             caught = ast.unparse(node.type) if node.type else "everything"
             if caught in ("everything", "Exception", "BaseException"):
                 wrong.append(f"line {node.lineno}: catches {caught}")
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and package_of(path) != "cli":
+        elif isinstance(node, ast.Name) and node.id == "print" and package_of(path) != "cli":
             wrong.append(f"line {node.lineno}: print")
     wrong += [
         f"line {line}: the reactor at module level"
         for module, line, top in imports(path)
         if top and module == "twisted.internet.reactor" and name != "tap.py"
     ]
-    assert not wrong, "\n".join(wrong)
+    return wrong
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_public_names_are_documented(path: Path) -> None:
+def undocumented_names(path: Path) -> list[str]:
+    """Public names are documented."""
     tree = tree_of(path)
     missing = [] if ast.get_docstring(tree) else ["the module"]
     for node in tree.body:
@@ -136,7 +141,13 @@ def test_public_names_are_documented(path: Path) -> None:
                     and not item.name.startswith("_")
                     and not ast.get_docstring(item)
                 ]
-    assert not missing, "no docstring: " + ", ".join(missing)
+    return [f"no docstring: {name}" for name in missing]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_module_keeps_the_rules(path: Path) -> None:
+    wrong = upward_imports(path) + large_units_and_bad_habits(path) + undocumented_names(path)
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_namespace_package_of_twisted_has_no_init() -> None:
