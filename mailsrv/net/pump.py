@@ -99,7 +99,7 @@ class Pump(TwistedProtocol):
         out = self._out
         if out:
             if not self._lost:
-                octets = out[0] if len(out) == 1 else b"".join(out)
+                octets = b"".join(out)
                 if self.layer is not None:
                     octets = self.layer.deflate(octets)
                 self.octets_out += len(octets)
@@ -184,7 +184,9 @@ class Pump(TwistedProtocol):
                     return
                 await self.breathe()
                 continue
-            await session.handle(event)
+            work = session.handle(event)
+            if work is not None:
+                await work
             # Complete commands are activity, octets of one that may never be complete are not (S-060); and who waited
             # for an answer was not idle.
             self.active_at = self._turn_began

@@ -27,8 +27,8 @@ class ConnectionSession(Protocol):
     def greet(self) -> None:
         """The connection is there: write the greeting."""
 
-    async def handle(self, event: Any) -> None:
-        """Work on one event of the engine."""
+    def handle(self, event: Any) -> Coroutine[Any, Any, None] | None:
+        """Work on one event of the engine; what is left of the work is awaited before the next one."""
 
     def limit(self, connected: float, active: float) -> float | None:
         """The monotonic instant at which the connection has been idle for too long, or None."""

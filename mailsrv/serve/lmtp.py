@@ -24,13 +24,13 @@ class LmtpSession(SmtpSession):
     commands = smtp_commands.LMTP
     word = greeting = "LMTP"
 
-    async def take_recipient(self, transaction: Transaction, recipient: Recipient) -> bytes | None:
+    async def refuse_recipient(self, transaction: Transaction, recipient: Recipient) -> bytes | None:
         """See SmtpSession; whatever the lists say, nobody sends mail on by way of LMTP.  Raises MailError."""
         domain = recipient.address.domain
         facts = await self.smtp.store.directory.domain(domain) if domain else None
         if domain and (facts is None or facts.kind == "relay"):
             raise RelayDenied(f"Mail for {domain} is not sent on from here")
-        return await super().take_recipient(transaction, recipient)
+        return await super().refuse_recipient(transaction, recipient)
 
     def answer_message(self, refusal: bytes) -> None:
         """The whole message is refused, once for each recipient that was accepted (RFC 2033 section 4.2)."""

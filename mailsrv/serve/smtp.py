@@ -30,19 +30,20 @@ from .smtp_xclient import xclient
 class SmtpSession(SmtpBase):
     """One client of an SMTP virtual server."""
 
-    def handle(self, event: Any) -> Coroutine[Any, Any, None]:
-        """One event of the engine."""
+    def handle(self, event: Any) -> Coroutine[Any, Any, None] | None:
+        """One event of the engine; what can be answered at once is answered, the rest is left to be awaited."""
         kind = type(event)
         if kind is not wire.Plain:
             self.verb = kind
             return _HANDLERS[kind](self, event)
         self.verb = verb = event.verb
-        # One coroutine less for what comes with every message.
-        return PLAIN[verb](self, event) if verb == "DATA" else self.on_plain(event)
+        if verb != "DATA" and verb != "QUIT" and self.idles():
+            return None
+        return PLAIN[verb](self, event)
 
     # ------------------------------------------------------------ commands
 
-    async def on_wrong(self, event: wire.Wrong) -> None:
+    def on_wrong(self, event: wire.Wrong) -> None:
         """What is no command."""
         if not event.fatal:
             self.complain(print_reply(event.reply))
@@ -66,17 +67,12 @@ class SmtpSession(SmtpBase):
         lines = await extensions(self) if event.extended else ()
         self.say(say.reply(250, "", self.services.hostname, *lines))
 
-    async def on_plain(self, event: wire.Plain) -> None:
-        """Commands without syntax of their own."""
-        if event.verb == "QUIT" or not self.idles():
-            await PLAIN[event.verb](self, event)
-
-    async def on_mail(self, event: wire.Mail) -> None:
+    def on_mail(self, event: wire.Mail) -> Coroutine[Any, Any, None] | None:
         """MAIL FROM."""
         refusal = refuse_mail(self, event)
         if refusal is not None:
             self.complain(refusal)
-            return
+            return None
         self.recall()
         path = event.path
         if path is not None and not path.domain:
@@ -93,16 +89,20 @@ class SmtpSession(SmtpBase):
             client_name=self.client_name,
             verified=self.verified,
         )
+        return self.admit_sender(transaction)
+
+    async def admit_sender(self, transaction: Transaction) -> None:
+        """Whether policies let the sender in, and limits who has logged in."""
+        refusal = None
         try:
-            if self.identity is not None:
-                transaction.identity = await entitled(self, self.identity)
-            if self.smtp.allowances is not None:
+            if transaction.identity is not None:
+                transaction.identity = await entitled(self, transaction.identity)
                 await check_sender(self, transaction, announced(transaction))
             verdict = await self.judge.sender(transaction)
+            if verdict.action in REFUSES:
+                refusal = say.of_verdict(verdict)
         except MailError as error:
-            verdict, refusal = ACCEPT, say.of_error(error)
-        if verdict.action in REFUSES:
-            refusal = say.of_verdict(verdict)
+            refusal = say.of_error(error)
         if refusal is not None:
             self.reset()
             self.complain(refusal)
@@ -111,31 +111,35 @@ class SmtpSession(SmtpBase):
         self.transaction = transaction
         self.say(say.SENDER_OK)
 
-    async def on_rcpt(self, event: wire.Rcpt) -> None:
+    def on_rcpt(self, event: wire.Rcpt) -> Coroutine[Any, Any, None] | None:
         """RCPT TO: policies, then the router, which knows whether anybody has this address."""
         transaction, refusal = self.transaction, refuse_rcpt(self, event)
         if refusal is not None or transaction is None:
             self.complain(refusal or say.MAIL_FIRST)
-            return
+            return None
         limit = self.limits.recipients
         if limit is not None and self.taken >= limit:
             self.say(say.TOO_MANY_RECIPIENTS)
-            return
+            return None
         address = event.path
         if not address.domain and address.local.lower() != "postmaster":
             address = type(address)(address.local, self.smtp.default_domain)
+        return self.take_recipient(transaction, Recipient(address, event.parameters))
+
+    async def take_recipient(self, transaction: Transaction, recipient: Recipient) -> None:
+        """Find the owners, and answer."""
         try:
-            refusal = await self.take_recipient(transaction, Recipient(address, event.parameters))
+            refusal = await self.refuse_recipient(transaction, recipient)
         except MailError as error:
             refusal = say.of_error(error)
-        if refusal is not None:
+        if refusal is None:
+            self.taken += 1
+            self.say(say.RECIPIENT_OK)
+        else:
             self.services.count("recipients refused")
             self.complain(refusal)
-            return
-        self.taken += 1
-        self.say(say.RECIPIENT_OK)
 
-    async def take_recipient(self, transaction: Transaction, recipient: Recipient) -> bytes | None:
+    async def refuse_recipient(self, transaction: Transaction, recipient: Recipient) -> bytes | None:
         """Find the owners; the refusal, or None.  Raises MailError."""
         verdict = await self.judge.ask("on_recipient", transaction, recipient)
         if verdict.action == "discard":
@@ -157,16 +161,11 @@ class SmtpSession(SmtpBase):
 
     # ------------------------------------------------------------ the message
 
-    async def on_chunk(self, event: wire.Chunk) -> None:
+    def on_chunk(self, event: wire.Chunk) -> Coroutine[Any, Any, None] | None:
         """BDAT (RFC 3030): the octets of a chunk that is refused are dropped by the engine."""
         refusal = refuse_chunk(self)
-        if refusal is None and self.message is None:
-            policy = await self.judge.refusal("on_data", self.transaction)
-            if policy is not None:
-                taken = self.taken
-                self.reset()
-                self.refuse_chunks(policy, event.last, taken)
-                return
+        if refusal is None and self.message is None and self.judge.asked("on_data"):
+            return self.admit_chunk(event)
         if refusal is None:
             (self.message or self.begin_message()).chunk(event)
         elif self.chunks_failed:
@@ -174,8 +173,19 @@ class SmtpSession(SmtpBase):
             self.refuse_chunks(refusal, event.last, self.chunks_failed)
         else:
             self.complain(refusal)
+        return None
 
-    def on_body(self, event: wire.Body) -> Coroutine[Any, Any, None]:
+    async def admit_chunk(self, event: wire.Chunk) -> None:
+        """Whether policies let the first BDAT in."""
+        refusal = await self.judge.refusal("on_data", self.transaction)
+        if refusal is None:
+            self.begin_message().chunk(event)
+        else:
+            taken = self.taken
+            self.reset()
+            self.refuse_chunks(refusal, event.last, taken)
+
+    def on_body(self, event: wire.Body) -> Coroutine[Any, Any, None] | None:
         """Octets of a message."""
         assert self.message is not None
         return self.message.body(event)
@@ -207,10 +217,9 @@ class SmtpSession(SmtpBase):
         return f"E{self.word}" if self.extended and self.word == "SMTP" else self.word
 
 
-_HANDLERS: dict[type, Callable[[SmtpSession, Any], Coroutine[Any, Any, None]]] = {
+_HANDLERS: dict[type, Callable[[SmtpSession, Any], Coroutine[Any, Any, None] | None]] = {
     wire.Wrong: SmtpSession.on_wrong,
     wire.Hello: SmtpSession.on_hello,
-    wire.Plain: SmtpSession.on_plain,
     wire.Mail: SmtpSession.on_mail,
     wire.Rcpt: SmtpSession.on_rcpt,
     wire.Chunk: SmtpSession.on_chunk,

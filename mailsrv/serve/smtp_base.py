@@ -32,10 +32,14 @@ class SmtpBase(Session):
     commands: Mapping[str, Any] = smtp_commands.SMTP
     word = "SMTP"
     greeting = "ESMTP"
+    #: The name that the client gave by XCLIENT, where one did; few have it of their own (see `Pump`).
+    said_name = ""
 
     def __init__(self, connection: Connection, services: SmtpServices, number: int) -> None:
         super().__init__(connection, services, number)
         self.smtp = services
+        #: Writes a reply.
+        self.say = connection.write
         self.engine = SmtpServerEngine(services.limits, self.commands)
         self.helo = ""
         self.extended = False
@@ -51,9 +55,9 @@ class SmtpBase(Session):
         self.bare_messages = 0
         #: Commands since a message was taken, of those that bring none.
         self.idle_commands = 0
-        #: Whether the client may say whose connection it is (XCLIENT); from where it connected, and what it said.
+        #: Whether the client may say whose connection it is (XCLIENT), and from where it connected.
         self.speaks_for_others = may_speak(services.xclient, connection.peer)
-        self.connected_from, self.said_name = connection.peer.host, ""
+        self.connected_from = connection.peer.host
         self.judge = Judge(services.policies, services.sleep, services.name, connection)
         #: The peer's name by reverse DNS, and whether it is that of HELO, as in Transaction.
         self.client_name = ""
@@ -152,10 +156,6 @@ class SmtpBase(Session):
     def fail(self, incident: str) -> None:
         """An internal error, temporary for the client."""
         self.say(say.reply(451, "4.3.0", f"Internal error, incident {incident}"))
-
-    def say(self, octets: bytes) -> None:
-        """Write a reply."""
-        self.connection.write(octets)
 
     def complain(self, octets: bytes) -> None:
         """Write a refusal and count it."""

@@ -6,7 +6,7 @@ never taken for commands.  A BDAT counts its octets, so that it is refused as so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MailError, StoreFull
@@ -39,19 +39,18 @@ _BARE_MESSAGES = 3
 class MessageInput:
     """Takes one message on behalf of a session whose transaction is complete."""
 
-    __slots__ = ("_began", "_chunk", "_coming", "_full", "_noted", "_reader", "_session", "_spool", "_too_big")
+    #: Octets since `_noted`, None when none are awaited.
+    _coming: int | None = None
+    #: The BDAT whose octets come; who examines them.
+    _chunk: wire.Chunk | None = None
+    _reader: Any = None
+    _too_big = False
+    _full: StoreFull | None = None
 
     def __init__(self, session: SmtpSession) -> None:
         self._session = session
         self._spool = session.services.spool()
         self._began = self._noted = session.connection.host.monotonic()
-        #: Octets since `_noted`, None when none are awaited.
-        self._coming: int | None = None
-        #: The BDAT whose octets come; who examines them.
-        self._chunk: wire.Chunk | None = None
-        self._reader: Any = None
-        self._too_big = False
-        self._full: StoreFull | None = None
 
     def deadline(self, timeout: float | None, rate: int) -> float | None:
         """The monotonic instant by which more of it must be here: so much time, or more for who keeps to `rate`."""
@@ -86,21 +85,22 @@ class MessageInput:
             session.octets_taken += event.size
             self._fail(refusal, event)
 
-    async def body(self, event: wire.Body) -> None:
+    def body(self, event: wire.Body) -> Coroutine[Any, Any, None] | None:
         """Octets of the message; with the last of a DATA or BDAT the answer."""
         if event.octets:
             self._keep(event.octets)
+        if not event.last:
             self._note(len(event.octets))
-        if event.last:
-            self._coming = None
-            self._reader, chunk = event.reader, self._chunk
-            if chunk is None:
-                await self._end()
-            elif chunk.last:
-                self._keep(self._reader.finish())
-                await self._end()
-            else:
-                self._go_on(chunk)
+            return None
+        self._coming = None
+        self._reader, chunk = event.reader, self._chunk
+        if chunk is None:
+            return self._end()
+        if chunk.last:
+            self._keep(self._reader.finish())
+            return self._end()
+        self._go_on(chunk)
+        return None
 
     def _await(self) -> None:
         self._coming, self._noted = 0, self._session.connection.host.monotonic()
@@ -129,10 +129,16 @@ class MessageInput:
 
     async def _end(self) -> None:
         """Answer the whole message, and end the transaction."""
+        session = self._session
+        refusal = self._refuse(self._reader)
         try:
-            await self._finish()
+            if refusal is None:
+                await self._deliver()
+            else:
+                session.services.count("messages refused")
+                session.answer_message(refusal)
         finally:
-            self._session.reset()
+            session.reset()
         self._close_if_over()
 
     def _foresee(self, event: wire.Chunk) -> bytes | None:
@@ -165,15 +171,10 @@ class MessageInput:
         except StoreFull as error:
             self._full = error
 
-    async def _finish(self) -> None:
-        """Answer the whole message."""
-        session, reader = self._session, self._reader
-        refusal = self._refuse(reader)
-        if refusal is not None:
-            session.services.count("messages refused")
-            session.answer_message(refusal)
-            return
-        if is_binary(session.transaction):
+    async def _deliver(self) -> None:
+        """Look at the header, and have the session deliver and answer the message."""
+        session = self._session
+        if self._chunk is not None and is_binary(session.transaction):
             # From here on it is text, and nobody who sends it on has to convert it again (docs/decisions/0013).
             session.transaction.parameters["BODY"] = "8BITMIME"
         content = self._spool.finish()
@@ -244,7 +245,7 @@ async def judge_content(session: SmtpSession, content: IContent) -> Answers:
         return Answers(judge.whole)
     for share in session.shares:
         if share.taken:
-            return await judge.content(transaction, content) if judge.asked("on_content") else Answers()
+            return await judge.content(transaction, content)
     return Answers(Verdict("discard"))
 
 

@@ -60,7 +60,8 @@ class Judge:
         self.open: Transaction | None = None
         #: Contents that policies have put in the place of the message.
         self._made: list[IContent] = []
-        self.clear()
+        self.notes: list[Verdict] = []
+        self.whole = ACCEPT
 
     def clear(self) -> None:
         """No transaction is under way.  Policies are told of one that ends without a message; they are waited for
@@ -68,7 +69,8 @@ class Judge:
         if self.open is not None:
             about, self.open = self.open, None
             self._inform("on_abort", about)
-        self.notes: list[Verdict] = []
+        if self.notes:
+            self.notes = []
         self.whole = ACCEPT
         while self._made:
             self._made.pop().close()
@@ -126,6 +128,8 @@ class Judge:
         """MAIL: a transaction begins, unless this refuses.  Raises MailError."""
         self.clear()
         self.open = transaction
+        if not self.asked("on_sender"):
+            return ACCEPT
         verdict = await self.ask("on_sender", transaction)
         self._hold(verdict)
         return verdict

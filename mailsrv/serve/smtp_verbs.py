@@ -60,30 +60,44 @@ def _allowed(session: SmtpSession, policy: str) -> bool:
     return policy == "on" or (policy == "authenticated" and known)
 
 
-async def _data(session: SmtpSession, event: wire.Plain) -> None:
+def _data(session: SmtpSession, event: wire.Plain) -> Coroutine[Any, Any, None] | None:
     refusal = refuse_data(session)
+    if refusal is not None:
+        _refuse_data(session, refusal)
+    elif session.judge.asked("on_data"):
+        return _ask_data(session)
+    else:
+        session.begin_message().data()
+    return None
+
+
+async def _ask_data(session: SmtpSession) -> None:
+    """Whether policies let the message begin."""
+    refusal = await session.judge.refusal("on_data", session.transaction)
     if refusal is None:
-        refusal = await session.judge.refusal("on_data", session.transaction)
-        if refusal is None:
-            session.begin_message().data()
-            return
+        session.begin_message().data()
+    else:
         session.reset()
+        _refuse_data(session, refusal)
+
+
+def _refuse_data(session: SmtpSession, refusal: bytes) -> None:
     session.complain(refusal)
     if session.engine.pipelined:
         # The client did not wait for 354: what follows is a message, and must not be read as commands.
         session.connection.close()
 
 
-async def _rset(session: SmtpSession, event: wire.Plain) -> None:
+def _rset(session: SmtpSession, event: wire.Plain) -> None:
     session.reset()
     session.say(say.RESET_OK)
 
 
-async def _noop(session: SmtpSession, event: wire.Plain) -> None:
+def _noop(session: SmtpSession, event: wire.Plain) -> None:
     session.say(say.RESET_OK)
 
 
-async def _quit(session: SmtpSession, event: wire.Plain) -> None:
+def _quit(session: SmtpSession, event: wire.Plain) -> None:
     session.say(say.GOODBYE)
     session.connection.close()
 
@@ -159,11 +173,11 @@ def _members(addresses: list[Address], utf8: bool) -> bytes:
     return say.reply(250, "2.1.5", *lines, utf8=utf8)
 
 
-async def _help(session: SmtpSession, event: wire.Plain) -> None:
+def _help(session: SmtpSession, event: wire.Plain) -> None:
     session.say(say.HELP)
 
 
-async def _starttls(session: SmtpSession, event: wire.Plain) -> None:
+def _starttls(session: SmtpSession, event: wire.Plain) -> None:
     if session.connection.secure or not session.services.tls_available:
         session.engine.resume()
         session.complain(say.TLS_ALREADY if session.connection.secure else say.NO_TLS)
@@ -176,7 +190,7 @@ async def _starttls(session: SmtpSession, event: wire.Plain) -> None:
 
 
 #: What is done for a Plain event.
-PLAIN: dict[str, Callable[[SmtpSession, wire.Plain], Coroutine[Any, Any, None]]] = {
+PLAIN: dict[str, Callable[[SmtpSession, wire.Plain], Coroutine[Any, Any, None] | None]] = {
     "DATA": _data,
     "RSET": _rset,
     "NOOP": _noop,

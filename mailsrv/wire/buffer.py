@@ -93,6 +93,8 @@ class Buffer:
     def take_all(self) -> bytes:
         """All octets."""
         at, data = self._at, self._data
+        if at == len(data):
+            return b""
         self._data, self._at, self._searched = b"", 0, 0
         if at:
             return bytes(memoryview(data)[at:])

@@ -29,8 +29,6 @@ _LINE = 57
 class BinaryReader(TextRules):
     """The message of several BDATs with BODY=BINARYMIME.  `malformed`: it could not be converted."""
 
-    __slots__ = ("_at", "_begins", "_boundary", "_carry", "_encoding", "_ends", "_heading", "_held", "_parts", "_stack")
-
     def __init__(self, line_limit: int, normalise: bool = False) -> None:
         super().__init__(line_limit, normalise)
         #: Octets that wait for more, and how many of them are done with.

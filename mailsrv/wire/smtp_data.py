@@ -26,14 +26,13 @@ class TextRules:
     CRLF), `malformed` of a structure that cannot be converted.
     """
 
-    __slots__ = ("_current", "_limit", "_normalise", "bare", "eight_bit", "long_line", "malformed", "nul", "size")
+    # As of a message of which nothing has come: most readers never have anything else to tell.
+    bare = nul = eight_bit = long_line = malformed = False
+    size = _current = 0
 
     def __init__(self, line_limit: int, normalise: bool = False) -> None:
         self._limit = line_limit
         self._normalise = normalise
-        self._current = 0
-        self.size = 0
-        self.bare = self.nul = self.eight_bit = self.long_line = self.malformed = False
 
     def check(self, piece: bytes, paired: bool = False) -> bytes:
         """Examine the next octets, of which no CR is the last unless it is alone; they are given as they are kept.
@@ -88,21 +87,20 @@ class BodyReader(TextRules):
     After the end (`ended`): `rest` are the octets behind the terminator.
     """
 
-    __slots__ = ("_first", "_tail", "ended", "rest")
-
-    def __init__(self, line_limit: int, normalise: bool = False) -> None:
-        super().__init__(line_limit, normalise)
-        # The line before the body ended with CRLF, so that a lone dot as the first line is an empty body.
-        self._tail = b"\r\n"
-        self._first = True
-        self.ended = False
-        self.rest = b""
+    _begun = ended = False
+    #: Octets of `_tail` that are not of the body.
+    _lead = 0
+    _tail = rest = b""
 
     def take(self, octets: bytes) -> bytes:
         """The body octets that are certain now, dot-stuffing undone."""
+        if not self._begun:
+            self._begun = True
+            if octets.startswith(b"."):
+                # The line before the body ended with CRLF: a lone dot as the first line is an empty body.
+                self._tail, self._lead = _CRLF, 2
         data = self._tail + octets if self._tail else octets
-        # The line before the body ended with CRLF, and that is not of it.
-        begin = 2 if self._first else 0
+        begin = self._lead
         found = _TURN.search(data)
         turn = -1 if found is None else found.start()
         # In most pieces the end is all there is to find.
@@ -121,7 +119,7 @@ class BodyReader(TextRules):
             self._tail = data[stop:]
         if not stop:
             return b""
-        self._first = False
+        self._lead = 0
         # A dot that is undone may stand at the beginning, so that nothing is cut off before.
         piece = data[begin:stop] if plain else data[:stop].replace(_DOT, _CRLF)[begin:]
         return self.check(piece, plain) if piece else piece
@@ -130,12 +128,7 @@ class BodyReader(TextRules):
 class ChunkReader(TextRules):
     """The message of several BDATs, which are text like that of DATA; chunks may end anywhere, in a CRLF too."""
 
-    __slots__ = ("_ends", "_held")
-
-    def __init__(self, line_limit: int, normalise: bool = False) -> None:
-        super().__init__(line_limit, normalise)
-        self._held = False
-        self._ends = False
+    _held = _ends = False
 
     def take(self, octets: bytes) -> bytes:
         """The octets that are certain now."""
