@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 
 from ..errors import ConfigError
+from .accepted import Accepted
 
 #: Connections the kernel keeps until they are accepted.
 BACKLOG = 1024
@@ -32,7 +33,7 @@ def listen(reactor: Any, host: str, port: int, factory: Any) -> Any:
     try:
         if host == "::":
             return _all_ipv6(reactor, port, factory) if socket.has_ipv6 else None
-        return reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host)
+        return _ours(reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host))
     except (CannotListenError, OSError) as error:
         raise ConfigError(_reason(error, host, port)) from error
 
@@ -54,7 +55,13 @@ def _all_ipv6(reactor: Any, port: int, factory: Any) -> Any:
                 return None
             raise
         made.listen(BACKLOG)
-        return reactor.adoptStreamPort(made.fileno(), socket.AF_INET6, factory)
+        return _ours(reactor.adoptStreamPort(made.fileno(), socket.AF_INET6, factory))
+
+
+def _ours(port: Any) -> Any:
+    """Have a TCP port make connections of our kind."""
+    port.transport = Accepted
+    return port
 
 
 def must_exist(host: str, port: int) -> None:

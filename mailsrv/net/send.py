@@ -15,8 +15,10 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.internet.tcp import Client, Server
 
+from .accepted import Accepted
+
 #: Plain TCP, accepted and made by ourselves.
-_PLAIN = (Server, Client)
+_PLAIN = (Accepted, Client, Server)
 
 
 def send(transport: Any, octets: bytes) -> None:
@@ -29,12 +31,14 @@ def send(transport: Any, octets: bytes) -> None:
         and transport.connected
         and not transport.disconnecting
     ):
-        sent = transport.writeSomeData(octets)
-        # An exception instead of a number: the usual way meets it again and ends the connection as Twisted does.
-        if isinstance(sent, int):
-            if sent >= len(octets):
-                return
-            octets = octets[sent:]
+        try:
+            sent = transport.socket.send(octets)
+        except OSError:
+            # No room; or the usual way meets the error again, and ends the connection as Twisted does.
+            sent = 0
+        if sent == len(octets):
+            return
+        octets = octets[sent:]
     transport.write(octets)
 
 
