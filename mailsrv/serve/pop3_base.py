@@ -88,7 +88,7 @@ def code_of(error: MailError) -> str:
 
 def line(text: str) -> bytes:
     """One response line with CRLF: ASCII, no control character, never too long."""
-    clean = "".join(c if c.isprintable() else " " for c in text)
+    clean = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
     return clean.encode("ascii", "backslashreplace")[:RESPONSE_OCTETS] + b"\r\n"
 
 

@@ -21,6 +21,7 @@ from ..net.spool import Spool
 from ..transfer.intake import Intake
 from ..transfer.submission import PLAIN, Submission
 from ..values import AuthContext, Credentials, Identity, Verdict
+from ..wire.sasl.base import granted
 from .allowances import Allowances
 from .session_info import SessionInfo, info_of
 from .smtp_etrn import Etrn
@@ -208,7 +209,7 @@ class Session:
         attempt = Attempt(self.services.door, self.context())
 
         async def check() -> Identity:
-            return evolve(await attempt.check(credentials), mechanism=mechanism)
+            return granted(await attempt.check(credentials), mechanism)
 
         identity = await self._login(attempt, check, enter)
         assert identity is not None
