@@ -40,12 +40,18 @@ from .queueing import (
 from .numbers import UidSet
 
 if TYPE_CHECKING:
+    from attrs import frozen as passing
+
     from .interfaces import IContent
+else:
+    #: Frozen, as the type checker sees to.  At run time nobody stands guard, which would double what making an object
+    #: costs: for values that are made for every message, passed on, and kept by nobody.
+    passing = define(unsafe_hash=True)
 
 # ---------------------------------------------------------------- addresses and envelopes
 
 
-@frozen
+@frozen(cache_hash=True)
 class Address:
     """A mailbox address (RFC 5321 section 4.1.2): `local` unquoted, `domain` lower case with U-labels."""
 
@@ -56,7 +62,7 @@ class Address:
         return f"{self.local}@{self.domain}" if self.domain else self.local
 
 
-@frozen
+@passing
 class Recipient:
     """One forward path with its parameters (RFC 3461 NOTIFY, ORCPT are kept as given)."""
 
@@ -64,7 +70,7 @@ class Recipient:
     parameters: dict[str, str] = field(factory=dict)
 
 
-@frozen
+@passing
 class Envelope:
     """RFC 5598's envelope.  `reverse_path` None is the null path ``<>``; `parameters` are MAIL's."""
 
@@ -192,7 +198,7 @@ class AccountFacts:
     max_out: int | None = None
 
 
-@frozen
+@passing
 class Route:
     """Where a recipient's mail goes next: into the mailboxes of `placements`, and on to other servers for the
     addresses of `onward`, each with its destination in the queue (a domain, or the name of a route)."""
@@ -223,7 +229,7 @@ class NewMessage:
     international: bool = False
 
 
-@frozen
+@passing
 class Placement:
     """A local recipient's share of a delivery."""
 
@@ -232,7 +238,7 @@ class Placement:
     flags: frozenset[bytes] = frozenset()
 
 
-@frozen
+@passing
 class NewDelivery:
     """What goes through the one durable door: content once, a placement per local recipient, a queue row per
     destination elsewhere (for a store that is an IQueue).

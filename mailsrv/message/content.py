@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from zope.interface import implementer
 
@@ -22,20 +23,13 @@ class MemoryContent:
 
     def __init__(self, chunks: Sequence[bytes] | bytes) -> None:
         self._pieces: list[bytes] = [chunks] if isinstance(chunks, bytes) else [piece for piece in chunks if piece]
+        #: Where the pieces begin, once somebody reads across them.
         self._starts: list[int] = []
-        at = 0
-        for piece in self._pieces:
-            self._starts.append(at)
-            at += len(piece)
-        self.size = at
+        self.size = sum(map(len, self._pieces))
 
     def behind(self, prefix: bytes) -> MemoryContent:
         """`prefix`, then the same octets."""
-        made, size = MemoryContent(prefix), len(prefix)
-        made._pieces += self._pieces
-        made._starts += [size + start for start in self._starts] if len(self._starts) != 1 else [size]
-        made.size += self.size
-        return made
+        return MemoryContent([prefix, *self._pieces])
 
     def chunks(self) -> Iterator[bytes]:
         """All octets in pieces of at most 256 KiB; a piece that is small enough is given as it is."""
@@ -56,6 +50,10 @@ class MemoryContent:
         end = min(offset + length, self.size)
         if end <= offset:
             return b""
+        if len(self._pieces) == 1:
+            return self._pieces[0][offset:end]
+        if not self._starts:
+            self._starts = [0, *accumulate(map(len, self._pieces[:-1]))]
         first = bisect_right(self._starts, offset) - 1
         skip = offset - self._starts[first]
         if self._starts[first] + len(self._pieces[first]) >= end:

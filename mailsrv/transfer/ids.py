@@ -10,7 +10,7 @@ _EPOCH = 1_577_836_800.0  # 2020-01-01, UTC
 _LOW_BITS = 24
 #: Two characters at a time: ten bits each, five in front.
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
-#: Ids that random octets are drawn for at once.
+#: Ids that random numbers are drawn for at once, of 32 bits each.
 _AT_ONCE = 64
 
 
@@ -21,16 +21,16 @@ class IdMaker:
         self._now = now
         self._random = random
         self._last = 0
-        #: Random octets that are not used yet: asking the system costs more than all the rest.
-        self._drawn = b""
+        #: Random numbers that are not used yet: asking the system costs more than all the rest.
+        self._drawn: list[int] = []
 
     def next(self) -> str:
         """A new id."""
         moment = int((self._now() - _EPOCH) * 1000) << _LOW_BITS
         # Within a millisecond (or after the clock was set back) the counter goes on from the last id.
-        drawn = self._drawn or self._random(_AT_ONCE * 3)
-        self._drawn = drawn[3:]
-        number = self._last = max(moment | int.from_bytes(drawn[:3], "big") >> 1, self._last + 1)
+        if not self._drawn:
+            self._drawn = memoryview(self._random(_AT_ONCE * 4)).cast("I").tolist()
+        number = self._last = max(moment | self._drawn.pop() >> 9, self._last + 1)
         pair = _PAIRS
         return (
             f"{ALPHABET[number >> 60 & 31]}{pair[number >> 50 & 1023]}{pair[number >> 40 & 1023]}"
