@@ -6,18 +6,70 @@ form of Twisted, so that whoever reads them need not know the difference.
 
 from __future__ import annotations
 
+import atexit
 import json
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import FileLogObserver, formatEvent, formatEventAsClassicLogText, formatTime
+from twisted.logger import ILogObserver, LogLevel, formatEvent, formatEventAsClassicLogText, formatTime
 from twisted.python.logfile import LogFile
+from twisted.python.threadable import isInIOThread
+from zope.interface import implementer
 
 #: The file that a daemon writes to when none is named, as everywhere with Twisted.
 USUAL_FILE = "twistd.log"
+#: Lines that wait for the end of a turn; more are written at once.
+MOST = 1000
+#: Lines of these are written at once, with all that wait: the process may be about to end.
+_URGENT = (LogLevel.error, LogLevel.critical)
+
+
+@implementer(ILogObserver)
+class Turns:
+    """Writes lines to a file, those of one turn of the reactor together: a write for each line costs as much as making
+    it.  Before the reactor runs and after it, and what another thread says first, is written at once."""
+
+    def __init__(self, file: Any, line: Callable[[Any], str | None]) -> None:
+        self._file, self._line = file, line
+        #: Other threads add to it too.
+        self._lines: deque[str] = deque()
+        # A turn that stops the reactor may be the last one.
+        atexit.register(self.flush)
+
+    def __call__(self, event: Any) -> None:
+        """One event."""
+        text = self._line(event)
+        if not text:
+            return
+        lines = self._lines
+        lines.append(text)
+        if event.get("log_level") in _URGENT or len(lines) > MOST or not self._later():
+            self.flush()
+
+    def _later(self) -> bool:
+        """Whether the end of the turn will write what there is."""
+        from twisted.internet import reactor
+
+        if not reactor.running:  # type: ignore[attr-defined]
+            return False
+        if len(self._lines) == 1:
+            if not isInIOThread():
+                return False
+            reactor.callLater(0, self.flush)  # type: ignore[attr-defined]
+        return True
+
+    def flush(self) -> None:
+        """Write what there is."""
+        lines, some = self._lines, []
+        while lines:
+            some.append(lines.popleft())
+        if some:
+            self._file.write("".join(some))
+            self._file.flush()
 
 
 class Lines:
@@ -79,27 +131,27 @@ class JsonLines:
         return json.dumps(made, ensure_ascii=False, default=str) + "\n"
 
 
-def json_terminal() -> FileLogObserver:
+def json_terminal() -> Turns:
     """As `terminal`, an object in each line."""
-    return FileLogObserver(sys.stdout, JsonLines().line)
+    return Turns(sys.stdout, JsonLines().line)
 
 
-def json_usual_file() -> FileLogObserver:
+def json_usual_file() -> Turns:
     """As `usual_file`, an object in each line."""
     return _rotated(JsonLines().line)
 
 
-def terminal() -> FileLogObserver:
+def terminal() -> Turns:
     """For `twistd --logger`: writes to the standard output, as `twistd -n` does (and systemd reads)."""
-    return FileLogObserver(sys.stdout, Lines().line)
+    return Turns(sys.stdout, Lines().line)
 
 
-def usual_file() -> FileLogObserver:
+def usual_file() -> Turns:
     """For `twistd --logger`: writes to twistd.log, as a daemon does without --logfile; SIGUSR1 begins a new file."""
     return _rotated(Lines().line)
 
 
-def _rotated(line: Callable[[Any], str | None]) -> FileLogObserver:
+def _rotated(line: Callable[[Any], str | None]) -> Turns:
     file: Any = LogFile(USUAL_FILE, ".")
 
     def rotate(number: int, frame: Any) -> None:
@@ -110,7 +162,7 @@ def _rotated(line: Callable[[Any], str | None]) -> FileLogObserver:
 
     if not signal.getsignal(signal.SIGUSR1):
         signal.signal(signal.SIGUSR1, rotate)
-    return FileLogObserver(file, line)
+    return Turns(file, line)
 
 
 def logger_for(logfile: str, nodaemon: bool, as_json: bool = False) -> str:

@@ -52,6 +52,40 @@ def test_the_terminal_gets_a_line_at_once(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.endswith(" [mailsrv.b#info] one\n\ttwo\n")
 
 
+def test_lines_of_one_turn_are_one_write_and_nothing_is_lost_at_the_end(tmp_path: Path) -> None:
+    program = (
+        "import sys, threading\n"
+        "from twisted.internet import reactor\n"
+        "from twisted.logger import Logger\n"
+        "from mailsrv.host.logs import Lines, Turns\n"
+        "class File:\n"
+        "    def write(self, text): print([line.split('] ')[1] for line in text.splitlines()])\n"
+        "    def flush(self): sys.stdout.flush()\n"
+        "log = Logger('mailsrv.c', observer=Turns(File(), Lines().line))\n"
+        "say = lambda text: log.info('{text}', text=text)\n"
+        "say('before')\n"
+        "def first():\n"
+        "    say('one'); say('two')\n"
+        "    reactor.callLater(0.01, second)\n"
+        "def second():\n"
+        "    say('three'); log.error('{text}', text='an error'); say('four')\n"
+        "    thread = threading.Thread(target=say, args=['of a thread'])\n"
+        "    thread.start(); thread.join()\n"
+        "    reactor.callLater(0.01, third)\n"
+        "def third():\n"
+        "    thread = threading.Thread(target=say, args=['alone'])\n"
+        "    thread.start(); thread.join()\n"
+        "    reactor.stop(); say('last')\n"
+        "reactor.callLater(0, first)\n"
+        "reactor.run()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, timeout=20, check=True, stdout=subprocess.PIPE)
+    assert ran.stdout.decode().splitlines() == [
+        "['before']", "['one', 'two']", "['three', 'an error']", "['four', 'of a thread']", "['alone']",
+        "['last']",
+    ]
+
+
 @pytest.mark.parametrize(
     ("logfile", "nodaemon", "name"),
     [
