@@ -14,6 +14,7 @@ import difflib
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -320,8 +321,17 @@ def all_parts() -> list[Part]:
     return [found[key] for key in sorted(found)]
 
 
+#: Parts whose place is remembered.
+MAX_FOUND = 1000
+
+
+@lru_cache(MAX_FOUND)
 def find(contract: Any, name: str) -> Part:
-    """The part of that contract and name.  Raises ConfigError that names those installed."""
+    """The part of that contract and name.  Raises ConfigError that names those installed.
+
+    What was found once is not looked for again: that takes a millisecond, and a change of options asks hundreds of
+    times.
+    """
     names = []
     for part in all_parts():
         if part.contract is contract:

@@ -161,18 +161,28 @@ def _stands(args: argparse.Namespace, facts: dict[str, Any]) -> int:
     lines = [f"{facts['file']}: version {facts['version']}", _STATES[facts["state"]], *facts["keys"]]
     if "error" in facts:
         lines.append(facts["error"])
-    if facts["confirm_until"] is not None:
-        when = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(facts["confirm_until"]))
+    failed = facts["taking_back"]
+    if failed is not None:
+        lines += [
+            f"a change that nobody confirmed cannot be taken back, tried {failed['tries']} times: {failed['error']}",
+            f"again at {_when(failed['again'])}, unless you say: mailsrv config confirm, or config rollback NUMBER",
+        ]
+    elif facts["confirm_until"] is not None:
+        when = _when(facts["confirm_until"])
         lines.append(f"a change is taken back at {when} unless it is confirmed: mailsrv config confirm")
     return emit(args, facts, lines)
+
+
+def _when(instant: float) -> str:
+    """UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(instant))
 
 
 def _versions(args: argparse.Namespace) -> int:
     """A table."""
     found = perform(options_of(args), [("config.versions", {})])[0]
     rows = [
-        [str(one["number"]), one["version"], time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one["at"])),
-         one["who"] or "-", one["what"]]
+        [str(one["number"]), one["version"], _when(one["at"]), one["who"] or "-", one["what"]]
         for one in found
     ]  # fmt: skip
     return emit(args, found, table(rows, ("NUMBER", "VERSION", "AT", "WHO", "WHAT")))

@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from ..errors import ConfigError, MailError, Refused
 from ..parts import dotted
+from .audit import NotAudited
 from .config.derive import domain_facts
 from .config.edit import Change as Edit
 from .config.edit import edited, write_atomically
 from .config.load import loads
 from .config.options import SiteOptions
 from .config.versions import Pending, Version, Versions, digest_of
+from .confirmation import Confirmation
 from .live import Change, changed
 
 log = Logger()
@@ -57,7 +59,7 @@ class Changes:
     def __init__(self, site: Any, running: Callable[[], bool]) -> None:
         self._site, self._running = site, running
         self._lock = DeferredLock()
-        self._timer: Any = None
+        self.confirmation = Confirmation(site, self._expire)
         self._ended = False
         #: The digest of the text that is in effect; "" before anything was compared.
         self.applied = ""
@@ -92,31 +94,20 @@ class Changes:
         """What waits to be confirmed stays.  Raises Refused when nothing does."""
         # One that is being taken back cannot be confirmed any more.
         async with self._lock:
-            if self.versions.pending() is None:
+            if await self._pending() is None:
                 raise Refused("no change waits to be confirmed")
-            self.versions.confirmed()
-            self._cancel()
+            self._settled()
         log.info("{who} has confirmed the change of the configuration", who=who)
 
     async def rollback(self, number: int, asked: Asked) -> Done:
         """Back to a version; 0: to what was before the change that waits, or before the last change: an edit by hand,
         or the newest version."""
         async with self._lock:
-            versions = self.versions
-            pending = versions.pending()
-            if pending is not None and not number:
+            pending = None if number else await self._pending()
+            if pending is not None:
                 return await self._back(pending.text, asked)
-            if not number:
-                numbers, last = versions.numbers(), versions.last()
-                if last is not None and last.digest != digest_of(await self._check(asked, True)):
-                    return await self._back(last.text, asked)
-                if len(numbers) < 2:
-                    raise Refused("there is no earlier version")
-                number = numbers[-2]
-            found = versions.get(number)
-            if found is None:
-                raise Refused(f"there is no version {number}; `mailsrv config versions` lists them")
-            return await self._back(found.text, asked)
+            before = "" if number else await self._check(asked, True)
+            return await self._back(await self._site.aside(_earlier, self.versions, number, before), asked)
 
     @asynccontextmanager
     async def beside(self, asked: Asked) -> AsyncIterator[None]:
@@ -136,9 +127,17 @@ class Changes:
 
     async def _back(self, text: str, asked: Asked) -> Done:
         done = await self._one(lambda _: text, asked, waiting=True)
-        self.versions.confirmed()
-        self._cancel()
+        self._settled()
         return done
+
+    async def _pending(self) -> Pending | None:
+        found: Pending | None = await self._site.aside(self.versions.pending)
+        return found
+
+    def _settled(self) -> None:
+        """Nothing waits any more."""
+        self.versions.confirmed()
+        self.confirmation.settled()
 
     # ------------------------------------------------------------ life
 
@@ -151,30 +150,19 @@ class Changes:
             self.applied = digest_of(self.path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError):
             return
-        pending = self.versions.pending()
+        pending = await self._pending()
         if pending is not None:
-            self._await(pending.until - self._site.clock())
+            self.confirmation.wait(pending.until - self._site.clock())
 
     async def end(self) -> None:
         """The site ends: a change under way is finished, none begins, and what waits to be confirmed does so on."""
         self._ended = True
         async with self._lock:
-            self._cancel()
-
-    def _await(self, seconds: float) -> None:
-        self._cancel()
-        self._timer = self._site.reactor.callLater(
-            max(0.0, seconds), lambda: Deferred.fromCoroutine(self._expire())
-        )
-
-    def _cancel(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+            self.confirmation.cancel()
 
     async def _expire(self) -> None:
         async with self._lock:
-            pending = self.versions.pending()
+            pending = await self._pending()
             if pending is None or self._ended:
                 return
             log.warn("nobody has confirmed the change of the configuration: it is taken back")
@@ -182,8 +170,10 @@ class Changes:
                 done = await self._back(pending.text, Asked(pending.who, "nobody confirmed the change"))
                 changed = [dotted(key) for key in (*done.change.applied, *done.change.restart)]
                 await self._site.audit.note("config.rollback", pending.who, why="nobody confirmed", changed=changed)
+            except NotAudited as error:
+                log.error("the change is taken back, without a record: {reason}", reason=str(error))
             except MailError as error:
-                log.error("the configuration of before cannot be taken up: {reason}", reason=str(error))
+                self.confirmation.again(str(error))
 
     # ------------------------------------------------------------ one change
 
@@ -197,12 +187,12 @@ class Changes:
         # Reading and writing of long lists takes a tenth of a second and more.
         after: str = await site.aside(make, before)
         new: SiteOptions = await site.aside(loads, after, self.path)
-        if after != before or versions.last() is None:
-            await site.aside(versions.keep, before, "", "as it was found")
+        await site.aside(_keep_found, versions, before, after)
         had = site.options
         if asked.confirm:
-            pending = Pending(_in_effect(versions, self.applied, before), site.clock() + asked.confirm, asked.who)
-            versions.await_confirmation(pending)
+            text: str = await site.aside(_in_effect, versions, self.applied, before)
+            until = site.clock() + asked.confirm
+            await site.aside(versions.await_confirmation, Pending(text, until, asked.who))
         try:
             change = await self._take_up(new)
             version = await self._write(before, after, change, asked, had)
@@ -212,24 +202,21 @@ class Changes:
             raise
         self.applied = version.digest
         if asked.confirm:
-            self._await(asked.confirm)
+            self.confirmation.wait(asked.confirm)
         return Done(change, version)
 
     async def _check(self, asked: Asked, waiting: bool) -> str:
         """The text of the file.  Raises Refused, ConfigError."""
         if self._ended:
             raise Refused("the site stops; change the configuration when it has, or has started again")
-        try:
-            before = self.path.read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot be read: {error}", file=str(self.path)) from error
+        before: str = await self._site.aside(_text_of, self.path)
         digest = digest_of(before)
         if asked.if_version and asked.if_version != digest:
             text = f"the configuration has changed meanwhile: it is version {digest}, not {asked.if_version}"
             raise Refused(f"{text}; read it again")
         if asked.confirm and not CONFIRM[0] <= asked.confirm <= CONFIRM[1]:
             raise Refused(f"a change waits {CONFIRM[0]} to {CONFIRM[1]} seconds to be confirmed")
-        if not waiting and self.versions.pending() is not None:
+        if not waiting and await self._pending() is not None:
             raise Refused("a change waits to be confirmed: `mailsrv config confirm` or `mailsrv config rollback` first")
         return before
 
@@ -244,20 +231,57 @@ class Changes:
 
     async def _write(self, before: str, after: str, change: Change, asked: Asked, had: SiteOptions) -> Version:
         """Raises ConfigError; then file and versions are as they were, and the site has taken up again what it had."""
-        site, versions, path, made = self._site, self.versions, self.path, None
-        keys, last = tuple(map(dotted, (*change.applied, *change.restart))), versions.last()
-        try:
-            # The version first: the data folder may be full where the file is not.
-            made = await site.aside(versions.keep, after, asked.who, asked.what, keys)
+        keys = tuple(map(dotted, (*change.applied, *change.restart)))
+
+        def write() -> Version:
+            """The version first: the data folder may be full where the file is not."""
+            versions, last = self.versions, self.versions.last()
+            made = versions.keep(after, asked.who, asked.what, keys)
             if after != before:
-                await site.aside(write_atomically, path, after.encode("utf-8"))
+                try:
+                    write_atomically(self.path, after.encode("utf-8"))
+                except ConfigError:
+                    if made != last:
+                        versions.drop(made.number)
+                    raise
             return made
+
+        try:
+            kept: Version = await self._site.aside(write)
+            return kept
         except ConfigError:
-            if made is not None and made != last:
-                versions.drop(made.number)
             if self._running():
-                await site.live.apply(had)
+                await self._site.live.apply(had)
             raise
+
+
+def _text_of(path: Path) -> str:
+    """Raises ConfigError."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=str(path)) from error
+
+
+def _keep_found(versions: Versions, before: str, after: str) -> None:
+    """What somebody has edited meanwhile is a version too.  Raises ConfigError."""
+    if after != before or versions.last() is None:
+        versions.keep(before, "", "as it was found")
+
+
+def _earlier(versions: Versions, number: int, before: str) -> str:
+    """The text of a version; 0: of the one before what the file is.  Raises Refused."""
+    if not number:
+        numbers, last = versions.numbers(), versions.last()
+        if last is not None and last.digest != digest_of(before):
+            return last.text
+        if len(numbers) < 2:
+            raise Refused("there is no earlier version")
+        number = numbers[-2]
+    found = versions.get(number)
+    if found is None:
+        raise Refused(f"there is no version {number}; `mailsrv config versions` lists them")
+    return found.text
 
 
 def _in_effect(versions: Versions, applied: str, before: str) -> str:

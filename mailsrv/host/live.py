@@ -133,7 +133,7 @@ class Live:
         self._finish(new, recipients, services)
         for one in self.also:
             one(old, new)
-        site.tell_ready()
+        site.ready.tell()
         return later
 
     async def _keep(self, formats: Formats, old: SiteOptions, new: SiteOptions) -> None:
@@ -150,6 +150,7 @@ class Live:
         site = self._site
         site.logins.settle(new)
         site.allowances.adopt(site_limits(new))
+        site.measuring.adopt(services.values())
         before, site.recipients = site.recipients, recipients
         call = site.reactor.callLater(LEAVING, lambda: self._leaving.pop(call).stop())
         self._leaving[call] = before

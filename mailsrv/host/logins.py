@@ -58,6 +58,7 @@ class Logins:
         self.guard = Guard(guard_settings(options), monotonic=site.monotonic, wall=site.clock, random=os.urandom)
         self.guard.publish = site.events.publish
         self.authorizer = Authorizer()
+        self._rules = _rules_of(options)
         self.authorizer.current = self._authorizer(options)
         self._given: list[IAuthenticator] = [make(site) for make in site.given_authenticators]
         self._configured = self._authenticators(options)
@@ -85,12 +86,12 @@ class Logins:
 
         Raises ConfigError; then nothing has changed.
         """
-        same = options.authenticators == self._choices
-        authorizer = self._authorizer(options)
+        same, rules = options.authenticators == self._choices, _rules_of(options)
+        authorizer = self.authorizer.current if rules == self._rules else self._authorizer(options)
         made = self._configured if same else self._authenticators(options)
-        before = self.domains, self.authorizer.current, self._configured, self._choices
-        self._put(login_domains(options), authorizer, made, options.authenticators)
-        self._before = self._configured if same else before[2]
+        before = self.domains, self.authorizer.current, self._rules, self._configured, self._choices
+        self._put(login_domains(options), authorizer, rules, made, options.authenticators)
+        self._before = self._configured if same else before[3]
 
         def back() -> None:
             """What was made for nothing holds connections perhaps."""
@@ -101,9 +102,11 @@ class Logins:
 
         return back
 
-    def _put(self, domains: dict[str, str], authorizer: IAuthorizer, made: list[IAuthenticator], choices: Any) -> None:
+    def _put(
+        self, domains: dict[str, str], authorizer: IAuthorizer, rules: Any, made: list[IAuthenticator], choices: Any
+    ) -> None:
         self.domains, self._configured, self._choices = domains, made, choices
-        self.authorizer.current = authorizer
+        self.authorizer.current, self._rules = authorizer, rules
 
     def settle(self, options: SiteOptions) -> None:
         """There is no way back any more."""
@@ -172,6 +175,12 @@ class Logins:
         for call in leaving:
             call.cancel()
         await _close([*self.authenticators, *(one for some in leaving.values() for one in some)])
+
+
+def _rules_of(options: SiteOptions) -> Any:
+    """What an authorizer is made of: while this is the same it stays, with all that it remembers."""
+    servers = {name: (one.users, getattr(one, "relay_users", ())) for name, one in options.servers.items()}  # type: ignore[attr-defined]
+    return options.authorizer, options.roles, tuple(options.domains), servers
 
 
 async def _close(authenticators: Iterable[IAuthenticator]) -> None:

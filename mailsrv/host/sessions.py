@@ -16,32 +16,18 @@ from ..errors import Refused
 from ..net.connection import Connection
 from ..net.front import Front
 from ..values import Identity
+from .slices import Slices
 
 if TYPE_CHECKING:
     from ..serve.session import Session
 
-#: Seconds of work between two turns of the reactor, and sessions that are looked at or ended together: the end of one
-#: goes on in the turn that follows.
-SLICE, LOT, ENDED = 0.005, 100, 25
+#: Sessions that are looked at or ended together: the end of one goes on in the turn that follows.
+LOT, ENDED = 100, 25
 #: Seconds for a client to take the last words.
 FAREWELL = 0.5
 
 #: Whether a session is wanted.
 Wanted = Callable[["Session"], bool]
-
-
-class Slices:
-    """Work in slices: `breathe` lets others have their turn when this one has had its share."""
-
-    def __init__(self, site: Any) -> None:
-        self._site = site
-        self._began = site.monotonic()
-
-    async def breathe(self) -> None:
-        """Between two small pieces of work."""
-        if self._site.monotonic() - self._began > SLICE:
-            await self._site.sleep(0)
-            self._began = self._site.monotonic()
 
 
 def is_user(identity: Identity | None, account: int, name: str) -> bool:

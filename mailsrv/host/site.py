@@ -8,7 +8,6 @@ the store is flushed, and the control socket closes last (decisions 25).
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, IQueue
 from ..parts import find
 from ..serve.allowances import Allowances
 from ..serve.public_folders import PublicFolders
+from ..serve.measuring import Measuring
 from ..serve.session import Services
 from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake
@@ -45,7 +45,6 @@ from .config.derive import (
     public_accounts,
     site_limits,
 )
-from .config.edit import write_atomically
 from .config.options import ServerOptions, SiteOptions
 from .control.remote import RemoteControl
 from .control.roles import built_in_roles
@@ -60,6 +59,7 @@ from .live import Live
 from .logins import Logins
 from .metrics.service import MetricsService
 from .places import Ground
+from .ready import Ready
 from .recipients import Recipients
 from .tokens import Tokens
 from .trace import TraceLog, begin_trace
@@ -90,6 +90,7 @@ class Site(MultiService):
     tokens: Any = None
     router: Any = None
     intake: Any = None
+    measuring: Any = None
     directory: Any = None
     hasher: Any = None
     #: There once it was wired.
@@ -121,7 +122,7 @@ class Site(MultiService):
         self.clock, self.monotonic = clock, monotonic
         self.events = Events(clock)
         self.servers: dict[str, VirtualServer] = {}
-        self.ceiling = Ceiling.of_process()
+        self.ceiling, self.ready = Ceiling.of_process(), Ready(self)
         self.ground, self.life = Ground(reactor), Life(self)
         self.maildrops: set[int] = set()
         self.access = Access(self)
@@ -167,6 +168,7 @@ class Site(MultiService):
         self.ids = IdMaker(self.clock, os.urandom)
         self.audit = Audit(self.options.data, self.options.site.audit_size, self.clock, self.aside, self.ids.next)
         self.intake = Intake(self.store, self.ids, self.clock, publish=self.events.publish)
+        self.measuring = Measuring(self.intake, self.sleep, self.monotonic)
         self.delivery = Delivery(self) if IQueue.providedBy(self.store) else None
         self.trace = begin_trace(self)
         self.router = LocalRouter(
@@ -182,6 +184,8 @@ class Site(MultiService):
         """Flush and let go."""
         if self.logins is not None:
             await self.logins.close()
+        if self.measuring is not None:
+            await self.measuring.close()
         if self.store is not None:
             await self.store.close()
         if self.trace is not None:
@@ -237,7 +241,7 @@ class Site(MultiService):
         await self.metrics.apply()
         await self.remote.apply()
         self._listen_control()
-        self.tell_ready()
+        await self.ready.begin()
 
     def _report(self, result: Any) -> None:
         opening, self._opening = self._opening, None
@@ -259,6 +263,7 @@ class Site(MultiService):
         self._serving = False
         await self.changes.end()
         self.live.end()
+        await self.ready.end()
         await self.metrics.stop()
         if self._watch is not None:
             self._watch.stop()
@@ -275,7 +280,6 @@ class Site(MultiService):
             control, self._control = self._control, None
             await control.stopListening()
         await self.remote.stop()
-        (self.options.data / "ready.json").unlink(missing_ok=True)
 
     def stopService(self) -> Deferred[Any]:
         """Twisted: servers, store, control, in this order."""
@@ -294,6 +298,7 @@ class Site(MultiService):
             bindings=[binding.below(self.base) for binding in server.listen],  # type: ignore[attr-defined]
             ceiling=self.ceiling,
             ground=self.ground,
+            changed=self.ready.tell,
             **settings_of(self, server),
         )
 
@@ -321,8 +326,10 @@ class Site(MultiService):
         self.recipients = Recipients(self, self.delivery.lanes if self.delivery is not None else {})
         formats = Formats(self.options, self.aside, self.clock)
         formats.keep()
-        for name, services in (await self.wiring.services(formats, self.recipients)).items():
+        made = await self.wiring.services(formats, self.recipients)
+        for name, services in made.items():
             self.servers[name].equip(services)
+        self.measuring.adopt(made.values())
 
     def first_domain(self) -> str:
         """Completes names where nothing else is said."""
@@ -341,25 +348,3 @@ class Site(MultiService):
             self._control = listen_control(self.reactor, self.options.control, self._control_factory, group)
         except OSError as error:
             raise ConfigError(f"cannot listen on {self.options.control}: {error}", key="site.control") from error
-
-    def tell_ready(self) -> None:
-        """`ready.json` in the data folder: who listens where, for scripts and tests (decisions 27).
-
-        Mail can be read from a full disk: that this file cannot be written keeps nobody from it.
-        """
-        path = self.options.data / "ready.json"
-        facts = {
-            "pid": os.getpid(),
-            "control": str(self.options.control),
-            "servers": {
-                name: {"state": server.state, "reason": server.reason, "addresses": server.addresses()}
-                for name, server in self.servers.items()
-            },
-            "metrics": self.metrics.addresses(),
-            "remote": self.remote.addresses(),
-        }
-        try:
-            path.unlink(missing_ok=True)  # a server that was killed left it, and its room may be what is missing
-            write_atomically(path, json.dumps(facts, indent=1).encode(), 0o600)
-        except (ConfigError, OSError) as error:
-            log.error("running, but not told in a file: {reason}", reason=str(error))

@@ -56,6 +56,7 @@ class VirtualServer(Service):
         proxies: Iterable[str] = (),
         ceiling: Ceiling | None = None,
         ground: Ground | None = None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.setName(name)
@@ -69,6 +70,8 @@ class VirtualServer(Service):
         self.pending_octets = limits.pending_octets
         self._make_session, self._reactor, self._numbers = make_session, reactor, numbers
         self._tls_context = tls_context
+        #: Called when its state or its addresses have changed.
+        self._changed = changed
         self.bindings = tuple(bindings)
         self._ports = Ports(
             ground or Ground(reactor), name, bindings, self.accept, lambda error: self.stop(_told(name, error))
@@ -134,6 +137,7 @@ class VirtualServer(Service):
                 self.stop(_told(self.name, error))
                 return
             self.state, self.reason = state, reason
+            self._changed()
             if self._tick is None:
                 self._tick = self._reactor.callLater(TICK, self._look)
 
@@ -149,6 +153,7 @@ class VirtualServer(Service):
         closed = self._ports.close()
         self._bound = False
         self.state, self.reason = "stopped", reason
+        self._changed()
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
@@ -171,6 +176,7 @@ class VirtualServer(Service):
         """
         closed = self._ports.rebind(bindings)
         self.bindings = tuple(bindings)
+        self._changed()
         await gatherResults(closed)
 
     # ------------------------------------------------------------ connections

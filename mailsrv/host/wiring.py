@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from ..auth.offers import Offers
 from ..interfaces import IMessagePolicy
 from ..parts import find
 from ..serve.pop3_base import Pop3Services
@@ -24,38 +25,38 @@ from .config.options import PolicyChoice, Pop3Options, ServerOptions, SiteOption
 from .formats import Formats
 from .protocols import SESSIONS
 from .recipients import Recipients
+from .slices import Slices
 
 log = Logger()
 
-#: Servers whose services are made between two turns of the reactor: a millisecond or two each.
-TOGETHER = 5
-
 
 class Wiring:
-    """Makes services of servers.  What counts or remembers is kept from one making to the next: counters of servers,
-    and policies whose options are the same."""
+    """Makes services of servers, in slices.  What counts or remembers is kept from one making to the next, and what is
+    dear: counters of servers, policies whose options are the same, and what is offered where neither the server's
+    options nor the authenticators are other ones."""
 
     def __init__(self, site: Any) -> None:
         self._site = site
         self._counters: dict[str, dict[str, int]] = {}
         self._policies: dict[tuple[str, str], tuple[Any, PolicyMaker]] = {}
+        self._offers: dict[str, tuple[Any, Offers]] = {}
 
     async def services(self, formats: Formats, recipients: Recipients) -> dict[str, Services]:
         """Those of every server of the site's options.  Raises ConfigError; nothing has changed then."""
         options = self._site.options
         names = _names(options)
         made: dict[tuple[str, str], tuple[Any, PolicyMaker]] = {}
-        services = {}
-        for count, (name, server) in enumerate(options.servers.items(), 1):
+        services, slices = {}, Slices(self._site)
+        for name, server in options.servers.items():
             services[name] = self._services(server, formats, recipients, names, made)
-            if count % TOGETHER == 0:
-                await self._site.sleep(0)
+            await slices.breathe()
         self._policies = made
         return services
 
     def forget(self, name: str) -> None:
         """A server is gone; one of the same name that comes later counts anew."""
         self._counters.pop(name, None)
+        self._offers.pop(name, None)
 
     def _services(
         self, server: ServerOptions, formats: Formats, recipients: Recipients, names: Any,
@@ -113,7 +114,7 @@ class Wiring:
             "protocol": server.protocol,
             "hostname": server.hostname,
             "limits": limits_of(server, site.options),
-            "offers": site.logins.offers(server),
+            "offers": self._offers_of(server),
             "door": site.logins.door(server),
             "decoy": site.logins.decoy,
             "now": site.clock,
@@ -129,6 +130,13 @@ class Wiring:
             "ntlm_ok": getattr(server, "ntlm_ok", False),
             "tls_available": server.certificate in site.options.certificates,
         }
+
+    def _offers_of(self, server: ServerOptions) -> Offers:
+        logins = self._site.logins
+        key = server, logins.authenticators
+        if server.id not in self._offers or self._offers[server.id][0] != key:
+            self._offers[server.id] = key, logins.offers(server)
+        return self._offers[server.id][1]
 
     def _policy(self, choice: PolicyChoice) -> PolicyMaker:
         """A maker of one policy's object per connection; the first is made now, to find mistakes at the start."""

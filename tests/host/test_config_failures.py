@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from mailsrv.errors import ConfigError, StoreUnavailable
-from mailsrv.host.config.load import load
+from mailsrv.host.config.load import load, loads
 from mailsrv.host.control.run import run
 from mailsrv.host.recipients import Recipients
 from mailsrv.testing.queue_site import CONFIG, QueueSite
@@ -142,7 +142,6 @@ def test_a_binding_that_cannot_be_had_now_waits_for_the_next_start(bed: Bed, mon
         return await bed.site.live.apply(options)
 
     monkeypatch.setattr("mailsrv.host.live.Bindings.move", later)
-    monkeypatch.setattr(bed.site, "tell_ready", lambda: None)
     monkeypatch.setattr(bed.site, "add_server", lambda *_: None)
     bed.site.recipients = Recipients(bed.site, {})
     was = bed.site.options.servers["smtp/default"].listen
@@ -152,3 +151,60 @@ def test_a_binding_that_cannot_be_had_now_waits_for_the_next_start(bed: Bed, mon
     assert change.restart == (("smtp", "default", "listen"),)
     assert bed.site.options.servers["smtp/default"].listen == was
     assert bed.ask("config.status")["keys"] == ["smtp.default.listen"]
+
+
+def test_s179_a_change_that_cannot_be_taken_back_is_taken_back_later(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise ConfigError("cannot be written: Read-only file system")
+
+    clock, before = bed.queue.clock, bed.file.read_text()
+    bed.ask("config.set", key="limits.quota", value="5M", confirm=60)
+    with monkeypatch.context() as broken:
+        broken.setattr("mailsrv.host.changes.write_atomically", full)
+        clock.advance(60)
+        failed = bed.ask("config.status")["taking_back"]
+        assert failed["tries"] == 1 and "Read-only" in failed["error"] and failed["again"] == clock.seconds() + 10
+        clock.advance(10)
+        assert bed.ask("config.status")["taking_back"]["again"] == clock.seconds() + 20
+        for _ in range(12):
+            clock.advance(600)  # never longer
+        assert bed.ask("config.status")["taking_back"]["tries"] == 14
+    clock.advance(600)
+    facts = bed.ask("config.status")
+    assert facts["taking_back"] is None and facts["confirm_until"] is None and facts["state"] == "applied"
+    assert bed.file.read_text() == before and clock.getDelayedCalls() == []
+
+
+def test_s179_who_confirms_a_change_that_cannot_be_taken_back_ends_the_trying(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise ConfigError("cannot be written: Read-only file system")
+
+    bed.ask("config.set", key="limits.quota", value="5M", confirm=60)
+    monkeypatch.setattr("mailsrv.host.changes.write_atomically", full)
+    bed.queue.clock.advance(60)
+    assert bed.ask("config.confirm")["taking_back"] is None
+    assert 'quota = "5M"' in bed.file.read_text() and bed.queue.clock.getDelayedCalls() == []
+
+
+def test_a_change_leaves_alone_what_has_nothing_to_do_with_it(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The authorizer, and what servers offer, are made again only when options that they are made of have changed."""
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(bed.site, "add_server", lambda options, services: made.update({options.id: services}))
+    bed.site.recipients = Recipients(bed.site, {})
+
+    def take_up(before: str, after: str) -> tuple[bool, list[bool]]:
+        """Whether the authorizer is the same, and what smtp/default and smtp/out offer."""
+        rules, offers = bed.site.logins.authorizer.current, {name: one.offers for name, one in made.items()}
+        bed.queue.loop.run(bed.site.live.apply(loads(bed.file.read_text().replace(before, after), bed.file)))
+        same = [offers.get(name) is made[name].offers for name in ("smtp/default", "smtp/out")]
+        return bed.site.logins.authorizer.current is rules, same
+
+    assert take_up("[imap", "[limits]\nquota = 1\n[imap") == (True, [False, False])  # there was nothing yet
+    assert take_up("[imap", "[limits]\nquota = 2\n[imap") == (True, [True, True])
+    assert take_up("[smtp.out]", "[smtp.out]\nmax_hops = 19") == (True, [True, False])
+    assert take_up("[smtp.out]", "[smtp.out]\nusers = []\nmax_hops = 19") == (False, [True, False])
+    assert take_up("[imap", "[auth.directory]\nkeep = [\"cram-md5\"]\n[imap") == (False, [False, False])

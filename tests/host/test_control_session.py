@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 
 from mailsrv.host.control.run import run
 from mailsrv.host.events import MAX_WAITING
-from mailsrv.host.sessions import ENDED, FAREWELL, SLICE
+from mailsrv.host.sessions import ENDED, FAREWELL
+from mailsrv.host.slices import SLICE
 from mailsrv.net.overhear import overheard
 from mailsrv.testing.bed import Bed
 from mailsrv.testing.transport import MemoryTransport

@@ -413,6 +413,7 @@ def test_another_place_for_the_page_needs_no_restart() -> None:
     reactor = SimpleNamespace(listenTCP=listen, callLater=clock.callLater)
     site = SimpleNamespace(
         reactor=reactor, monotonic=clock.seconds, clock=clock.seconds, options=loads(""), base=Path("."),
+        ready=SimpleNamespace(tell=lambda: None),
     )  # fmt: skip
     service = MetricsService(site)
     Loop().run(service.apply())

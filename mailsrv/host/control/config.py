@@ -5,12 +5,15 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
+from attrs import asdict
+
 from ...errors import ConfigError, Refused
 from ...parts import dotted
 from ..changes import Asked, Changes, Done
 from ..config.edit import Change, setting, unsetting
 from ..config.explain import explained, listed, value_in
-from ..config.load import load
+from ..config.load import loads
+from ..config.options import SiteOptions
 from ..config.versions import digest_of
 from ..live import changed
 from .table import Asker, operation
@@ -140,7 +143,7 @@ async def text(site: Any, number: int = 0) -> dict[str, Any]:
     if not number:
         found = await site.aside(changes.path.read_text, "utf-8")
         return {"text": found, "version": digest_of(found)}
-    kept = changes.versions.get(number)
+    kept = await site.aside(changes.versions.get, number)
     if kept is None:
         raise Refused(f"there is no version {number}")
     return {"text": kept.text, "version": kept.digest}
@@ -150,18 +153,24 @@ async def text(site: Any, number: int = 0) -> dict[str, Any]:
 async def status(site: Any) -> dict[str, Any]:
     """Whether what the file says is in effect (S-179): `applied`, `waiting` for the next start, or not taken up yet."""
     changes = _changes(site)
-    found = await site.aside(changes.path.read_text, "utf-8")
-    pending = changes.versions.pending()
+    found: dict[str, Any] = await site.aside(_status, changes, site.options)
+    failed = changes.confirmation.failed
+    return {**found, "taking_back": None if failed is None else asdict(failed)}
+
+
+def _status(changes: Changes, options: SiteOptions) -> dict[str, Any]:
+    """Blocks."""
+    text, pending = changes.path.read_text("utf-8"), changes.versions.pending()
+    digest = digest_of(text)
     facts: dict[str, Any] = {
-        "file": str(changes.path), "version": digest_of(found), "in_effect": changes.applied,
+        "file": str(changes.path), "version": digest, "in_effect": changes.applied,
         "confirm_until": None if pending is None else pending.until,
     }  # fmt: skip
     try:
-        new = await site.aside(load, changes.path)
+        keys = list(map(dotted, changed(options, loads(text, changes.path))))
     except ConfigError as error:
         return {**facts, "state": "wrong", "keys": [], "error": str(error)}
-    keys = list(map(dotted, await site.aside(changed, site.options, new)))
-    waiting = digest_of(found) == changes.applied
+    waiting = digest == changes.applied
     return {**facts, "state": ("waiting" if waiting else "edited") if keys else "applied", "keys": keys}
 
 

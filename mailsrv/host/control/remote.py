@@ -161,6 +161,8 @@ class RemoteControl:
         self._factory: RemoteFactory | None = None
         self._ports: list[Any] = []
         self._lock = DeferredLock()
+        #: Why nobody, or not everybody, can come who should.
+        self.trouble = ""
 
     def changed(self, *options: Any) -> None:
         """The site has other options."""
@@ -173,10 +175,11 @@ class RemoteControl:
         await self._lock.acquire()
         try:
             table: ControlTable = self._site.options.remote
-            if table != self._shown:
+            if table != self._shown or self.trouble:
                 await self.stop()
                 self._shown = table
                 self._start(table)
+                self._site.ready.tell()
         finally:
             self._lock.release()
 
@@ -190,7 +193,8 @@ class RemoteControl:
             for binding in table.listen:
                 self._ports += listen_all(self._site.reactor, binding.host, binding.port, self._factory)
         except ConfigError as error:
-            log.error("nobody can administer from elsewhere: {reason}", reason=str(error))
+            self.trouble = str(error)
+            log.error("nobody can administer from elsewhere: {reason}", reason=self.trouble)
 
     def _context(self) -> Any:
         """What begins TLS.  Raises ConfigError."""
@@ -203,7 +207,7 @@ class RemoteControl:
 
     async def stop(self) -> None:
         """No connections any more, but for operations under way; idempotent."""
-        self._shown = None
+        self._shown, self.trouble = None, ""
         ports, self._ports = self._ports, []
         await gatherResults([maybeDeferred(port.stopListening) for port in ports])
         if self._factory is not None:

@@ -146,6 +146,8 @@ class Metrics:
         self._site = site
         self.probe = LagProbe(site.reactor.callLater, site.monotonic, site.clock)
         self._ports: list[Any] = []
+        #: Why it cannot be had.
+        self.trouble = ""
 
     def start(self) -> None:
         """Listen where the options say; what cannot be had is told to the log."""
@@ -162,7 +164,8 @@ class Metrics:
             for binding in table.listen:
                 self._ports += _listen(self._site.reactor, binding.below(self._site.base), _Few(made))
         except ConfigError as error:
-            log.error("metrics are not shown: {reason}", reason=str(error))
+            self.trouble = str(error)
+            log.error("metrics are not shown: {reason}", reason=self.trouble)
             self.stop()
 
     def stop(self) -> Deferred[Any]:

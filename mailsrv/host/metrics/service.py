@@ -32,7 +32,7 @@ class MetricsService:
         await self._lock.acquire()
         try:
             table: MetricsTable = self._site.options.metrics
-            if table != self._shown:
+            if table != self._shown or self.trouble:
                 await self.stop()
                 self._shown = table
                 if table.listen:
@@ -40,6 +40,7 @@ class MetricsService:
 
                     self._page = Metrics(self._site)
                     self._page.start()
+                self._site.ready.tell()
         finally:
             self._lock.release()
 
@@ -48,6 +49,11 @@ class MetricsService:
         page, self._page, self._shown = self._page, None, None
         if page is not None:
             await page.stop()
+
+    @property
+    def trouble(self) -> str:
+        """Why the page is not where it should be, or ""."""
+        return "" if self._page is None else str(self._page.trouble)
 
     def addresses(self) -> list[str]:
         """Where the page is, as "host:port"."""
