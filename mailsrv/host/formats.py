@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ log = Logger()
 #: In the data folder: IMAP server -> fingerprint of its format, and the instant of its last change.
 FILE = "formats.json"
 _STORED = "stored"
+#: Seconds that a login by POP3 waits for sizes that were not made before: clients give up after half a minute or more.
+PATIENCE = 20.0
 
 
 class Formats:
@@ -48,7 +51,8 @@ class Formats:
             since = self._since(name, fingerprint(options) + (".fast" if fast and not options.stored else ""))
         if options.stored and not since:
             return None
-        return Format(options, self._aside, since, fast)
+        patience = PATIENCE if isinstance(server, Pop3Options) else inf
+        return Format(options, self._aside, since, fast, patience)
 
     def _since(self, name: str, wanted: str) -> int:
         """The instant from which UIDVALIDITY counts for this format; 0: it never was another one than stored."""

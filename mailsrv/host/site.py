@@ -26,8 +26,8 @@ from ..errors import ConfigError, MailError, Refused
 from ..interfaces import IAuthenticator, IMessagePolicy, IMessageStore, IQueue
 from ..parts import find
 from ..serve.allowances import Allowances
-from ..serve.public_folders import PublicFolders
 from ..serve.measuring import Measuring
+from ..serve.public_folders import PublicFolders
 from ..serve.session import Services
 from ..transfer.ids import IdMaker
 from ..transfer.intake import Intake

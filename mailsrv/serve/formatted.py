@@ -12,12 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from struct import Struct
+from time import monotonic
 from typing import Any
 
 from attrs import evolve, field, frozen
 from zope.interface import directlyProvides, implementer, providedBy
 
 from .. import values as v
+from ..errors import TryLater
 from ..interfaces import IAccount, IContent, IMailbox, IMessageStore
 from ..message.content import read_all
 from ..message.format import FormatOptions, fingerprint, render
@@ -25,8 +27,8 @@ from ..query import Query
 
 #: Octets of renderings that are held ready, and of the largest of them.
 CACHE, LARGEST = 16 * 2**20, 4 * 2**20
-#: Messages opened at once to be measured.
-LOT = 50
+#: Messages opened at once to be measured, and octets of those that are rendered in one go.
+LOT, LOT_OCTETS = 20, 256 * 1024
 #: What intake puts on top of every delivery (RFC 5321 section 4.4).
 _DELIVERED = b"return-path:"
 #: What the store keeps of a content, and is another thing for each rendering.
@@ -59,13 +61,16 @@ class Format:
     """The format of one server.
 
     `aside(function, *arguments)` works in a thread.  `since`: the instant of the last change of the format that IMAP
-    clients must notice, epoch seconds; 0: none.  `approximate`: sizes are those stored (S-148).
+    clients must notice, epoch seconds; 0: none.  `approximate`: sizes are those stored (S-148).  `patience`: seconds in
+    which somebody who opened a mailbox must have its sizes; what was measured till then is kept.
     """
 
     options: FormatOptions
     aside: Callable[..., Any] = field(repr=False)
     since: int = 0
     approximate: bool = False
+    patience: float = float("inf")
+    monotonic: Callable[[], float] = field(default=monotonic, repr=False)
     cache: Cache = field(factory=Cache, repr=False)
 
     @property
@@ -79,14 +84,23 @@ class Format:
         return sha256(self.name.encode("ascii")).hexdigest()[:8]
 
 
+def _came_by_mail(octets: bytes) -> bool:
+    """Whether it was delivered: what a client wrote itself is shown as it is."""
+    return octets[: len(_DELIVERED)].lower() == _DELIVERED
+
+
+def _render_each(stored: Sequence[bytes], options: FormatOptions) -> list[bytes]:
+    """In a thread: it takes milliseconds, with hostile mail more."""
+    return [render(octets, options) for octets in stored]
+
+
 async def _rendered(content: IContent, shown: Format, key: tuple[int, int]) -> bytes:
-    """The octets to show.  Rendering is done in a thread: it takes milliseconds, with hostile mail more."""
+    """The octets to show."""
     found = shown.cache.get(key)
     if found is None:
-        octets = await read_all(content)
-        found = octets
-        if octets[: len(_DELIVERED)].lower() == _DELIVERED:
-            found = await shown.aside(render, octets, shown.options)
+        found = await read_all(content)
+        if _came_by_mail(found):
+            (found,) = await shown.aside(_render_each, [found], shown.options)
         shown.cache.keep(key, found)
     return found
 
@@ -123,6 +137,7 @@ class FormattedMailbox:
 
     def __init__(self, inner: IMailbox, shown: Format) -> None:
         self._inner, self._shown = inner, shown
+        self._until = shown.monotonic() + shown.patience
         directlyProvides(self, providedBy(inner))
 
     def __getattr__(self, name: str) -> Any:
@@ -146,11 +161,11 @@ class FormattedMailbox:
         return _dated(await self._inner.copy(uids, target_id, move), self._shown)
 
     async def sizes(self, uids: Sequence[int]) -> Sequence[int]:
-        """Of the renderings, or about that."""
+        """Of the renderings, or about that.  Raises TryLater where that takes too long."""
         stored: Sequence[int] = await self._inner.sizes(uids)
-        return stored if self._shown.approximate else await self._exact(uids, stored)
+        return stored if self._shown.approximate else await self._exact(uids, stored, self._until)
 
-    async def _exact(self, uids: Sequence[int], stored: Sequence[int]) -> Sequence[int]:
+    async def _exact(self, uids: Sequence[int], stored: Sequence[int], until: float = float("inf")) -> Sequence[int]:
         """Of the renderings; those that are not known yet are made."""
         kind = f"size.{self._shown.name}"
         kept = await self._inner.records(uids, kind)
@@ -158,6 +173,8 @@ class FormattedMailbox:
                  for size, record in zip(stored, kept)]  # fmt: skip
         missing = [at for at, record in enumerate(kept) if stored[at] >= 0 and not record]
         for first in range(0, len(missing), LOT):
+            if self._shown.monotonic() > until:
+                raise TryLater("Messages are made ready to be shown, try again in a minute")
             lot = missing[first : first + LOT]
             made = await self._measure([uids[at] for at in lot])
             for at, size in zip(lot, made):
@@ -167,16 +184,41 @@ class FormattedMailbox:
         return found
 
     async def _measure(self, uids: Sequence[int]) -> list[int]:
+        """The sizes of these; -1 for one that is gone."""
+        made, cache = [-1] * len(uids), self._shown.cache
+        #: Places in `made`, and what is stored.
+        waiting: list[tuple[int, bytes]] = []
         contents = await self._inner.contents(uids)
         try:
-            return [
-                -1 if content is None else len(await _rendered(content, self._shown, (self._inner.mailbox_id, uid)))
-                for uid, content in zip(uids, contents)
-            ]
+            for at, content in enumerate(contents):
+                if content is None:
+                    continue
+                known = cache.get((self._inner.mailbox_id, uids[at]))
+                if known is not None:
+                    made[at] = len(known)
+                    continue
+                if sum(len(octets) for _, octets in waiting) + content.size > LOT_OCTETS:
+                    await self._render(waiting, uids, made)
+                octets = await read_all(content)
+                made[at] = len(octets)
+                if _came_by_mail(octets):
+                    waiting.append((at, octets))
+            await self._render(waiting, uids, made)
         finally:
             for content in contents:
                 if content is not None:
                     content.close()
+        return made
+
+    async def _render(self, waiting: list[tuple[int, bytes]], uids: Sequence[int], made: list[int]) -> None:
+        """Render what waits, and hold it ready: who asks for the size of a message often wants the message too."""
+        if not waiting:
+            return
+        shown = await self._shown.aside(_render_each, [octets for _, octets in waiting], self._shown.options)
+        for (at, _), octets in zip(waiting, shown):
+            made[at] = len(octets)
+            self._shown.cache.keep((self._inner.mailbox_id, uids[at]), octets)
+        waiting.clear()
 
     async def facts(self, uids: Sequence[int], wanted: frozenset[str]) -> Sequence[v.MessageFacts | None]:
         """See IMailbox."""
@@ -256,6 +298,15 @@ class FormattedStore:
     def measured(self) -> bool:
         """Whether sizes are those of renderings, so that what the store has counted is not what is shown."""
         return not (self._shown.approximate or self._shown.options.stored)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the format."""
+        return self._shown.name
+
+    def patient(self) -> FormattedStore:
+        """The same for somebody who has time."""
+        return FormattedStore(self._inner, evolve(self._shown, patience=float("inf")))
 
     async def account(self, account_id: int) -> IAccount:
         """See IMessageStore."""

@@ -74,6 +74,8 @@ class Intake:
         self._now = now
         self._zone = zone
         self.trace: Trace = untraced
+        #: Told where a message has been put; None: nobody wants to know.
+        self.delivered: Callable[[Collection[Placement]], None] | None = None
         self._queues = IQueue.providedBy(store)
         self._publish = publish
 
@@ -130,6 +132,8 @@ class Intake:
                 origin=transaction.origin,
             )
         )
+        if self.delivered is not None:
+            self.delivered(places.values())
         self.trace(
             delivery_id, "accepted", accepted(transaction, content.size, tls, places.values(), onward, note)
         )

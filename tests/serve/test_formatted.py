@@ -27,9 +27,9 @@ def site(options: FormatOptions = TEXT, since: int = 0, approximate: bool = Fals
     bed = Bed()
     made: list[bytes] = []
 
-    async def aside(function: Any, octets: bytes, more: Any) -> Any:
-        made.append(octets)
-        return function(octets, more)
+    async def aside(function: Any, stored: list[bytes], more: Any) -> Any:
+        made.extend(stored)
+        return function(stored, more)
 
     shown = Format(options, aside, since, approximate)
     bed.settings["store"] = FormattedStore(bed.store, shown)  # type: ignore[arg-type]
