@@ -10,7 +10,9 @@ import pytest
 from mailsrv.errors import ConfigError
 from mailsrv.host.config.load import load, loads
 from mailsrv.host.formats import FILE, Formats
+from mailsrv.host.recipients import Recipients
 from mailsrv.serve.formatted import FormattedStore
+from mailsrv.testing.queue_site import CONFIG, QueueSite
 
 TEXT = '[imap.default.format]\nbody = "text"\n'
 
@@ -89,3 +91,24 @@ def test_what_contradicts_itself_is_told(text: str, words: str) -> None:
     with pytest.raises(ConfigError) as told:
         loads(text)
     assert words in str(told.value)
+
+
+def test_s_164_deliveries_are_measured_while_some_server_has_a_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nowhere(*_: Any) -> set[str]:
+        return set()
+
+    monkeypatch.setattr("mailsrv.host.live.Bindings.move", nowhere)
+    bed = QueueSite(tmp_path, CONFIG)
+    try:
+        site = bed.site
+        monkeypatch.setattr(site, "add_server", lambda *_: None)
+        site.recipients = Recipients(site, {})
+        for config, measured in (("[pop3.default]\n", False), ('[pop3.default.format]\nbody = "text"\n', True),
+                                 ("[pop3.default]\n", False)):  # fmt: skip
+            (tmp_path / "mailsrv.toml").write_text(CONFIG + config)
+            bed.loop.run(site.live.apply(load(tmp_path / "mailsrv.toml")))
+            assert (site.intake.delivered is not None) == measured
+    finally:
+        bed.close()
