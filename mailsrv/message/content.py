@@ -27,9 +27,16 @@ class MemoryContent:
         self._starts: list[int] = []
         self.size = sum(map(len, self._pieces))
 
+    @classmethod
+    def of(cls, pieces: list[bytes], size: int) -> MemoryContent:
+        """Of pieces none of which is empty, and which have so many octets in all."""
+        made = cls(b"")
+        made._pieces, made.size = pieces, size
+        return made
+
     def behind(self, prefix: bytes) -> MemoryContent:
-        """`prefix`, then the same octets."""
-        return MemoryContent([prefix, *self._pieces])
+        """`prefix`, which is not empty, then the same octets."""
+        return MemoryContent.of([prefix, *self._pieces], len(prefix) + self.size)
 
     def chunks(self) -> Iterator[bytes]:
         """All octets in pieces of at most 256 KiB; a piece that is small enough is given as it is."""

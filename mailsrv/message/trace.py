@@ -56,7 +56,7 @@ def received_field(
         authenticated, verified is False, user, hidden,
     )  # fmt: skip
     path = _for(recipient, protocol[:4].upper() == "UTF8") if recipient is not None else b""
-    return b"%bid %b%b;\r\n\t%b\r\n" % (head, _identifier(delivery_id), path, rfc5322(epoch, zone))
+    return b"".join((head, _identifier(delivery_id), path, b";\r\n\t", rfc5322(epoch, zone), b"\r\n"))
 
 
 @lru_cache(maxsize=256)
@@ -64,7 +64,7 @@ def _received(
     helo: str, peer_host: str, peer_name: str, by: str, protocol: str, tls: tuple[str, str] | None,
     authenticated: bool, unverified: bool, user: str, hidden: bool,
 ) -> bytes:  # fmt: skip
-    """The field up to its id; `tls` is version and cipher."""
+    """The field up to what is its id; `tls` is version and cipher."""
     utf8 = protocol[:4].upper() == "UTF8"
     literal = _literal(peer_host)
     known = _word(peer_name, utf8) + " " if peer_name else ""
@@ -75,7 +75,7 @@ def _received(
         lines.append(f"(version={_word(tls[0], False)} cipher={_word(tls[1], False)})")
     if user:
         lines.append(f"(authenticated as {_user(user, utf8)})")
-    return "".join(["Received: ", *(f"{line}\r\n\t" for line in lines)]).encode("utf-8", "replace")
+    return "".join(["Received: ", *(f"{line}\r\n\t" for line in lines), "id "]).encode("utf-8", "replace")
 
 
 @lru_cache(maxsize=1024)

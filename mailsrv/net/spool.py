@@ -65,7 +65,8 @@ class Spool:
         """Append.  Raises StoreFull when the disk is full."""
         self.size += len(octets)
         if self._file is None:
-            self._pieces.append(octets)
+            if octets:
+                self._pieces.append(octets)
             if self.size <= self._bound:
                 return
             octets = b"".join(self._pieces)
@@ -83,7 +84,8 @@ class Spool:
     def finish(self) -> IContent:
         """What was written, as content."""
         if self._file is None:
-            return MemoryContent(self._pieces)
+            pieces, self._pieces = self._pieces, []
+            return MemoryContent.of(pieces, self.size)
         file, self._file = self._file, None
         return FileContent(file, self.size)
 

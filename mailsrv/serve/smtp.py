@@ -98,9 +98,12 @@ class SmtpSession(SmtpBase):
             if transaction.identity is not None:
                 transaction.identity = await entitled(self, transaction.identity)
                 await check_sender(self, transaction, announced(transaction))
-            verdict = await self.judge.sender(transaction)
+            self.judge.begin(transaction)
+            verdict = await self.judge.ask("on_sender", transaction)
             if verdict.action in REFUSES:
                 refusal = say.of_verdict(verdict)
+            elif verdict is not ACCEPT:
+                self.judge.hold(verdict)
         except MailError as error:
             refusal = say.of_error(error)
         if refusal is not None:

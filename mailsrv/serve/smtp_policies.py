@@ -124,15 +124,15 @@ class Judge:
                 kept = verdict
         return kept
 
-    async def sender(self, transaction: Transaction) -> Verdict:
-        """MAIL: a transaction begins, unless this refuses.  Raises MailError."""
+    def begin(self, transaction: Transaction) -> None:
+        """MAIL: a transaction begins, unless policies refuse."""
         self.clear()
         self.open = transaction
-        if not self.asked("on_sender"):
-            return ACCEPT
-        verdict = await self.ask("on_sender", transaction)
-        self._hold(verdict)
-        return verdict
+
+    def hold(self, verdict: Verdict) -> None:
+        """A verdict on the whole message; the first one holds, but for discard."""
+        if verdict.action == "discard" or (self.whole.action == "accept" and verdict.action not in REFUSES):
+            self.whole = verdict
 
     async def refusal(self, moment: str, *about: Any) -> bytes | None:
         """The reply that refuses at on_helo or on_data, or None.
@@ -146,7 +146,7 @@ class Judge:
         except MailError as error:
             return say.of_error(error, 554 if moment == "on_data" else 550)
         if moment == "on_data":
-            self._hold(verdict)
+            self.hold(verdict)
             return say.of_verdict(verdict, 554) if verdict.action in REFUSES else None
         return None if verdict.action == "accept" else say.of_verdict(verdict)
 
@@ -256,11 +256,6 @@ class Judge:
             verdict = evolve(verdict, fields=tuple(one for one in verdict.fields if one not in wrong))
         self.notes.append(verdict)
         return verdict
-
-    def _hold(self, verdict: Verdict) -> None:
-        """A verdict on the whole message; the first one holds, but for discard."""
-        if verdict.action == "discard" or (self.whole.action == "accept" and verdict.action not in REFUSES):
-            self.whole = verdict
 
     def _tell(self, moment: str, verdict: Verdict, about: tuple[Any, ...]) -> None:
         """One line about what is refused or dropped."""

@@ -73,6 +73,8 @@ class Answers:
         refused for good only when nobody is refused for now.  None: take it."""
         if self.whole.action in REFUSES:
             return self.whole
+        if not self.each:
+            return None
         refused = [verdict for verdict in self.each.values() if verdict.action in REFUSES]
         return next((one for one in refused if one.action == "tempfail"), refused[0] if refused else None)
 

@@ -23,6 +23,8 @@ class IdMaker:
         self._last = 0
         #: Random numbers that are not used yet: asking the system costs more than all the rest.
         self._drawn: list[int] = []
+        #: The first seven characters, which are the same for 64 milliseconds, and what they stand for.
+        self._head, self._high = "", -1
 
     def next(self) -> str:
         """A new id."""
@@ -31,8 +33,9 @@ class IdMaker:
         if not self._drawn:
             self._drawn = memoryview(self._random(_AT_ONCE * 4)).cast("I").tolist()
         number = self._last = max(moment | self._drawn.pop() >> 9, self._last + 1)
-        pair = _PAIRS
-        return (
-            f"{ALPHABET[number >> 60 & 31]}{pair[number >> 50 & 1023]}{pair[number >> 40 & 1023]}"
-            f"{pair[number >> 30 & 1023]}{pair[number >> 20 & 1023]}{pair[number >> 10 & 1023]}{pair[number & 1023]}"
-        )
+        high, pair = number >> 30, _PAIRS
+        if high != self._high:
+            self._high = high
+            begin = ALPHABET[high >> 30 & 31] + pair[high >> 20 & 1023]
+            self._head = begin + pair[high >> 10 & 1023] + pair[high & 1023]
+        return self._head + pair[number >> 20 & 1023] + pair[number >> 10 & 1023] + pair[number & 1023]

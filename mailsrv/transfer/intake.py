@@ -35,6 +35,8 @@ log = LineLogger()
 
 #: Destinations that an event names.
 MAX_TOLD = 20
+#: What an event has of the facts that the trace is told.
+_TOLD = ("server", "peer", "sender", "octets")
 
 
 def queue_rows(onward: Sequence[tuple[str, Address, Recipient]]) -> tuple[NewQueued, ...]:
@@ -111,12 +113,14 @@ class Intake:
         `note` goes into the line of the log.  Raises StoreFull, StoreUnavailable.
         """
         delivery_id, now = self._ids.next(), self._now()
-        places = {(owner.account_id, owner.mailbox): Placement(owner.account_id, owner.mailbox) for owner in owners}
+        places = (*{(one.account_id, one.mailbox): Placement(one.account_id, one.mailbox) for one in owners}.values(),)
         alone = not moved and _alone(transaction.recipients, len(places), onward)
         rows = queue_rows(onward) if onward else ()
         if (arrivals or full) and self._queues and transaction.reverse_path is not None:
             rows += queue_rows([*((destination, one.address, one) for destination, one in arrivals), *full])
-        prefix = self._trace(transaction, delivery_id, now, hostname, tls, submission, alone) + b"".join(fields)
+        prefix = self._trace(transaction, delivery_id, now, hostname, tls, submission, alone)
+        if fields:
+            prefix += b"".join(fields)
         if submission.complete and submitted(transaction):
             prefix += await missing_fields(content, now, self._zone, delivery_id, hostname)
         await self._store.deliver(
@@ -124,7 +128,7 @@ class Intake:
                 id=delivery_id,
                 envelope=Envelope(transaction.reverse_path, tuple(transaction.recipients), transaction.parameters),
                 content=await rewritten(content, prefix, removed) if removed else prefixed(prefix, content),
-                placements=tuple(places.values()),
+                placements=places,
                 received_at=now,
                 zone=self._zone,
                 server=transaction.server,
@@ -133,31 +137,24 @@ class Intake:
             )
         )
         if self.delivered is not None:
-            self.delivered(places.values())
-        self.trace(
-            delivery_id, "accepted", accepted(transaction, content.size, tls, places.values(), onward, note)
-        )
+            self.delivered(places)
+        facts = accepted(transaction, content.size, tls, places, onward, note)
+        self.trace(delivery_id, "accepted", facts)
         log.line(
             f"message {delivery_id} accepted on {transaction.server} from {transaction.peer.host or 'this host'}: "
             f"{content.size} octets for {len(places)} mailboxes"
             f"{f' and {len(onward)} elsewhere' if onward else ''}{note}",
             id=delivery_id,
         )
-        self._tell(transaction, delivery_id, content.size, len(places), rows)
-        return delivery_id
-
-    def _tell(
-        self, transaction: Transaction, delivery_id: str, octets: int, places: int, rows: Sequence[NewQueued]
-    ) -> None:
-        """Those who follow what happens."""
-        facts = {
-            "message": delivery_id, "server": transaction.server, "peer": transaction.peer.host,
-            "sender": "" if transaction.reverse_path is None else str(transaction.reverse_path), "octets": octets,
-        }  # fmt: skip
+        known = {key: facts[key] for key in _TOLD}
         if places:
-            self._publish("delivery.delivered", **facts, mailboxes=places)
+            self._publish("delivery.delivered", message=delivery_id, mailboxes=len(places), **known)
         if rows:
-            self._publish("delivery.queued", **facts, destinations=[row.destination for row in rows[:MAX_TOLD]])
+            self._publish(
+                "delivery.queued", message=delivery_id, destinations=[row.destination for row in rows[:MAX_TOLD]],
+                **known,
+            )  # fmt: skip
+        return delivery_id
 
     def _trace(
         self,

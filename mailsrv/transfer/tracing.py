@@ -11,7 +11,7 @@ Facts are what JSON can hold.  Whoever tells is given a `Trace`, called for ever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..values import Address, Outcome, Placement, Queued, Recipient, TlsFacts, Transaction
@@ -30,7 +30,7 @@ def untraced(message: str, kind: str, facts: Mapping[str, Any]) -> None:
 
 
 def accepted(
-    transaction: Transaction, octets: int, tls: TlsFacts | None, places: Collection[Placement],
+    transaction: Transaction, octets: int, tls: TlsFacts | None, places: Sequence[Placement],
     onward: Sequence[tuple[str, Address, Recipient]], note: str,
 ) -> dict[str, Any]:
     """The facts of a reception that was answered 250."""
@@ -48,7 +48,7 @@ def accepted(
     if transaction.identity is not None:
         facts["user"], facts["mechanism"] = transaction.identity.authcid, transaction.identity.mechanism
     if places:
-        facts["mailboxes"] = [(one.account_id, one.mailbox) for one in [*places][:MOST]]
+        facts["mailboxes"] = [(one.account_id, one.mailbox) for one in places[:MOST]]
         facts["mailboxes_count"] = len(places)
     if onward:
         facts["onward"] = [(destination, _text(address)) for destination, address, _ in onward[:MOST]]

@@ -62,12 +62,12 @@ class Buffer:
         the octets were split on arrival.  A lone CR or LF is part of the line.
         """
         at, data = self._at, self._data
-        end = data.find(b"\r\n", max(at, self._searched))
+        end = data.find(b"\r\n", self._searched if self._searched > at else at)
         if end < 0:
             if len(data) - at >= limit:
                 raise LineTooLong
             # The last octet may be the CR of a CRLF still to come.
-            self._searched = max(at, len(data) - 1)
+            self._searched = len(data) - 1
             return None
         if end + 2 - at > limit:
             self._searched = end

@@ -118,7 +118,10 @@ class SmtpServerEngine:
                 self._buffer.clear()
                 return foreign()
             return NEED_DATA
-        return self._response(line) if self._auth else self._command(line)
+        if self._auth:
+            return self._response(line)
+        self._spoken = True
+        return read_usual(line) or self._command(line)
 
     def _next_body(self, body: BodyReader) -> Any:
         octets = self._buffer.take_all()
@@ -158,10 +161,6 @@ class SmtpServerEngine:
         return not self._left
 
     def _command(self, line: bytes) -> Any:
-        self._spoken = True
-        event = read_usual(line)
-        if event is not None:
-            return event
         event = read_command(line, self._commands)
         kind = type(event)
         if kind is Chunk:
