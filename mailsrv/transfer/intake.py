@@ -6,7 +6,8 @@ is durable: only then may anybody say 250.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from ..happenings import Publish, unheard
 from ..interfaces import IContent, IMessageStore, IQueue
@@ -146,15 +147,17 @@ class Intake:
             f"{f' and {len(onward)} elsewhere' if onward else ''}{note}",
             id=delivery_id,
         )
+        self._tell(delivery_id, facts, len(places), rows)
+        return delivery_id
+
+    def _tell(self, delivery_id: str, facts: Mapping[str, Any], places: int, rows: Sequence[NewQueued]) -> None:
+        """Those who follow what happens."""
         known = {key: facts[key] for key in _TOLD}
         if places:
-            self._publish("delivery.delivered", message=delivery_id, mailboxes=len(places), **known)
+            self._publish("delivery.delivered", message=delivery_id, mailboxes=places, **known)
         if rows:
-            self._publish(
-                "delivery.queued", message=delivery_id, destinations=[row.destination for row in rows[:MAX_TOLD]],
-                **known,
-            )  # fmt: skip
-        return delivery_id
+            destinations = [row.destination for row in rows[:MAX_TOLD]]
+            self._publish("delivery.queued", message=delivery_id, destinations=destinations, **known)
 
     def _trace(
         self,
