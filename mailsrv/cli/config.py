@@ -134,6 +134,8 @@ def _told(args: argparse.Namespace, done: dict[str, Any]) -> int:
     if not lines:
         lines = ["nothing has changed"]
     lines.append(f"version {done['number']} ({done['version']})")
+    for one in done["troubles"]:
+        sys.stderr.write(f"mailsrv: {one}\n")
     if getattr(args, "confirm", ""):
         lines.append(f"it is taken back after {args.confirm} unless you say: mailsrv config confirm")
     return emit(args, done, lines)

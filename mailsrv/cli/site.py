@@ -56,4 +56,7 @@ def _status(args: argparse.Namespace) -> int:
     lines = [f"{key}: {value}" for key, value in facts.items() if not isinstance(value, dict)]
     reasons = {name: f" ({reason})" for name, reason in facts["reasons"].items()}
     lines += [f"{name}: {state}{reasons.get(name, '')}" for name, state in facts["servers"].items()]
+    for name, one in facts["listeners"].items():
+        where = ", ".join(one["addresses"] or one["bindings"])
+        lines.append(f"{name}: " + (f"stopped ({one['trouble']})" if one["trouble"] else f"running ({where})"))
     return emit(args, facts, lines)

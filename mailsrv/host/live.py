@@ -68,7 +68,8 @@ def _with_listen(new: SiteOptions, old: SiteOptions, servers: set[str]) -> SiteO
 
 
 class Live:
-    """One for a site.  `also` are told last, in their order: functions of (options before, options now)."""
+    """One for a site.  `also` are told last, in their order: functions of (options before, options now) that give what
+    can be awaited."""
 
     def __init__(self, site: Any) -> None:
         self._site = site
@@ -86,6 +87,7 @@ class Live:
             restart = tuple(key for key in keys if waits(key))
             applied = tuple(key for key in keys if key not in restart)
             if not applied:
+                await self._tell(old, old)
                 return Change((), restart)
             later = await self._take_up(old, in_effect(old, new))
             late = tuple(key for key in applied if key[-1] == "listen" and "/".join(key[:2]) in later)
@@ -131,10 +133,14 @@ class Live:
         if delivery is not None:
             site.delivery.adopt(delivery)
         self._finish(new, recipients, services)
-        for one in self.also:
-            one(old, new)
+        await self._tell(old, new)
         site.ready.tell()
         return later
+
+    async def _tell(self, old: SiteOptions, new: SiteOptions) -> None:
+        """The others; those that could not listen try again, although nothing has changed."""
+        for one in self.also:
+            await one(old, new)
 
     async def _keep(self, formats: Formats, old: SiteOptions, new: SiteOptions) -> None:
         """What is written down, or nothing has moved."""

@@ -69,6 +69,7 @@ class Running:
         self.servers: dict[str, Any] = {"smtp/in": self}
         self.state, self.reason, self.bindings = "running", "", ["*:25"]
         self.arrivals, self.present = self, ()
+        self.metrics = self.remote = self
         self.services, self.counters = self, {"connections": 3}
         self.clock = lambda: 1_800_000_000.0
         self.changes = Changes(self, lambda: False)

@@ -60,6 +60,7 @@ class Site:
         self.hasher = Hasher()
         self.servers = {"imap/default": Server()}
         self.logins = SimpleNamespace(kept=frozenset({"ntlm"}))
+        self.metrics = self.remote = SimpleNamespace(addresses=list, trouble="")
         self.monotonic = lambda: 0.0
         self.clock = lambda: 1_800_000_000.0
         self.changes = Changes(self, lambda: False)

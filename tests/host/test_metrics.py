@@ -385,7 +385,7 @@ def test_a_page_that_cannot_be_had_keeps_the_site_going(tmp_path: Path) -> None:
         reactor=clock, monotonic=clock.seconds, clock=clock.seconds, options=options, base=tmp_path,
     ))  # fmt: skip
     metrics.start()
-    assert metrics.addresses() == [] and clock.getDelayedCalls() == []
+    assert metrics.addresses() == [] and clock.getDelayedCalls() == [] and "No such file" in metrics.trouble
 
 
 def test_another_place_for_the_page_needs_no_restart() -> None:

@@ -76,6 +76,16 @@ def as_it_was(site: Server, say: Say) -> Iterator[None]:
         say("config", "rollback", str(kept[-1]["number"]))
 
 
+def soon(test: Callable[[], bool]) -> bool:
+    """Whether it becomes so within some seconds."""
+    until = time.monotonic() + 10
+    while not test():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def free_port() -> int:
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))
@@ -180,6 +190,30 @@ def test_s015_servers_come_and_go_with_the_file(site: Server, say: Say) -> None:
     with pytest.raises(ConnectionRefusedError):
         greeting(port)
     assert "smtp/second" not in say("server", "list")
+
+
+def test_s014_a_page_of_counters_that_cannot_be_had_is_told_and_tried_again(site: Server, say: Say) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = say("config", "set", "metrics.listen", f'["127.0.0.1:{port}"]')
+        assert f"mailsrv: metrics: cannot listen on 127.0.0.1:{port}: another process" in told
+        assert f"metrics: stopped (cannot listen on 127.0.0.1:{port}: another process" in say("status")
+    assert "another process" not in say("config", "apply")
+    assert f"metrics: running (127.0.0.1:{port})" in say("status")
+
+
+def test_who_reads_ready_json_knows_what_runs_now(site: Server, say: Say) -> None:
+    def told() -> list[str]:
+        facts = json.loads((site.data / "ready.json").read_text())["servers"]["imap/default"]
+        return [facts["state"], *facts["addresses"]]
+
+    (address,) = told()[1:]
+    say("server", "stop", "imap/default")
+    assert soon(lambda: told() == ["stopped"])
+    say("server", "pause", "smtp/default")
+    say("server", "start", "imap/default")
+    say("server", "resume", "smtp/default")
+    assert soon(lambda: told() == ["running", address])
 
 
 def test_access_lists_relay_and_domains_are_live(site: Server, say: Say) -> None:

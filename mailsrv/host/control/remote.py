@@ -164,9 +164,9 @@ class RemoteControl:
         #: Why nobody, or not everybody, can come who should.
         self.trouble = ""
 
-    def changed(self, *options: Any) -> None:
+    def changed(self, *options: Any) -> Deferred[None]:
         """The site has other options."""
-        Deferred.fromCoroutine(self.apply()).addErrback(
+        return Deferred.fromCoroutine(self.apply()).addErrback(
             lambda failure: log.failure("the control listener did not take up its options", failure=failure)
         )
 
@@ -193,7 +193,7 @@ class RemoteControl:
             for binding in table.listen:
                 self._ports += listen_all(self._site.reactor, binding.host, binding.port, self._factory)
         except ConfigError as error:
-            self.trouble = str(error)
+            self.trouble = f"{error.file}: {error.text}" if error.file else error.text
             log.error("nobody can administer from elsewhere: {reason}", reason=self.trouble)
 
     def _context(self) -> Any:

@@ -164,7 +164,7 @@ class Metrics:
             for binding in table.listen:
                 self._ports += _listen(self._site.reactor, binding.below(self._site.base), _Few(made))
         except ConfigError as error:
-            self.trouble = str(error)
+            self.trouble = f"{error.file}: {error.text}" if error.file else error.text
             log.error("metrics are not shown: {reason}", reason=self.trouble)
             self.stop()
 

@@ -21,9 +21,9 @@ class MetricsService:
         self._page: Any = None
         self._lock = DeferredLock()
 
-    def changed(self, *options: Any) -> None:
+    def changed(self, *options: Any) -> Deferred[None]:
         """The site has other options."""
-        Deferred.fromCoroutine(self.apply()).addErrback(
+        return Deferred.fromCoroutine(self.apply()).addErrback(
             lambda failure: log.failure("the page of metrics did not take up its options", failure=failure)
         )
 
