@@ -74,6 +74,9 @@ class Collector:
         """
         limits = self._limits
         if not self._texts:
+            if not self._buffer:
+                # Asked once after every command.
+                return NEED_DATA
             after = state in _AFTER_LOGIN
             self._left = limits.imap_command_octets if after else limits.imap_command_octets_before_login
         while True:

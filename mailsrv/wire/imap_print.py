@@ -19,7 +19,7 @@ _ATOM = re.compile(rb"[\x21\x23\x24\x26\x27\x2b-\x5b\x5d-\x7a\x7c-\x7e]+").fullm
 _UNSAFE = re.compile(r"[^\x20-\x7e]").sub
 _SYSTEM = tuple(flag.decode("ascii") for flag in SYSTEM_FLAGS)
 #: Different flag masks of one mailbox kept as text.
-_KEPT_MASKS = 4096
+_KEPT_MASKS = 512
 #: Intervals in one VANISHED: about 8 KiB, as RFC 7162 section 4 has it, in the middle.
 _VANISHED_INTERVALS = 800
 _DAY_SECONDS = 86400

@@ -20,7 +20,6 @@ from ...message.summary import Summary
 from ...message.thread_id import of_head
 from ...numbers import UidSet
 from ...values import SEEN, FlagChange, MessageFacts, Updated
-from ...wire import imap_print as p
 from ...wire import imap_requests as r
 from . import binary, condstore, fetch_columns, preview, qresync, results, tell
 from .answer import Bad, No
@@ -228,7 +227,7 @@ def manner(session: ImapSession, by_uid: bool, changes: bool) -> int:
 async def _columns_only(session: ImapSession, selection: Selection, ranges: Iterable[range], plan: Plan) -> None:
     """UID, FLAGS and MODSEQ: nothing but the view is needed, so a whole block is one piece of text."""
     view, names, uid_only = selection.view, plan.names, plan.manner & UID_ONLY
-    lists = p.FlagLists(view.keywords())
+    lists = view.lists
     for block in _blocks(ranges, FLAGS_BLOCK):
         tell.announce(session, selection)
         for part, recent in view.split(block) if "FLAGS" in names else ((block, False),):
@@ -342,7 +341,7 @@ class Block:
     def _rows(self, facts: Sequence[MessageFacts | None]) -> Iterator[Row | None]:
         """In the order of the UIDs; None for a message that is gone."""
         view = self._selection.view
-        lists, recent = p.FlagLists(view.keywords()), view.recent
+        lists, recent = view.lists, view.recent
         wants_flags = not self._plan.extra_flags
         structured, headed = "summary" in self._plan.wanted, "head" in self._plan.wanted
         uid_only = self._plan.manner & UID_ONLY

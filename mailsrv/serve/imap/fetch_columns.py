@@ -14,7 +14,6 @@ from ...message.dates import internal_dates
 from ...message.head import select
 from ...message.summary import texts
 from ...message.thread_id import NUMBERS, thread_id
-from ...wire import imap_print as p
 from .sections import send_whole
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class _Known:
 
     def flags(self) -> list[bytes]:
         """Flag lists as they are printed."""
-        recent, block, lists = self.view.recent, self.block, p.FlagLists(self.view.keywords())
+        recent, block, lists = self.view.recent, self.block, self.view.lists
         if recent is not None:
             return [lists.octets(mask, uid in recent) for uid, mask in zip(block.uids, block.masks)]
         known = {mask: lists.octets(mask) for mask in set(block.masks)}

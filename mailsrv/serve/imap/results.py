@@ -130,13 +130,8 @@ def part_of_ranges(ranges: Iterable[range], places: tuple[int, int]) -> list[ran
 def _numbers(view: View, places: Sequence[int], by_uid: bool) -> Sequence[int]:
     if by_uid:
         uids = view.uids(range(view.length))
-        return uids if len(places) == len(uids) and _ascending(places) else [uids[at] for at in places]
+        return [uids[at] for at in places]
     return [at + 1 for at in places]
-
-
-def _ascending(places: Sequence[int]) -> bool:
-    """Whether all messages are there in their own order."""
-    return all(at == place for at, place in enumerate(places))
 
 
 def _named(returns: frozenset[str], places: Sequence[int], partial: tuple[int, int] | None) -> Sequence[int]:

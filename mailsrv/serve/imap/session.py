@@ -175,7 +175,8 @@ class ImapSession(Session):
             self.bye(b"The selected mailbox was deleted")
         elif self.notifying is not None:
             self.notifying.resume()
-        await self.pace()
+        if self._unwaited >= OUTPUT:
+            await self.pace()
         await self.connection.breathe()
 
     def state(self) -> str:

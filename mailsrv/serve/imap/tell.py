@@ -112,7 +112,7 @@ async def tell_flags(session: ImapSession, selection: Selection, rows: Iterable[
     """FETCH with UID and FLAGS of each row, with MODSEQ when CONDSTORE is on; with MODSEQ alone where the flags are
     None; UIDFETCH when UIDONLY is on."""
     announce(session, selection)
-    flags, recent = p.FlagLists(selection.view.keywords()), selection.view.recent
+    flags, recent = selection.view.lists, selection.view.recent
     with_modseq, uid_only = CONDSTORE in session.enabled, UIDONLY in session.enabled
     name = "UIDFETCH" if uid_only else "FETCH"
 

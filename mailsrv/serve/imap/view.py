@@ -17,6 +17,7 @@ from attrs import define, field
 from ...interfaces import IMailbox
 from ...numbers import NumSet, UidSet
 from ...values import Changes, Updated
+from ...wire.imap_print import FlagLists
 from .answer import Bad
 
 #: (sequence number, UID, flag mask, MODSEQ).
@@ -47,8 +48,8 @@ class View:
     """
 
     __slots__ = (
-        "_columns", "_flags", "_held", "_modseqs", "_told", "_uids", "highest_modseq", "length", "mailbox", "modseq",
-        "recent", "saved", "uid_only",
+        "_columns", "_flags", "_held", "_modseqs", "_told", "_uids", "highest_modseq", "length", "lists",
+        "mailbox", "modseq", "recent", "saved", "uid_only",
     )
 
     def __init__(self, mailbox: IMailbox) -> None:
@@ -56,6 +57,8 @@ class View:
         columns = self._columns = mailbox.columns()
         self._uids: list[int] = columns.uids
         self._flags: list[int] = columns.flags
+        #: Prints masks of this mailbox, and keeps those it has printed.
+        self.lists = FlagLists(columns.keywords)
         self._modseqs: list[int] = columns.modseqs
         self.length = len(columns.uids)
         self.modseq = self.highest_modseq = columns.modseq
@@ -111,7 +114,7 @@ class View:
                 last = length
             if first <= last and last:
                 found.append((max(first, 1), last))
-        return [range(low - 1, high) for low, high in UidSet(found).ranges]
+        return [range(low - 1, high) for low, high in (UidSet(found).ranges if len(found) > 1 else found)]
 
     def ranges(self, uids: UidSet) -> list[range]:
         """The indexes of those `uids` that are seen, in ascending ranges."""

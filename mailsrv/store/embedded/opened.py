@@ -180,6 +180,8 @@ class Opened:
     def changes(self, since: int, index: Index) -> Changes:
         """All that changed after the MODSEQ `since`."""
         columns = self.columns
+        if since >= columns.modseq:
+            return Changes(columns.modseq, [], [], [], UidSet())
         floor = False
         if since >= self.log_floor:
             places, vanished = self._logged(since)
