@@ -278,8 +278,7 @@ class IMessageStore(Interface):
         """Content once, a row for each placement, in one commit; returns when all of it is durable.
 
         Concurrent calls share a commit.  A placement whose mailbox is gone goes to INBOX; one whose account
-        is gone is left out.  Raises StoreFull, StoreUnavailable; then nothing was kept that was acknowledged.
-        """
+        is gone is left out.  Raises StoreFull, StoreUnavailable; then nothing was kept that was acknowledged."""
 
     async def close() -> None:
         """Finish what is queued, let go of files.  Idempotent."""
@@ -305,6 +304,9 @@ class IAccount(Interface):
 
     async def mailboxes() -> Sequence[v.MailboxInfo]:
         """All that exist and all subscribed names, ordered by name."""
+
+    async def about(name: str) -> tuple[v.MailboxInfo | None, bool]:
+        """What `mailboxes` tells of one name, None for nothing; and whether there are mailboxes below it."""
 
     async def status(name: str) -> v.MailboxState:
         """Counters without opening.  Raises NoSuchMailbox."""

@@ -49,6 +49,11 @@ class MemoryAccount:
         """All that exist and all subscribed names, ordered by name."""
         return [self._info(name) for name in sorted(self._boxes.keys() | self._subscribed)]
 
+    async def about(self, name: str) -> tuple[v.MailboxInfo | None, bool]:
+        """One of them, and whether mailboxes are below it."""
+        below = any(other.startswith(f"{name}/") for other in self._boxes)
+        return self._info(name) if name in self._boxes or name in self._subscribed else None, below
+
     async def status(self, name: str) -> v.MailboxState:
         """Counters without opening.  Raises NoSuchMailbox."""
         return self._existing(name).state()

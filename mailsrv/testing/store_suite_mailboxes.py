@@ -307,6 +307,19 @@ class RenameContract(StoreCase):
         for box in (inbox, moved):
             self.check_counters(box)
 
+    def test_one_name(self) -> None:
+        """`about` tells what `mailboxes` tells of the name, without looking at the others."""
+        account = self.account()
+        for name in ("a/b/c", "a-", "a0"):
+            self.run(account.create(name))
+        self.run(account.subscribe("a/b", True))
+        self.run(account.subscribe("gone/below", True))
+        infos = {info.name: info for info in self.run(account.mailboxes())}
+        below = {name for name in infos if any(other.startswith(f"{name}/") for other in infos)}
+        assert below == {"a", "a/b"}
+        for name in (*infos, "gone", "none", "a/b/c/d"):
+            assert self.run(account.about(name)) == (infos.get(name), name in below)
+
     def test_subscriptions_do_not_move(self) -> None:
         """RFC 9051 section 6.3.6: the old name stays subscribed, the new one is not."""
         account = self.account()

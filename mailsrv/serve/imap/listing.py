@@ -53,6 +53,23 @@ class Line:
     children: tuple[str, ...] = ()
 
 
+def _attributes(
+    info: MailboxInfo | None, exists: bool, below: bool, subscribed: bool = True, plain: bool = False
+) -> list[bytes]:  # fmt: skip
+    """Of one name: what is known of it, whether it `exists`, whether mailboxes are `below`; `subscribed`: that is to
+    be told; `plain`: as in `Listing`."""
+    out = []
+    if not exists:
+        out.append(b"\\Noselect" if plain else b"\\NonExistent")
+    out.append(b"\\HasChildren" if below else b"\\HasNoChildren")
+    if info is not None:
+        if info.special_use is not None:
+            out.append(info.special_use)
+        if info.subscribed and subscribed:
+            out.append(b"\\Subscribed")
+    return out
+
+
 class Listing:
     """The mailboxes that somebody may see, as LIST looks at them.
 
@@ -91,11 +108,6 @@ class Listing:
             children = tuple(word for word in _CHOOSING if word in select) if name in inner else ()
             yield Line(name, exists, self._attributes(name, exists, subscribed), children)
 
-    def line(self, name: str) -> Line:
-        """One name; without attributes when nothing is known of it."""
-        exists, known = name in self._there, name in self._infos
-        return Line(name, exists, self._attributes(name, exists, True) if known else [])
-
     def _chosen(self, select: frozenset[str]) -> set[str]:
         """What the selection options ask for, whatever the patterns."""
         infos = self._infos
@@ -107,17 +119,7 @@ class Listing:
         return chosen
 
     def _attributes(self, name: str, exists: bool, subscribed: bool) -> list[bytes]:
-        info = self._infos.get(name)
-        out = []
-        if not exists:
-            out.append(b"\\Noselect" if self._plain else b"\\NonExistent")
-        out.append(b"\\HasChildren" if name in self._parents else b"\\HasNoChildren")
-        if info is not None:
-            if info.special_use is not None:
-                out.append(info.special_use)
-            if info.subscribed and subscribed:
-                out.append(b"\\Subscribed")
-        return out
+        return _attributes(self._infos.get(name), exists, name in self._parents, subscribed, self._plain)
 
 
 async def list_mailboxes(session: ImapSession, request: r.List) -> bytes:
@@ -186,12 +188,14 @@ async def tell_one(session: ImapSession, name: str, spelled: str = "") -> None:
     """``* LIST`` to those who enabled IMAP4rev2: of what was selected (RFC 9051 section 6.3.2), or made or renamed
     under a name that was `spelled` another way (section 6.3.9.7).  A failure costs the attributes only."""
     assert session.account is not None
+    attributes: list[bytes] = []
     try:
-        infos = await session.account.mailboxes(False)
+        info, below = await session.account.about(name)
+        if info is not None:
+            attributes = _attributes(info, info.exists, below)
     except MailError:
-        infos = []
-    line = Listing(infos).line(name)
-    session.put(p.list_line(name, line.attributes, form=session.engine.form, former=spelled))
+        pass
+    session.put(p.list_line(name, attributes, form=session.engine.form, former=spelled))
 
 
 async def tell_spelled(session: ImapSession, request: r.Request, name: str) -> None:

@@ -35,6 +35,13 @@ async def _rights_now(grants: IGrants, mailbox_id: int, account_id: int) -> str:
     return rights.effective(await grants.grants(mailbox_id), account_id)
 
 
+async def _account(store: IMessageStore, owner: int) -> IAccount:
+    try:
+        return await store.account(owner)
+    except AccessDenied as cause:
+        raise NoSuchMailbox() from cause
+
+
 @frozen
 class Place:
     """Where a name leads: the owner's mailboxes, the name there, and what the session may do."""
@@ -106,19 +113,13 @@ class Mailboxes:
         if not self.foreign(name):
             return Place(self._own, name, rights.ALL)
         owner, rest = await self._owner(name)
-        account = await self._account(owner)
+        account = await _account(self._store, owner)
         mailbox = (await account.status(rest)).mailbox_id
         place = Place(account, rest, rights.effective(await self.grants.grants(mailbox), self.account_id), own=False)
         if not place.rights:
             raise NoSuchMailbox()
         place.need(needed)
         return place
-
-    async def _account(self, owner: int) -> IAccount:
-        try:
-            return await self._store.account(owner)
-        except AccessDenied as cause:
-            raise NoSuchMailbox() from cause
 
     async def _parent(self, name: str) -> Place:
         """Where a new mailbox is to be made: the place of its name, which takes the right "k" on the nearest level
@@ -128,7 +129,7 @@ class Mailboxes:
             return Place(self._own, name, rights.ALL)
         try:
             owner, rest = await self._owner(name)
-            account = await self._account(owner)
+            account = await _account(self._store, owner)
         except NoSuchMailbox as cause:
             raise AccessDenied() from cause
         prefix = name[: len(name) - len(rest)]
@@ -162,6 +163,14 @@ class Mailboxes:
             if not number % MANY:
                 await self._breathe()
         return [found[name] for name in sorted(found)]
+
+    async def about(self, name: str) -> tuple[MailboxInfo | None, bool]:
+        """One of those without the public folders that are not subscribed, and whether such are below it."""
+        if not self.foreign(name):
+            return await self._own.about(name)
+        infos = await self.mailboxes(False)
+        known = {info.name: info for info in infos}
+        return known.get(name), any(info.exists and info.name.startswith(name + SEPARATOR) for info in infos)
 
     async def _shared(self, shared: Sequence[Any], public_id: int) -> list[MailboxInfo]:
         prefixes: dict[int, str] = {self.account_id: "", public_id: PUBLIC + SEPARATOR}
@@ -213,7 +222,7 @@ class Mailboxes:
         account = self._own
         if self.foreign(name):
             owner, name = await self._owner(name)
-            account = await self._account(owner)
+            account = await _account(self._store, owner)
         return name, {info.name for info in await account.mailboxes() if info.exists}
 
     async def owner(self, name: str) -> int:

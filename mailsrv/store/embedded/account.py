@@ -44,6 +44,20 @@ class EmbeddedAccount:
                 await self._store.turn()
         return [infos[name] for name in sorted(infos)]
 
+    async def about(self, name: str) -> tuple[MailboxInfo | None, bool]:
+        """One of them, and whether mailboxes are below it."""
+        rows, key = self._store.index.rows, (self.account_id, name)
+        subscribed = bool(rows("SELECT 1 FROM subscription WHERE account=? AND name=?", key))
+        # Whatever is below begins with the name and the separator; "0" follows that one.
+        below = rows("SELECT 1 FROM mailbox WHERE account=? AND name>? AND name<? LIMIT 1",
+                     (self.account_id, f"{name}/", f"{name}0"))
+        info = MailboxInfo(name, subscribed=True, exists=False) if subscribed else None
+        for mailbox, uidvalidity, use in rows(
+            "SELECT id, uidvalidity, special_use FROM mailbox WHERE account=? AND name=?", key
+        ):
+            info = MailboxInfo(name, mailbox, uidvalidity, None if use is None else use.encode("latin-1"), subscribed)
+        return info, bool(below)
+
     async def status(self, name: str) -> MailboxState:
         """Counters without opening.  Raises NoSuchMailbox."""
         row = self._row(name)
