@@ -78,7 +78,7 @@ async def put_off(
             async with turns.alone():
                 full = await _fetch(lease, turns, row.destination, held, down)
                 await turns.turn()
-                together = await _sort_out(queue, attempts, server, held, others, down)
+                together = await _sort_out(queue, attempts, turns, server, held, others, down)
             while held:
                 await attempts.late(held[-1], down)
                 held.pop()
@@ -110,15 +110,18 @@ async def _fetch(lease: Lease, turns: Turns, destination: str, held: list[Queued
 
 
 async def _sort_out(
-    queue: Any, attempts: Attempts, server: str, held: list[Queued], others: list[Queued], down: Down
+    queue: Any, attempts: Attempts, turns: Turns, server: str, held: list[Queued], others: list[Queued], down: Down
 ) -> int:
     """Give back the rows that can be put off together; how many.  A notice or an end has its minute, so these stay in
     `held` and are settled one by one.  What goes another way joins `others`: it stays leased meanwhile, and so is not
     put off."""
     pressing, together = list[Queued](), list[Queued]()
-    for other in held:
-        elsewhere = attempts.lane(other).server != server
-        (others if elsewhere else pressing if attempts.pressing(other, down) else together).append(other)
+    for at in range(0, len(held), LOT):
+        if at:
+            await turns.turn()
+        for other in held[at : at + LOT]:
+            elsewhere = attempts.lane(other).server != server
+            (others if elsewhere else pressing if attempts.pressing(other, down) else together).append(other)
     held[:] = pressing
     await queue.release(*together)
     return len(together)
