@@ -60,12 +60,21 @@ def install_packages(packages: list[str]) -> None:
         subprocess.run(command, env=quiet, check=False, stdout=subprocess.DEVNULL, timeout=300)
 
 
-def step(title: str, *command: str, **environment: str) -> None:
+def with_mark(*names: str) -> list[str]:
+    """The test files in which one of these marks is written: reading all others takes each worker seconds."""
+    marks = [f"mark.{name}" for name in names]
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in files if any(mark in path.read_text("utf-8") for mark in marks)]
+
+
+def step(title: str, *command: str) -> None:
     """Run one check; stop at the first that fails."""
     sys.stdout.write(f"\n== {title}\n")
     sys.stdout.flush()
     began = time.monotonic()
-    status = subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, **environment}).returncode
+    # Without byte code every worker, and every server that a live test starts, compiles all modules again.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    status = subprocess.run(command, cwd=ROOT, check=False, env=environment).returncode
     sys.stdout.write(f"== {title}: {'passed' if status == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s\n")
     sys.stdout.flush()
     if status:
@@ -75,6 +84,7 @@ def step(title: str, *command: str, **environment: str) -> None:
 def main(arguments: list[str]) -> None:
     """All of it, cheapest first."""
     python = sys.executable
+    step("byte code", python, "-m", "compileall", "-q", "-j", "0", "mailsrv", "twisted")
     step("lint", python, "-m", "ruff", "check", ".")
     step("types", python, "-m", "mypy")
     # Side by side on all cores, at most four.
@@ -93,9 +103,9 @@ def main(arguments: list[str]) -> None:
         install_packages(packages)
     # Most of them wait: for time-outs, for other programs.  The tests of one file share their servers.
     together = ("-n", str(1 + min(4, os.cpu_count() or 1)), "--dist", "loadfile")
-    beside = ("-m", "(live or slow) and not alone", *together)
+    beside = ("-m", "(live or slow) and not alone", *together, *with_mark("live", "slow"))
     step("live and slow tests", python, "-m", "pytest", "-q", *beside, *arguments)
-    step("tests that measure", python, "-m", "pytest", "-q", "-m", "alone", *arguments)
+    step("tests that measure", python, "-m", "pytest", "-q", "-m", "alone", "tests/live", *arguments)
 
 
 if __name__ == "__main__":

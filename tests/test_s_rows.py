@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+from pathlib import Path
+
 import pytest
 
 from mailsrv.errors import ConfigError
@@ -25,11 +28,12 @@ def test_the_table_of_rows_fits_the_tests_and_is_up_to_date() -> None:
 
 def test_a_proven_row_has_a_test_that_is_there() -> None:
     tested = s_rows.proofs()
+    text_of = cache(partial(Path.read_text, encoding="utf-8"))
     for row in s_rows.claims():
         if isinstance(row, s_rows.Row) and row.state == "whole":
             for test in tested[row.number]:
                 path, _, name = test.partition("::")
-                text = (s_rows.TESTS / path).read_text(encoding="utf-8")
+                text = text_of(s_rows.TESTS / path)
                 assert not name or f"def {name}(" in text
 
 
