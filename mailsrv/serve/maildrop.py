@@ -24,6 +24,9 @@ SIZE_BLOCK, LINE_BLOCK = 1000, 2000
 LOOK_AHEAD = 50
 #: Octets of a message read and sent at a time.
 SLICE = 64 * 1024
+#: What is kept of an international message: by how many octets its first slice grows, in decimal.  The number rises
+#: with every change that gives other headers.
+_GROWTH = "ascii.1"
 _FORMAT = UidlFormat(DEFAULT)
 
 
@@ -79,22 +82,36 @@ class Maildrop:
         if self.total:
             peculiar = await self._mailbox.peculiar()
             self._kept = peculiar.unique_ids
-            for uid in () if utf8 else peculiar.international:
-                await self._translate(uid)
-                await breathe()
+            if peculiar.international and not utf8:
+                await self._translate(peculiar.international, breathe)
         self.reset()
 
-    async def _translate(self, uid: int) -> None:
-        """Count an international message as it will be shown."""
-        at = bisect_left(self.uids, uid, 0, self.total)
-        if at == self.total or self.uids[at] != uid:
-            return
+    async def _translate(self, international: Sequence[int], breathe: Callable[[], Awaitable[None]]) -> None:
+        """Count international messages as they will be shown; how much each grows is kept with its content."""
+        places = [(uid, at) for uid in international if (at := self._place(uid)) is not None]
+        kept = await self._mailbox.records([uid for uid, _ in places], _GROWTH)
+        for (uid, at), record in zip(places, kept):
+            growth = await self._growth(uid) if record is None else int(record)
+            if growth is not None:
+                self._foreign.add(at + 1)
+                self.sizes[at] += growth
+            await breathe()
+
+    async def _growth(self, uid: int) -> int | None:
+        """By how many octets a message grows; None: it is gone."""
         (content,) = await self._mailbox.contents((uid,))
-        if content is not None:
-            octets = await content.read(0, SLICE)
-            content.close()
-            self._foreign.add(at + 1)
-            self.sizes[at] += len(in_ascii(octets)) - len(octets)
+        if content is None:
+            return None
+        octets = await content.read(0, SLICE)
+        content.close()
+        growth = len(in_ascii(octets)) - len(octets)
+        await self._mailbox.keep_summaries([(uid, b"%d" % growth)], _GROWTH)
+        return growth
+
+    def _place(self, uid: int) -> int | None:
+        """Where the message is in the listing, from 0; None: nowhere."""
+        at = bisect_left(self.uids, uid, 0, self.total)
+        return at if at < self.total and self.uids[at] == uid else None
 
     def _measured(self, sizes: Sequence[int]) -> None:
         before = len(self.sizes)

@@ -228,6 +228,19 @@ def test_retrieving_in_order_asks_the_store_once_for_fifty(monkeypatch: pytest.M
     assert [len(uids) for uids in contents.calls] == [50] * 4
 
 
+def test_rfc6856_how_much_headers_grow_in_ascii_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed()
+    for n in range(3):
+        bed.deliver("Subject: Grüße\r\n\r\nschön\r\n".encode(), utf8=n > 0)
+    contents = Counted(monkeypatch, "contents")
+    stat = say(bed, connect(bed), b"STAT\r\nQUIT\r\n")
+    assert len(contents.calls) == 2
+    client = connect(bed)
+    assert say(bed, client, b"STAT\r\n") + b"+OK Goodbye\r\n" == stat and len(contents.calls) == 2
+    sizes = [len(unstuffed(say(bed, client, b"RETR %d\r\n" % number))) for number in (1, 2, 3)]
+    assert stat.startswith(b"+OK 3 %d\r\n" % sum(sizes)) and sizes[0] < sizes[1] == sizes[2]
+
+
 def test_retrieving_out_of_order_opens_only_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     bed = Bed()
     fill(bed, [message(n, 200) for n in range(100)])
