@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 from zope.interface import directlyProvides, implementer, providedBy
 
 from .. import values as v
-from ..errors import TryLater
+from ..errors import StoreUnavailable, TryLater
 from ..interfaces import IAccount, IContent, IMailbox, IMessageStore
 from ..message.content import read_all
 from ..message.format import FormatOptions, fingerprint, render
@@ -178,14 +178,17 @@ class FormattedMailbox:
             lot = missing[first : first + LOT]
             made = await self._measure([uids[at] for at in lot])
             for at, size in zip(lot, made):
-                found[at] = size
-            known = [(uids[at], _SIZE.pack(size)) for at, size in zip(lot, made) if size >= 0]
+                if size is not None:
+                    found[at] = size
+            known = [(uids[at], _SIZE.pack(size)) for at, size in zip(lot, made) if size is not None and size >= 0]
             await self._inner.keep_summaries(known, kind)
         return found
 
-    async def _measure(self, uids: Sequence[int]) -> list[int]:
-        """The sizes of these; -1 for one that is gone."""
-        made, cache = [-1] * len(uids), self._shown.cache
+    async def _measure(self, uids: Sequence[int]) -> list[int | None]:
+        """The sizes of these; -1 for one that is gone, None for one that cannot be read: it must not keep anybody from
+        the others."""
+        made: list[int | None] = [-1] * len(uids)
+        cache = self._shown.cache
         #: Places in `made`, and what is stored.
         waiting: list[tuple[int, bytes]] = []
         contents = await self._inner.contents(uids)
@@ -199,7 +202,11 @@ class FormattedMailbox:
                     continue
                 if sum(len(octets) for _, octets in waiting) + content.size > LOT_OCTETS:
                     await self._render(waiting, uids, made)
-                octets = await read_all(content)
+                try:
+                    octets = await read_all(content)
+                except StoreUnavailable:
+                    made[at] = None
+                    continue
                 made[at] = len(octets)
                 if _came_by_mail(octets):
                     waiting.append((at, octets))
@@ -210,7 +217,7 @@ class FormattedMailbox:
                     content.close()
         return made
 
-    async def _render(self, waiting: list[tuple[int, bytes]], uids: Sequence[int], made: list[int]) -> None:
+    async def _render(self, waiting: list[tuple[int, bytes]], uids: Sequence[int], made: list[int | None]) -> None:
         """Render what waits, and hold it ready: who asks for the size of a message often wants the message too."""
         if not waiting:
             return

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from mailsrv.errors import StoreUnavailable
+from mailsrv.message.content import MemoryContent
 from mailsrv.message.format import FormatOptions, render
 from mailsrv.serve import formatted
 from mailsrv.serve.formatted import Cache, Format, FormattedStore
@@ -155,6 +157,25 @@ def test_s_148_fast_retrieval_tells_the_stored_size_and_renders_nothing_for_it()
     assert made == []
     want = render(TRACE + HTML, TEXT)
     assert b"BODY[] {%d}\r\n%b" % (len(want), want) in say(bed, client, b"b FETCH 1 BODY.PEEK[]")
+
+
+def test_a_message_that_cannot_be_read_keeps_nobody_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed, _, _ = site()
+    for octets in (HTML, PLAIN, HTML):
+        bed.deliver(TRACE + octets)
+    real = MemoryContent.read
+
+    async def read(content: MemoryContent, offset: int, length: int) -> bytes:
+        if content.size == len(TRACE + PLAIN):
+            raise StoreUnavailable("the disk is broken there")
+        return await real(content, offset, length)
+
+    monkeypatch.setattr(MemoryContent, "read", read)
+    client = pop3(bed)
+    size = len(render(TRACE + HTML, TEXT))
+    assert b"\r\n1 %d\r\n2 %d\r\n3 %d\r\n" % (size, len(TRACE + PLAIN), size) in say(bed, client, b"LIST")
+    assert say(bed, client, b"RETR 2").startswith(b"-ERR [SYS/TEMP] ")
+    assert say(bed, client, b"RETR 3").startswith(b"+OK %d octets" % size)
 
 
 def test_the_cache_is_bounded() -> None:
