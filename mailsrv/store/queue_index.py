@@ -106,9 +106,9 @@ class _Lanes:
                 continue
             self._drop_head(lane[0][0], destination)
             entries = sorted((slot.due, slot.id) for slot in some)
-            # Only what lies behind the first of them is looked at: a lane may be very long.
-            at = bisect_left(lane, entries[0])
-            lane[at:] = sorted(lane[at:] + entries)
+            # Only what lies between the first and the last of them is looked at: a lane may be very long.
+            first, last = bisect_left(lane, entries[0]), bisect_right(lane, entries[-1])
+            lane[first:last] = sorted(lane[first:last] + entries)
             self._new_head(lane, destination)
 
     def drop_many(self, slots: Iterable[Slot]) -> None:

@@ -32,8 +32,8 @@ from .segments import SegmentSet
 from .transaction import Transaction
 from .writer import Writer
 
-#: Rows of one transaction (decisions 5), and of one lease.
-SLICE_ROWS = 2000
+#: Rows of one change, which is a turn of the reactor and a transaction of the writer (decisions 5); and of one lease.
+SLICE_ROWS, LEASE_ROWS = 1000, 2000
 #: Places of contents that are kept.
 _MAX_PLACES = 5000
 #: So many rows are looked up in the reactor thread; more are read in a thread.
@@ -88,7 +88,7 @@ class EmbeddedQueue:
     async def lease(self, destination: str, count: int, holder: str, now: float, seconds: float) -> Sequence[Queued]:
         """Take rows that are due, at most 2,000.  Raises StoreUnavailable."""
         self._now = now
-        taken = self._rows.lease(destination, min(count, SLICE_ROWS), holder[: rules.MAX_HOLDER], now, seconds)
+        taken = self._rows.lease(destination, min(count, LEASE_ROWS), holder[: rules.MAX_HOLDER], now, seconds)
         if not taken:
             return ()
         tokens, where = dict(taken), _by_ids([row for row, _ in taken])
