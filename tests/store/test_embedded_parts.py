@@ -14,7 +14,7 @@ from embedded_tools import Bed, body, new_message
 
 from mailsrv.errors import MailError, NoSuchMailbox, StoreFull, StoreUnavailable
 from mailsrv.numbers import UidSet
-from mailsrv.store.embedded import changes, content, log, opened, rescue, schema, writer
+from mailsrv.store.embedded import changes, content, index, log, opened, rescue, schema, writer
 from mailsrv.store.embedded.ghosts import Ghosts
 from mailsrv.store.embedded.log import SegmentLog
 from mailsrv.store.embedded.records import Scan
@@ -271,6 +271,8 @@ def test_snapshots_never_lie(bed: Bed, monkeypatch: pytest.MonkeyPatch, seed: in
     thread or not, is what the rows say."""
     monkeypatch.setattr(opened, "_SNAPSHOT_ROWS", 3)
     monkeypatch.setattr(opened, "_SYNCHRONOUS", 10)
+    monkeypatch.setattr(opened, "_LARGE", (10, 1000, 10)[seed])
+    monkeypatch.setattr(index, "_PIECE", (3, 4, 1000)[seed])
     rng = random.Random(seed)
     handles: list[Any] = []
     words = [b"w%d" % n for n in range(70)]
@@ -304,6 +306,8 @@ def test_snapshots_never_lie(bed: Bed, monkeypatch: pytest.MonkeyPatch, seed: in
             loaded = bed.store.index.load(handle.mailbox_id, None)
             assert (columns.uids, columns.flags, columns.modseqs) == (loaded.uids, loaded.flags, loaded.modseqs)
             assert (columns.keywords, columns.modseq) == (loaded.keywords, loaded.row.modseq)
+            rows = bed.store.index.rows("SELECT uid FROM message WHERE mailbox=? ORDER BY uid", (handle.mailbox_id,))
+            assert loaded.uids == [uid for (uid,) in rows]
     for handle in handles:
         handle.release()
 

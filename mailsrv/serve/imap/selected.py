@@ -45,6 +45,8 @@ class Selection:
             raise No("READ-ONLY", "Mailbox is selected read-only")
 
 
+#: Messages looked at between two looks at the clock.
+BLOCK = 20_000
 #: Parameters of SELECT and EXAMINE that are understood.
 _PARAMETERS = frozenset({"CONDSTORE", "QRESYNC"})
 
@@ -74,7 +76,7 @@ async def select(session: ImapSession, request: r.Select) -> bytes:
         selection.view.claimed(recent)
     # A message may have come between the counters and the view.
     uidnext = max(state.uidnext, selection.view.last_uid() + 1)
-    _describe(session, selection, state.unseen > 0, uidnext)
+    await _describe(session, selection, state.unseen > 0, uidnext)
     if REV2 in session.enabled:
         await listing.tell_one(session, request.mailbox, request.spelled)
     if copy is not None:
@@ -123,20 +125,31 @@ def _parameters(session: ImapSession, parameters: dict[str, Any]) -> r.Qresync |
     return copy
 
 
-def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext: int) -> None:
+async def _describe(session: ImapSession, selection: Selection, unseen: bool, uidnext: int) -> None:
     """The untagged data of RFC 3501 section 6.3.1, or of RFC 9051 section 6.3.2 to those who enabled it, and
     HIGHESTMODSEQ (RFC 7162 section 3.1.2.1)."""
     view, rev2 = selection.view, REV2 in session.enabled
     tell.announce(session, selection)
     session.put(tell.exist(session, selection, view.length))
     if unseen and not rev2 and not view.uid_only:
-        first = next((at for at, mask in enumerate(view.flags(range(view.length)), 1) if not mask & SEEN), None)
+        first = await _first_unseen(session, view)
         if first is not None:
             session.say(b"* OK [UNSEEN %d] First unseen message" % first)
     session.say(b"* OK [UIDVALIDITY %d] UIDs valid" % selection.mailbox.uidvalidity)
     session.say(b"* OK [UIDNEXT %d] Predicted next UID" % uidnext)
     session.say(b"* OK [MAILBOXID %b] Mailbox id" % mailbox_id(selection.mailbox.mailbox_id).encode("ascii"))
     session.say(condstore.highest(view))
+
+
+async def _first_unseen(session: ImapSession, view: View) -> int | None:
+    """The number of the first message that is not seen."""
+    for at in range(0, view.length, BLOCK):
+        block = range(at, min(at + BLOCK, view.length))
+        for number, mask in enumerate(view.flags(block), at + 1):
+            if not mask & SEEN:
+                return number
+        await session.connection.breathe()
+    return None
 
 
 async def close(session: ImapSession, request: r.Simple) -> bytes:

@@ -46,6 +46,7 @@ class Derived:
     _log = Logger()
 
     def __init__(self, path: Path, epoch: str) -> None:
+        self._path = path
         self._writing = _open(path, epoch)
         self._reading = schema.connect(path, readonly=True)
         self._lock = threading.Lock()
@@ -101,12 +102,27 @@ class Derived:
 
     def snapshot(self, mailbox: int) -> Snapshot | None:
         """The packed columns of a mailbox."""
+        return self._snapshot(mailbox, self._reading)
+
+    def snapshot_apart(self, mailbox: int) -> Snapshot | None:
+        """The same, from any thread."""
+        try:
+            reading = schema.connect(self._path, readonly=True)
+        except apsw.Error as cause:
+            self._fail(cause)
+            return None
+        try:
+            return self._snapshot(mailbox, reading)
+        finally:
+            reading.close()
+
+    def _snapshot(self, mailbox: int, reading: apsw.Connection) -> Snapshot | None:
         with self._lock:
             waiting = self._snapshots.get(mailbox)
         if waiting is not None or self.broken:
             return waiting
         try:
-            row = self._reading.execute(
+            row = reading.execute(
                 "SELECT modseq, uidnext, uids, flags, modseqs FROM snapshot WHERE mailbox=?", (mailbox,)
             ).fetchone()
         except apsw.Error as cause:

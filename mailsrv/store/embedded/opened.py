@@ -26,6 +26,8 @@ LOG_ENTRIES, LOG_UIDS = 1000, 20_000
 _CUT = 20
 #: More rows than this are not read from the index in the reactor thread.
 _SYNCHRONOUS = 5000
+#: A mailbox with more rows is not even read from its snapshot there.
+_LARGE = 100_000
 #: A mailbox with fewer rows is not worth a snapshot; nor is one that was read with fewer rows beyond its snapshot.
 _SNAPSHOT_ROWS = 500
 #: Mailboxes that nobody has open any more but that stay loaded for the next who comes, and rows of them in all.
@@ -269,13 +271,14 @@ class Openings:
     async def _fill(self, opened: Opened, exist: int) -> None:
         """Load the columns, in a thread when there are many."""
         error: MailError | None = None
-        snapshot = self._derived.snapshot(opened.mailbox) if exist >= _SNAPSHOT_ROWS else None
+        large = exist > _LARGE
+        snapshot = self._derived.snapshot(opened.mailbox) if _SNAPSHOT_ROWS <= exist and not large else None
         beyond = exist if snapshot is None else exist - len(snapshot.uids)
         try:
             if beyond <= _SYNCHRONOUS:
                 loaded = self._index.load(opened.mailbox, snapshot)
             else:
-                loaded = await self._load(opened.mailbox, snapshot)
+                loaded = await self._load(opened.mailbox, snapshot, large)
             if loaded is None:
                 raise NoSuchMailbox()
             opened.fill(loaded, self.claims.get(opened.mailbox, 0), loaded.fresh >= _SNAPSHOT_ROWS)

@@ -229,8 +229,8 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices, EmbeddedBac
     def _purge(self, mailbox: int) -> None:
         self.writer.put_lazily(Purge(mailbox))
 
-    def _load(self, mailbox: int, snapshot: Snapshot | None) -> Deferred[Loaded | None]:
-        return self.readers.run(_load_apart, self.path / INDEX, mailbox, snapshot)
+    def _load(self, mailbox: int, snapshot: Snapshot | None, look: bool) -> Deferred[Loaded | None]:
+        return self.readers.run(_load_apart, self.path / INDEX, mailbox, snapshot, self.derived if look else None)
 
     def _committed(self, batch: list[Operation], transaction: Transaction | None) -> None:
         """A batch is durable, or refused (without a transaction): views first, then answers, then watchers."""
@@ -266,8 +266,10 @@ class EmbeddedStore(EmbeddedQueue, EmbeddedSharing, EmbeddedNotices, EmbeddedBac
         return False
 
 
-def _load_apart(path: Path, mailbox: int, snapshot: Snapshot | None) -> Loaded | None:
-    """Read columns in a thread, with a connection of its own."""
+def _load_apart(path: Path, mailbox: int, snapshot: Snapshot | None, derived: Derived | None) -> Loaded | None:
+    """Read columns in a thread, with a connection of its own; `derived` may have a snapshot that was not looked for."""
+    if derived is not None:
+        snapshot = derived.snapshot_apart(mailbox)
     index = Index(path)
     try:
         return index.load(mailbox, snapshot)
