@@ -8,13 +8,15 @@ from collections.abc import Collection, Iterator
 from zope.interface import implementer
 
 from ..interfaces import IContent
-from .content import prefixed
+from .content import MemoryContent, prefixed
 from .header import MAX_OCTETS, header_end
 
 #: One whole field: a name, a value perhaps folded, CRLF at the end (RFC 5322 section 2.2).
 _FIELD = re.compile(rb"[!-9;-~]{1,200}:[^\r\n\0]*+(?:\r\n[ \t][^\r\n\0]*+)*+\r\n")
 #: The first octets read to find a header's end; most headers are shorter.
 _FIRST = 8192
+#: Most messages have fewer octets, and are read at once.
+_PIECE = 64 * 2**10
 _RETURN_PATH = b"return-path:"
 
 
@@ -65,13 +67,13 @@ async def rewritten(content: IContent, prefix: bytes, removed: Collection[bytes]
 async def without_return_path(content: IContent) -> IContent:
     """`content` without the Return-Path that we put on top of it: that is not sent on (RFC 5321 section 4.4).
 
-    One further down came with the message and is nothing to us.
+    One further down came with the message and is nothing to us.  A message that is not large is read once and for all.
     """
-    first = await content.read(0, _FIRST)
-    if first[: len(_RETURN_PATH)].lower() != _RETURN_PATH:
+    first = await content.read(0, _PIECE)
+    end = first.find(b"\r\n") + 2 if first[: len(_RETURN_PATH)].lower() == _RETURN_PATH else 0
+    if end < 2:
         return content
-    end = first.find(b"\r\n") + 2
-    return content if end < 2 else _Tail(content, end)
+    return MemoryContent(first[end:]) if len(first) == content.size else _Tail(content, end)
 
 
 @implementer(IContent)

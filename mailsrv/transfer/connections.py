@@ -110,7 +110,8 @@ class Connections:
         else:
             place.since = self._connector.monotonic()
             self._idle.setdefault(place.key, []).append(place)
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     def drop(self, place: Place) -> None:
         """The connection may be in the middle of anything: cut it off."""

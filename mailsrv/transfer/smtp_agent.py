@@ -52,6 +52,8 @@ class _Lot:
 
     def __init__(self, row: Queued, content: IContent, hops: Sequence[Hop], login: Any) -> None:
         self.row, self.content, self.hops, self.login = row, content, hops, login
+        #: Names of connections that would do.
+        self.keys: list[Any] = [_key(hop, login) for hop in hops]
         self.outcomes: dict[int, Outcome] = {}
         self.waiting: list[int] = []
         #: Servers not tried yet: the hop's index, the hop, one of its addresses.
@@ -59,10 +61,6 @@ class _Lot:
         self.addresses = self.servers = 0
         #: A server may have the message although it did not say so: no other may be given it in this attempt.
         self.doubt = False
-
-    def keys(self) -> list[Any]:
-        """Names of connections that would do."""
-        return [_key(hop, self.login) for hop in self.hops]
 
     def next(self) -> tuple[Hop, str] | None:
         """The next address to try, if there is one."""
@@ -75,7 +73,7 @@ class _Lot:
     def passed(self, key: Any) -> None:
         """A server has answered: no further address of that hop, nor of those before it."""
         self.servers += 1
-        at = self.keys().index(key)
+        at = self.keys.index(key)
         self.tour = [one for one in self.tour if one[0] > at]
 
     def more(self) -> bool:
@@ -146,7 +144,7 @@ class SmtpAgent:
     async def _lot(self, lot: _Lot, fresh: bool) -> None:
         """Raises TryLater when no server can be reached and none was before."""
         # S-123 counts connections, so what goes beyond the limit never takes one that was kept.
-        keys = [] if fresh else lot.keys()
+        keys = [] if fresh else lot.keys
         while lot.more():
             place = await self._connections.take(lot.row.destination, keys)
             keys = []
