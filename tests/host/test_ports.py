@@ -20,6 +20,7 @@ from mailsrv.host.config.values import Binding, binding
 from mailsrv.host.places import CLOSED, HELD, OPEN, SHUT, Ground, plain
 from mailsrv.host.ports import Ports
 from mailsrv.values import Peer
+from tests.ports import free_ports
 
 REFUSED = "refused"
 
@@ -104,9 +105,7 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def port() -> int:
     """A number that nobody has at any address."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 # ---------------------------------------------------------------- one server
@@ -203,10 +202,11 @@ def test_s_014_s_033_what_cannot_be_had_is_told_and_nothing_is_kept(world: World
     with pytest.raises(ConfigError, match="no such address"):
         world.server("b", f"192.0.2.1:{port}")
     # Also where there is a socket of all addresses.
-    world.server("c", f"*:{port + 1 if port < 65535 else 1024}")
+    (another,) = free_ports(1)
+    world.server("c", f"*:{another}")
     for host in ("192.0.2.1", "[2001:db8::1]"):
         with pytest.raises(ConfigError, match="no such address"):
-            world.server("d", f"{host}:{port + 1 if port < 65535 else 1024}")
+            world.server("d", f"{host}:{another}")
 
 
 # ---------------------------------------------------------------- all addresses beside one

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from tests.ports import free_ports
+
 from .apart import unable
 from .conftest import program
 
@@ -31,17 +33,6 @@ def until(found: Callable[[], T], told: Callable[[], str], seconds: float = 20) 
         assert time.monotonic() < end, told()
         time.sleep(0.05)
     return seen
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports nobody listens on, all different."""
-    probes = [socket.socket() for _ in range(number)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 class Postfix:

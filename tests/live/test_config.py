@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from mailsrv.cli.main import main
+from tests.ports import free_ports
 
 from .conftest import Server
 
@@ -87,10 +88,7 @@ def soon(test: Callable[[], bool]) -> bool:
 
 
 def free_port() -> int:
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        port: int = made.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 def greeting(port: int) -> bytes:

@@ -21,9 +21,9 @@ import pytest
 
 from mailsrv.cli.main import main
 from mailsrv.host.control.client import Client, RemoteClient, Target
+from tests.ports import free_ports
 
 from .conftest import Server
-from .postfix import free_ports
 
 pytestmark = pytest.mark.live
 

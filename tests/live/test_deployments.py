@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.ports import free_ports
+
 from .conftest import PASSWORD, Server
 from .messages import REAL
-from .postfix import free_ports, until
+from .postfix import until
 from .remotes import Remotes
 from .test_relay import rows
 from .test_standard_library import context, imap, pop3

@@ -12,9 +12,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.ports import free_ports
+
 from .conftest import PASSWORD, Server
 from .messages import REAL
-from .postfix import Postfix, free_ports, until
+from .postfix import Postfix, until
 from .test_standard_library import pop3
 
 pytestmark = pytest.mark.live

@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 
 from mailsrv.cli.main import main
+from tests.ports import free_ports
 
 from .conftest import Server
 from .messages import REAL, without_trace
-from .postfix import free_ports, until
+from .postfix import until
 
 pytestmark = pytest.mark.live
 

@@ -7,7 +7,6 @@ import grp
 import imaplib
 import os
 import pwd
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
+from tests.ports import free_ports
 
 from .conftest import program
 from .logins import Client, imaplib_answers
@@ -30,9 +31,7 @@ class Dovecot:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        (self._port,) = free_ports(1)
         self._process: subprocess.Popen[bytes] | None = None
 
     def port(self, name: str, tls: bool = False) -> int:

@@ -8,7 +8,6 @@ import poplib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
+from tests.ports import free_ports
 
 from . import test_logins_dovecot as theirs
 from .conftest import DOMAIN, PASSWORD, Server
@@ -88,9 +89,7 @@ class Dovecot(theirs.Dovecot):
     pop3 = 0
 
     def start(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.pop3 = probe.getsockname()[1]
+        (self.pop3,) = free_ports(1)
         listener = f"service pop3-login {{{{\n  chroot =\n  inet_listener pop3 {{{{\n    port = {self.pop3}\n  }}}}\n"
         listener += "  inet_listener pop3s {{\n    port = 0\n  }}\n}}\n"
         config = theirs.CONFIG

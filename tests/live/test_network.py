@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_ports
 from tests.transfer.smtp_network import server as script
 
 from .conftest import Server
 from .messages import REAL
-from .postfix import free_ports, until
+from .postfix import until
 from .remotes import TLS_EHLO, Authority, RemoteFactory, Remotes
 from .test_relay import BOTH, give, prepare, report, route, rows
 from .test_standard_library import pop3

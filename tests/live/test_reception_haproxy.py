@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
+
 from .conftest import PASSWORD, Server, program
-from .postfix import free_ports, until
+from .postfix import until
 from .test_standard_library import context
 
 pytestmark = pytest.mark.live

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
+
 from .conftest import PASSWORD, Server
 from .messages import REAL, without_trace
-from .postfix import free_ports, until
+from .postfix import until
 from .test_postfix import newest
 from .test_standard_library import context
 
