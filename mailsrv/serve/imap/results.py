@@ -42,7 +42,7 @@ async def answer(
         _save(view, _named(returns, places, request.partial))
     if returns == {"SAVE"}:
         return
-    numbers = _numbers(view, places, request.name.startswith("UID "))
+    numbers = await _numbers(session, view, places, request.name.startswith("UID "))
     # The line is under way: nothing else can be said before its end.
     session.streaming = True
     if returns is None:
@@ -127,11 +127,13 @@ def part_of_ranges(ranges: Iterable[range], places: tuple[int, int]) -> list[ran
     return found
 
 
-def _numbers(view: View, places: Sequence[int], by_uid: bool) -> Sequence[int]:
-    if by_uid:
-        uids = view.uids(range(view.length))
-        return [uids[at] for at in places]
-    return [at + 1 for at in places]
+async def _numbers(session: ImapSession, view: View, places: Sequence[int], by_uid: bool) -> Sequence[int]:
+    names: Sequence[int] = view.uids(range(view.length)) if by_uid else range(1, view.length + 1)
+    numbers: list[int] = []
+    for at in range(0, len(places), PIECE):
+        numbers += [names[place] for place in places[at : at + PIECE]]
+        await session.connection.breathe()
+    return numbers
 
 
 def _named(returns: frozenset[str], places: Sequence[int], partial: tuple[int, int] | None) -> Sequence[int]:

@@ -11,7 +11,7 @@ from attrs import define, field
 from ...message.addresses import parse_addresses
 from ...message.head import SEARCHED, Head, numbers_of
 from ...message.header import decode, unfolded_lines, values
-from ...message.sorting import sorted_in_steps
+from ...message.sorting import let_go, sorted_in_steps
 from ...message.subject import base_subject
 from ...message.summary import Summary
 from ...message.text import folded
@@ -180,10 +180,13 @@ class Sorting:
             column.append(_KEYS[name][1](row))
 
     def order(self) -> list[int]:
-        """The places: by the first key, where that is equal by the next one, then by number (section 3)."""
+        """The places: by the first key, where that is equal by the next one, then by number (section 3); takes the
+        columns, and nothing of them is left."""
         order = list(range(len(self.places)))
         for name, reverse in reversed(self.keys):
             order = sorted_in_steps(order, self.columns[name].__getitem__, reverse)
+        for column in self.columns.values():
+            let_go(column)
         return [self.places[at] for at in order]
 
 

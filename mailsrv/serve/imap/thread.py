@@ -26,15 +26,19 @@ _ALGORITHMS: dict[str, Callable[[Sequence[Message]], list[Node]]] = {
 }
 
 
-def _message(row: Row, linked: bool) -> Message:
+#: The fields of a `Message`.  The collector soon leaves tuples of such things alone; hundreds of thousands of objects
+#: it looks through again and again, and everybody waits.
+_Told = tuple[str, bool, int, bytes, tuple[bytes, ...]]
+
+
+def _told(row: Row, linked: bool) -> _Told:
     """What a thread is made of; `linked`: also what replies to what."""
     subject, reply = base_subject(row.text(0))
-    message = Message(subject, reply, row.sent())
-    if linked:
-        found = {name: tuple(message_ids(value)) for name, value in row.first(_LINKS).items()}
-        message.message_id = next(iter(found.get(b"message-id", ())), b"")
-        message.references = found.get(b"references") or found.get(b"in-reply-to", ())[:1]
-    return message
+    if not linked:
+        return subject, reply, row.sent(), b"", ()
+    found = {name: tuple(message_ids(value)) for name, value in row.first(_LINKS).items()}
+    ident = next(iter(found.get(b"message-id", ())), b"")
+    return subject, reply, row.sent(), ident, found.get(b"references") or found.get(b"in-reply-to", ())[:1]
 
 
 async def thread(session: ImapSession, request: r.Thread) -> bytes:
@@ -44,11 +48,11 @@ async def thread(session: ImapSession, request: r.Thread) -> bytes:
     assert selection is not None
     linked = request.algorithm == "REFERENCES"
     places: list[int] = []
-    messages: list[Message] = []
+    told: list[_Told] = []
 
     def take(place: int, row: Row) -> None:
         places.append(place)
-        messages.append(_message(row, linked))
+        told.append(_told(row, linked))
 
     await rows(session, selection, found, _WANTED, take)
     if request.name.startswith("UID "):
@@ -56,8 +60,8 @@ async def thread(session: ImapSession, request: r.Thread) -> bytes:
         names = [uids[place] for place in places]
     else:
         names = [place + 1 for place in places]
-    work = partial(_answer, _ALGORITHMS[request.algorithm], messages, names)
-    pieces = await worked_out(session, len(messages), work)
+    work = partial(_answer, _ALGORITHMS[request.algorithm], told, names)
+    pieces = await worked_out(session, len(told), work)
     session.put(b"* THREAD " if pieces else b"* THREAD")
     session.streaming = True
     for piece in pieces:
@@ -70,9 +74,11 @@ async def thread(session: ImapSession, request: r.Thread) -> bytes:
 
 
 def _answer(
-    algorithm: Callable[[Sequence[Message]], list[Node]], messages: list[Message], names: Sequence[int]
+    algorithm: Callable[[Sequence[Message]], list[Node]], told: list[_Told], names: Sequence[int]
 ) -> list[bytes]:
-    """The threads as they are said, in pieces; takes the messages, and nothing made of them is left."""
+    """The threads as they are said, in pieces; takes what is `told`, and nothing made of it is left."""
+    messages = [Message(*one) for one in told]
+    let_go(told)
     roots = algorithm(messages)
     said = ["".join(written(roots[at : at + PIECE], names)).encode("ascii") for at in range(0, len(roots), PIECE)]
     dissolve(roots)
