@@ -1,4 +1,4 @@
-"""CPU time of receiving mail of 4 KiB over sockets: ``python -m bench.smtp_sockets [--beside FOLDER]``.
+"""CPU time of receiving mail of 4 KiB over sockets: ``python bench/smtp_sockets.py [--beside FOLDER]``.
 
 The servers and the messages of `micro_smtp.py`, each server in a process of its own with the usual reactor, on
 loopback; the clients, so many connections side by side, are in this process.  Of the servers the CPU time of their
@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from bench.micro_smtp import SERVERS, WAYS, peer_of
+from micro_smtp import SERVERS, WAYS, peer_of
 
 CONNECTIONS, ROUNDS, MESSAGES = 16, 7, 3000
 #: Replies to each piece of `WAYS`.
@@ -44,10 +44,9 @@ class Server:
     """One of them in its process."""
 
     def __init__(self, who: str, folder: str) -> None:
-        here = str(Path(__file__).resolve().parent.parent)
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--serve", who],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([folder, here])}, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": folder}, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())

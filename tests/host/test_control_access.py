@@ -204,6 +204,7 @@ def test_S_035_S_036_the_mode_is_changed_in_effect(site: Site) -> None:
 
 @pytest.mark.parametrize(("operation", "arguments", "said"), [
     ("access.add", {"name": "offce", "entry": "10.0.0.1"}, 'did you mean "office"?'),
+    ("access.add", {"name": "lab", "entry": "10.0.0.1"}, "for a new one: mailsrv config set access.lab.mode only"),
     ("access.add", {"name": "office", "entry": "10.0.0.256"}, "is no IP address"),
     ("access.add", {"name": "office", "entry": "::ffff:192.168.0.0/112"}, "in line 4 is that entry already"),
     ("access.remove", {"name": "office", "entry": "10.0.0.1"}, "[access.office] has no entry 10.0.0.1"),

@@ -52,7 +52,8 @@ def _file(site: Any, name: str) -> Path:
         raise Refused("this site has no configuration file; its lists are its program's")
     if name not in site.access.tables:
         known = did_you_mean(name, site.access.tables) or f"; known: {quoted(site.access.tables) or 'none'}"
-        raise Refused(f"there is no table [access.{name}]{known}")
+        new = f"; for a new one: mailsrv config set access.{name}.mode only (or except)"
+        raise Refused(f"there is no table [access.{name}]{known}{new}")
     return Path(site.config_path)
 
 
