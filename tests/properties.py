@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
@@ -19,6 +19,7 @@ def tries(thorough: int) -> int:
 
 
 def load_profile() -> None:
-    """What holds for properties that say nothing of their own."""
-    settings.register_profile("usual", max_examples=tries(100))
+    """What holds for properties that say nothing of their own.  Nothing is bounded by a clock, which goes on for others."""
+    slow = [HealthCheck.too_slow]
+    settings.register_profile("usual", max_examples=tries(100), deadline=None, suppress_health_check=slow)
     settings.load_profile("usual")
