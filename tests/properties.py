@@ -19,7 +19,7 @@ def tries(thorough: int) -> int:
 
 
 def load_profile() -> None:
-    """What holds for properties that say nothing of their own.  Nothing is bounded by a clock, which goes on for others."""
+    """What holds for properties that say nothing of their own: no bound by a clock, which goes on for others too."""
     slow = [HealthCheck.too_slow]
     settings.register_profile("usual", max_examples=tries(100), deadline=None, suppress_health_check=slow)
     settings.load_profile("usual")
