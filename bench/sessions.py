@@ -40,7 +40,7 @@ def control(folder: Path, name: str, /, **arguments: Any) -> Callable[[], object
     def work() -> None:
         with Client(folder / "data" / "control.sock") as client:
             if name == "session.list":
-                found = sum(map(len, client.stream(name, arguments)))
+                found = sum(len(item["rows"]) for item in client.stream(name, arguments))
                 assert found >= 1
             else:
                 answer = client.call(name, arguments)
@@ -93,7 +93,9 @@ def measure(count: int) -> list[Stall]:
                         "session.terminate_all", control(folder, "session.terminate_all", server="pop3/default")
                     ),
                 ]
-                clients += open_all(pop3_port, count, GREETINGS["pop3"])
+                for client in clients:
+                    client.close()
+                clients = open_all(pop3_port, count, GREETINGS["pop3"])
                 found.append(probe.watch("server.stop", control(folder, "server.stop", name="pop3/default")))
                 found.append(probe.watch("server.stop until all are gone", lambda: wait_for_nobody(folder)))
             for client in clients:

@@ -199,9 +199,15 @@ def turn_reactor(reactor: Any, start: Callable[[], Any]) -> Any:
 
 def emit(args: argparse.Namespace, data: Any, lines: Sequence[str]) -> int:
     """Print the data as JSON with --json, the lines otherwise; the exit status "done"."""
-    written = [json.dumps(data, indent=1, ensure_ascii=False)] if args.json else lines
-    sys.stdout.writelines(f"{line}\n" for line in written)
+    sys.stdout.writelines(f"{line}\n" for line in ([_written(data)] if args.json else lines))
     return DONE
+
+
+def _written(data: Any) -> str:
+    """As JSON, indented; of a list each item in a line of its own: there may be many, and indenting is slow."""
+    if not isinstance(data, list) or not data:
+        return json.dumps(data, indent=1, ensure_ascii=False)
+    return "[\n " + ",\n ".join(map(json.JSONEncoder(ensure_ascii=False).encode, data)) + "\n]"
 
 
 def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> list[str]:
@@ -209,8 +215,8 @@ def table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> list[str]:
     if not rows:
         return ["(none)"]
     every = [list(head), *map(list, rows)]
-    widths = [max(len(row[at]) for row in every) for at in range(len(head))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in every]
+    widths = [max(map(len, column)) for column in zip(*every)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in every]
 
 
 # ---------------------------------------------------------------- passwords

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from operator import itemgetter
 from typing import Any
 
 from .common import DONE, emit, follow, noun, options_of, perform, table, verb
@@ -40,7 +41,11 @@ def _list(args: argparse.Namespace) -> int:
     """A table."""
     given = {"server": args.server, "user": args.user, "peer": args.peer}
     sessions: list[dict[str, Any]] = []
-    follow(options_of(args), ("session.list", given), sessions.extend)
+    follow(
+        options_of(args), ("session.list", given),
+        lambda item: sessions.extend(dict(zip(item["keys"], row)) for row in item["rows"]),
+    )
+    sessions.sort(key=itemgetter("id"))
     rows = [
         [
             str(one["id"]), one["server"], _user(one) or "-", _peer(one), one["tls"] or "-", one["state"],

@@ -134,19 +134,24 @@ class Arrivals:
     def __init__(self, server: VirtualServer, limits: Limits, ceiling: Ceiling, proxies: Iterable[str] = ()) -> None:
         self._server = server
         self._ceiling = ceiling
-        self.present: set[Connection | Front] = set()
+        #: In the order they came.
+        self.present: dict[Connection | Front, None] = {}
         #: Of those that have left, from and to them.
         self.octets_in = self.octets_out = 0
+        self._most_of_one: int | None = None
+        self._addresses: Counter[Any] = Counter()
         self.adopt(limits, proxies)
 
     def adopt(self, limits: Limits, proxies: Iterable[str]) -> None:
         """These hold for whoever comes from now on."""
-        self._most, self._most_of_one = limits.connections, limits.connections_per_address
+        counting, self._most, self._most_of_one = self._most_of_one, limits.connections, limits.connections_per_address
         networks = [(parse_network(text)[0], 0) for text in proxies]
         self._proxies = Matcher(networks) if networks else None
         # Without a limit they are not counted.
-        counted = self.present if self._most_of_one is not None else ()
-        self._addresses = Counter(subject_of(one.peer.host) for one in counted)
+        if self._most_of_one is None:
+            self._addresses.clear()
+        elif counting is None:
+            self._addresses = Counter(subject_of(one.peer.host) for one in self.present)
 
     def accept(self, peer: Peer, tls: bool) -> Protocol | None:
         """A protocol for somebody who connected; None: close."""
@@ -176,7 +181,7 @@ class Arrivals:
 
     def left(self, one: Connection | Front) -> None:
         """The connection is gone."""
-        self.present.discard(one)
+        self.present.pop(one, None)
         if isinstance(one, Connection):
             _tell_left(self.services.publish, self._server.name, one)
         if isinstance(one, Connection):
@@ -188,9 +193,7 @@ class Arrivals:
 
     def connections(self) -> list[Connection]:
         """Those that are greeted, or are about to be, in the order they came (S-064)."""
-        found = [one for one in self.present if isinstance(one, Connection)]
-        found.sort(key=_number)
-        return found
+        return [one for one in self.present if isinstance(one, Connection)]
 
     def look(self) -> None:
         """See whose time is over, a share of all at a time: thousands keep nobody waiting."""
@@ -226,7 +229,7 @@ class Arrivals:
         return most is not None and bool(peer.host) and self._addresses[subject_of(peer.host)] >= most
 
     def _enter(self, one: Connection | Front) -> None:
-        self.present.add(one)
+        self.present[one] = None
         self._ceiling.taken += 1
         if isinstance(one, Connection):
             self.services.publish(

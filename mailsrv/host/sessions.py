@@ -46,14 +46,16 @@ def is_from(peer: str, network: Network) -> bool:
 
 
 async def choose(site: Any, server: str, wanted: Wanted) -> AsyncGenerator[list[Session], None]:
-    """The sessions of one server, or of all (""), that are wanted, in lots: as they are when their turn comes, by
-    id."""
+    """The sessions of one server, or of all (""), that are wanted, in lots: as they are when their turn comes, in the
+    order they came."""
     slices = Slices(site)
     for virtual in [one for name, one in site.servers.items() if server in ("", name)]:
-        present, connections = virtual.arrivals.present, virtual.arrivals.connections()
-        for at in range(0, len(connections), LOT):
+        present = virtual.arrivals.present
+        everybody = tuple(present)
+        for at in range(0, len(everybody), LOT):
             # Meanwhile some may have gone.
-            lot = [one.session for one in connections[at : at + LOT] if one in present and wanted(one.session)]
+            greeted = [one for one in everybody[at : at + LOT] if one in present and isinstance(one, Connection)]
+            lot = [one.session for one in greeted if wanted(one.session)]  # type: ignore[arg-type]
             if lot:
                 yield lot
             await slices.breathe()

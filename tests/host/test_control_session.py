@@ -94,7 +94,7 @@ class Site:
     def listed(self, **arguments: str) -> list[int]:
         """The ids of a list."""
         assert self.done("session.list", **arguments) == {"items": len(self.items)}
-        self.items = [one for lot in self.items for one in lot]
+        self.items = [dict(zip(lot["keys"], row)) for lot in self.items for row in lot["rows"]]
         return [one["id"] for one in self.items]
 
 

@@ -120,7 +120,8 @@ def soon(test: Callable[[], bool]) -> bool:
 def sessions(site: Server, server: str = "", **more: str) -> list[dict[str, Any]]:
     """What `session list` tells, asked for without a process of its own."""
     with Client(site.data / "control.sock") as client:
-        return [one for lot in client.stream("session.list", {"server": server, **more}) for one in lot]
+        found = client.stream("session.list", {"server": server, **more})
+        return [dict(zip(lot["keys"], row)) for lot in found for row in lot["rows"]]
 
 
 @contextmanager

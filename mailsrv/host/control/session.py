@@ -16,6 +16,7 @@ from ...auth.patterns import fold
 from ...errors import NoSuchRecipient, Refused
 from ...net.overhear import overheard
 from ...parts import did_you_mean
+from ...serve.session import SessionInfo
 from ..following import MAX_SECONDS, Follower
 from ..sessions import choose, end, end_user, find, is_from, is_user
 from .common import MAX_ADDRESS, account_of
@@ -56,13 +57,14 @@ async def _wanted(site: Any, user: str, peer: str) -> Callable[[Any], bool]:
 @operation("session.list", running=True, stream=True)
 async def list_sessions(
     site: Any, server: str = "", user: str = "", peer: str = ""
-) -> AsyncGenerator[list[dict[str, Any]], None]:
-    """All sessions, or those of a server, of a user (address or login name), from an address or network; each item is a
-    list of some."""
+) -> AsyncGenerator[dict[str, Any], None]:
+    """All sessions, or those of a server, of a user (address or login name), from an address or network; each item has
+    some, as `rows` of the values that `keys` names."""
     _server(site, server)
     wanted = await _wanted(site, user, peer)
     async for lot in choose(site, server, wanted):
-        yield [session.info()._asdict() for session in lot]
+        # With the names once, and not in each of thousands of rows, it takes half the time.
+        yield {"keys": SessionInfo._fields, "rows": [session.info() for session in lot]}
 
 
 @operation("session.show", running=True)

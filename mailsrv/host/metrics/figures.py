@@ -14,7 +14,7 @@ from typing import Any
 
 from ... import __version__
 from ...interfaces_figures import IFigures
-from ..sessions import Slices
+from ..slices import Slices
 from .lag import LagProbe
 from .text import Family, Page
 
