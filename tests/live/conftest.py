@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from mailsrv.host.control.client import Client
+
 from . import logins as login_site
 
 PASSWORD = "correct horse"
@@ -62,6 +64,12 @@ class Server:
         if check:
             assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
         return done
+
+    def add(self, address: str, password: str = PASSWORD) -> None:
+        """An account, without the second that a command of its own takes."""
+        with Client(self.data / "control.sock") as client:
+            answer = client.call("user.add", {"address": address, "password": password})
+        assert "error" not in answer, answer
 
     def start(self) -> None:
         """Start and wait until it accepts; the log is in `log`.
@@ -142,7 +150,7 @@ def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def account(server: Server, request: pytest.FixtureRequest) -> str:
     """A new account of the site, with PASSWORD."""
     name = f"{request.node.name.replace('[', '-').replace(']', '')[-40:].strip('-_')}@{DOMAIN}"
-    server.command("user", "add", name, "--password-file", str(_password_file(server)))
+    server.add(name)
     return name
 
 
