@@ -7,7 +7,7 @@ import apsw
 from ...errors import AccessDenied, BadMailboxName, MailboxExists, NoSuchMailbox
 from ...numbers import UidSet
 from ...values import MailboxInfo
-from ..names import INBOX, existing, missing_parents, normalise, rename_plan
+from ..names import INBOX, existing, missing_parents, normalise, parents, rename_plan
 from .boxes import Box
 from .changes import Copy
 from .operations import SLICE, Operation
@@ -64,7 +64,12 @@ class Create(Operation):
 
     def run(self, transaction: Transaction) -> bool:
         """With missing parents."""
-        names = mailbox_names(transaction.connection, self._account)
+        # There may be thousands of mailboxes: only those that matter are looked for.
+        execute, asked = transaction.connection.execute, (INBOX, *parents(self._name), self._name)
+        sql = "SELECT 1 FROM mailbox WHERE account=? AND name=?"
+        names = {name for name in asked if execute(sql, (self._account, name)).get}
+        if not names:
+            raise AccessDenied()
         if self._name in names:
             raise MailboxExists()
         for parent in missing_parents(names, self._name):
