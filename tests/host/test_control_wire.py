@@ -34,6 +34,10 @@ from mailsrv.values import DomainFacts
 
 class Site:
     config_path = None
+    monotonic = reactor.seconds
+    @staticmethod
+    async def sleep(seconds):
+        pass
     store = MemoryStore(domains=[DomainFacts("example.org")])
     directory = store.directory
     authorizer = AccountsAuthorizer(directory, {}, [owners()])
@@ -135,6 +139,24 @@ def test_answers_come_in_order_one_at_a_time(factory: ControlFactory, waiting: l
     assert [answer["id"] for answer in answers] == [2, 3]
     assert answers[0]["result"] == "second" and answers[1]["error"].startswith("no operation")
     assert connection.transport.producerState == "producing"
+
+
+@pytest.mark.parametrize("many", [wire.LOT, wire.LOT + 1, 10 * wire.LOT])
+def test_a_long_list_is_encoded_in_slices_and_is_the_same(
+    factory: ControlFactory, waiting: list[Deferred[Any]], many: int
+) -> None:
+    turns: list[float] = []
+    clock, result = iter(range(10_000)), [{"id": number, "name": "\u00e4"} for number in range(many)]
+
+    async def sleep(seconds: float) -> None:
+        turns.append(seconds)
+
+    factory.site.monotonic, factory.site.sleep = lambda: next(clock), sleep
+    connection = Wire(factory)
+    assert connection.ask(request(1, "test.wait")) == []
+    waiting[0].callback(result)
+    assert connection.answers() == [{"id": 1, "result": result}]
+    assert len(turns) == (0 if many <= wire.LOT else -(-many // wire.LOT))
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"5", b"\xff\xfe", b"[" * 100_000, b'"x"', b"null"])

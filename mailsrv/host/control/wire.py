@@ -33,6 +33,7 @@ from zope.interface import implementer
 from ...auth.roles import unix_identity
 from ...errors import ConfigError
 from ...values import Identity
+from ..slices import Slices
 from .client import ALIVE_SECONDS
 from .run import run, streams
 
@@ -41,6 +42,8 @@ log = Logger()
 #: Made once: each line of a stream goes through it.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
+#: Items of a list that are encoded together.
+LOT = 100
 #: One request; what does not fit is answered and the connection closed.
 MAX_REQUEST = 2 * 2**20
 #: Connections at a time, and how long one may say nothing.
@@ -161,7 +164,8 @@ class ControlProtocol(Protocol):
             self._write({"id": None, "error": "a request is one JSON object on a line", "status": "5.5.2"})
             return
         answer = await self.perform(request)
-        self._write({"id": request.get("id"), **answer})
+        written = await encoded(self.factory.site, {"id": request.get("id"), **answer})
+        self.transport.write(written.encode("ascii") + b"\n")
 
     async def perform(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a request, without its id."""
@@ -257,6 +261,19 @@ class ControlProtocol(Protocol):
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
+
+
+async def encoded(site: Any, answer: Mapping[str, Any]) -> str:
+    """An answer as JSON; a long list as result in slices, since a thread would keep the reactor waiting as well."""
+    result = answer.get("result")
+    if not isinstance(result, list) or len(result) <= LOT:
+        return _encode(answer)
+    slices, parts = Slices(site), []
+    for at in range(0, len(result), LOT):
+        parts.append(_encode(result[at : at + LOT])[1:-1])
+        await slices.breathe()
+    rest = _encode({key: value for key, value in answer.items() if key != "result"})
+    return f'{rest[:-1]},"result":[{",".join(parts)}]}}'
 
 
 def peer_of(transport: Any) -> Identity | None:
