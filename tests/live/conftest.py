@@ -82,7 +82,7 @@ class Server:
         log = (self.folder / "log").open("ab")
         line = [*self.program, *self.options, "-n", "--pidfile=", "mailsrv", "--config", str(self.config)]
         self._process = subprocess.Popen(line, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not ready.exists():
             said = self.log()[before:]
             assert self._process.poll() is None, said
