@@ -18,7 +18,6 @@ from ..net.certificate import canonical_names, key_pem, make_key, replace_pair, 
 from ..net.certificate_facts import Facts, names_of, read_facts
 from ..net.certificate_read import leaf_of
 from ..net.tls import fit, read_key
-from .certificates import Entry
 
 #: Host names of one request; authorities take 100.
 MAX_HOSTS = 100
@@ -176,13 +175,3 @@ def advice(
 def told(certificate: x509.Certificate) -> str:
     """A certificate in a sentence."""
     return f'"{certificate.subject.rfc4514_string()[:100]}" by "{certificate.issuer.rfc4514_string()[:100]}"'
-
-
-def key_problem(entry: Entry) -> list[str]:
-    """What is wrong with the key."""
-    try:
-        key = read_key(entry.pair.key)
-        leaf = x509.load_pem_x509_certificate(entry.pair.certificate.read_bytes())
-    except (OSError, ValueError) as error:
-        return [f"{entry.pair.key}: {error.strerror if isinstance(error, OSError) else error}"]
-    return [] if fit(leaf, key) else ["the key does not belong to the certificate"]

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from cryptography import x509
 from twisted.logger import Logger
 
 from ..errors import ConfigError
 from ..net.certificate import ensure, finish_replacing
 from ..net.certificate_facts import Facts, patterns_for, read_facts
 from ..net.certificate_folder import Pair, pairs_in
-from ..net.tls import Certificate, Named, ServerTls
+from ..net.tls import Certificate, Named, ServerTls, fit, read_key
 from .config.certificates import CertificateTable
 from .config.options import ServerOptions, SiteOptions
 
@@ -50,10 +51,12 @@ class Shelf:
         self._base, self._monotonic = base, monotonic
         self._single = Pair(name, base / table.certificate, base / table.key)
         self._entries: dict[Pair, Entry] = {}
-        self._stamps: dict[Pair, tuple[int, int]] = {}
+        self._stamps: dict[Pair, tuple[int, int, int]] = {}
         self._by_host: dict[str, Pair] = {}
         self._open: OrderedDict[Pair, Certificate] = OrderedDict()
         self._broken: dict[Pair, float] = {}
+        #: What is wrong with the keys, "" for nothing, and the files for which that holds.
+        self._keys: dict[Pair, tuple[Any, str]] = {}
         self.trouble = ""
         self._adopt({pair: Entry(pair) for pair in self._list()}, {})
 
@@ -70,6 +73,19 @@ class Shelf:
     def check(self, pair: Pair) -> None:
         """Read certificate and key of a pair.  Raises ConfigError when they cannot be used."""
         self._made(pair).check()
+
+    def key_trouble(self, pair: Pair) -> str:
+        """What is wrong with the key of a pair, or ""; read when one of the files is another one.  Blocks."""
+        try:
+            stamps = tuple(map(_stamp, (pair.certificate, pair.key)))
+            known = self._keys.get(pair)
+            if known is None or known[0] != stamps:
+                leaf = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+                text = "" if fit(leaf, read_key(pair.key)) else "the key does not belong to the certificate"
+                known = self._keys[pair] = stamps, text
+            return known[1]
+        except (OSError, ValueError) as error:
+            return f"{pair.key}: {error.strerror if isinstance(error, OSError) else error}"
 
     def default(self, hostname: str) -> Certificate:
         """The one for clients that ask for nobody, or for whom there is none: of a folder the server's own, else the
@@ -103,11 +119,10 @@ class Shelf:
     def look(self, list_again: bool = True) -> None:
         """Read what is there, as far as it has changed.  Blocks; may run in any thread, one at a time."""
         entries: dict[Pair, Entry] = {}
-        stamps: dict[Pair, tuple[int, int]] = {}
+        stamps: dict[Pair, tuple[int, int, int]] = {}
         for pair in self._list() if list_again else list(self._entries):
             try:
-                found = pair.certificate.stat()
-                stamps[pair] = found.st_mtime_ns, found.st_size
+                stamps[pair] = _stamp(pair.certificate)
                 known = self._entries.get(pair)
                 if known is None or known.facts is None or stamps[pair] != self._stamps.get(pair):
                     known = Entry(pair, read_facts(pair.certificate))
@@ -146,6 +161,7 @@ class Shelf:
                     hosts[name], until[name] = pair, ends
         # One assignment each: another thread may be looking for a name.
         self._by_host, self._entries, self._stamps = hosts, entries, stamps
+        self._keys = {pair: known for pair, known in list(self._keys.items()) if pair in entries}
 
     def _pair(self, host: str) -> Pair | None:
         own, wildcard = patterns_for(host)
@@ -231,6 +247,12 @@ def _choose(shelves: list[Shelf], strong: bool, host: str) -> ServerTls | None:
         if found is not None:
             return found
     return None
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What is another one when a file is.  Raises OSError."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _finish(certificate: Path, key: Path) -> None:

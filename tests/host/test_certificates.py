@@ -477,6 +477,27 @@ def test_check_tells_of_a_folder_that_is_not_there_and_of_pairs_that_do_not_fit(
     assert len(said()) == 1 and "the key does not belong to the certificate" in said()[0]
 
 
+def test_a_key_is_read_again_only_when_a_file_is_another_one(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of a thousand certificates is asked for again and again."""
+    bed.pair("live/a.test", "a.test")
+    shelf, read = bed.certificates(FOLDER)[0].shelves["all"], module.read_key
+    (pair,), reads = [entry.pair for entry in shelf.entries], list[Path]()
+
+    def counted(path: Path) -> Any:
+        reads.append(path)
+        return read(path)
+
+    monkeypatch.setattr(module, "read_key", counted)
+    assert [shelf.key_trouble(pair), shelf.key_trouble(pair)] == ["", ""] and len(reads) == 1
+    bed.pair("other", "a.test")
+    shutil.copy(bed.folder / "other.key", pair.key)
+    assert [shelf.key_trouble(pair)] * 2 == ["the key does not belong to the certificate"] * 2 and len(reads) == 2
+    pair.key.write_bytes(b"none")
+    assert shelf.key_trouble(pair) == f"{pair.key}: the key is not in PEM form"
+    pair.key.unlink()
+    assert shelf.key_trouble(pair) == f"{pair.key}: No such file or directory"
+
+
 def test_check_warns_of_what_ends_soon(bed: Bed) -> None:
     bed.pair("one", "mx.example.test", days=(-60, 20))
     bed.pair("live/late.test", "late.test", days=(-60, -1))

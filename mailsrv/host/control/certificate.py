@@ -23,7 +23,6 @@ from ..certificate_files import (
     CertificateFiles,
     advice,
     canonical,
-    key_problem,
     make_request,
     pending_of,
     put_in_place,
@@ -31,7 +30,7 @@ from ..certificate_files import (
     told,
 )
 from ..certificate_watch import users_of
-from ..certificates import Certificates, Entry
+from ..certificates import Certificates, Entry, Shelf
 from ..changes import Asked
 from ..config.options import SERVER_TABLES
 from ..config.values import server_name
@@ -170,7 +169,7 @@ def _rows(site: Any, certificates: Certificates) -> list[dict[str, Any]]:
         if shelf.folder is not None:
             folder = {"file": str(shelf.folder), "count": len(shelf.entries)}
             rows.append({**row, **folder, "problems": [shelf.trouble] if shelf.trouble else []})
-        rows += [{**row, **_row(entry, shelf.folder is not None)} for entry in shelf.entries]
+        rows += [{**row, **_row(entry, shelf)} for entry in shelf.entries]
     for name in requests_of(site):
         if name not in certificates.shelves:
             rows.append({"name": name, "servers": [], "pending": pending_of(site, name), "problems": []})
@@ -286,12 +285,12 @@ def _facts(facts: Facts) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _row(entry: Entry, of_folder: bool) -> dict[str, Any]:
+def _row(entry: Entry, shelf: Shelf) -> dict[str, Any]:
     """One certificate for JSON."""
     row: dict[str, Any] = {"file": str(entry.pair.certificate), "problems": [entry.error] if entry.error else []}
-    if of_folder:
+    if shelf.folder is not None:
         row["pair"] = entry.pair.name
     if entry.facts is not None:
         row |= _facts(entry.facts)
-        row["problems"] = [*entry.facts.trouble(datetime.now(UTC)), *key_problem(entry)]
+        row["problems"] = [*entry.facts.trouble(datetime.now(UTC)), *filter(None, [shelf.key_trouble(entry.pair)])]
     return row
