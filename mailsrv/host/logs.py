@@ -37,6 +37,8 @@ class Turns:
         self._file, self._line = file, line
         #: Other threads add to it too.
         self._lines: deque[str] = deque()
+        #: The end of this turn will write them.
+        self._due = False
         # A turn that stops the reactor may be the last one.
         atexit.register(self.flush)
 
@@ -56,11 +58,16 @@ class Turns:
 
         if not reactor.running:  # type: ignore[attr-defined]
             return False
-        if len(self._lines) == 1:
+        if not self._due:
             if not isInIOThread():
                 return False
-            reactor.callLater(0, self.flush)  # type: ignore[attr-defined]
+            self._due = True
+            reactor.callLater(0, self._turn)  # type: ignore[attr-defined]
         return True
+
+    def _turn(self) -> None:
+        self._due = False
+        self.flush()
 
     def flush(self) -> None:
         """Write what there is."""
