@@ -59,8 +59,9 @@ def _all_ipv6(reactor: Any, port: int, factory: Any) -> Any:
 
 
 def _ours(port: Any) -> Any:
-    """Have a TCP port make connections of our kind."""
-    port.transport = Accepted
+    """Have a TCP port make connections of our kind; another port stays as it is."""
+    if getattr(port, "transport", None) is tcp.Server:
+        port.transport = Accepted
     return port
 
 
@@ -222,7 +223,7 @@ def listen_endpoint(reactor: Any, text: str, factory: Any) -> Deferred[Any]:
         reason = os.strerror(number) if number else f"{type(cause).__name__}: {cause}".removesuffix(": ")
         raise ConfigError(f"cannot listen on {text}: {reason}") from cause
 
-    return maybeDeferred(lambda: serverFromString(reactor, text).listen(factory)).addErrback(refused)
+    return maybeDeferred(lambda: serverFromString(reactor, text).listen(factory)).addCallbacks(_ours, refused)
 
 
 def _reason(error: Exception, host: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""UNIX sockets as bindings: their mode, one that is left over, one that is taken; what waits in a real transport."""
+"""UNIX sockets: their mode, one that is left over, one that is taken; real transports, and what waits in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
 
 from mailsrv.errors import ConfigError
-from mailsrv.net.listen import listen_unix
+from mailsrv.net.accepted import Accepted
+from mailsrv.net.listen import listen, listen_endpoint, listen_unix
 from mailsrv.net.send import unsent
 
 
@@ -108,3 +109,13 @@ def test_s_061_what_the_peer_has_not_taken_is_seen_down_to_the_kernel(tmp_path: 
         for _ in range(3):
             reactor.iterate(0)
         assert unsent(transport) == 0
+
+
+def test_tcp_ports_of_whatever_making_have_connections_of_our_kind(tmp_path: Path, reactor: SelectReactor) -> None:
+    ports = [listen(reactor, "127.0.0.1", 0, Factory())]
+    for text in ("tcp:0:interface=127.0.0.1", f"unix:{tmp_path / 'socket'}"):
+        listen_endpoint(reactor, text, Factory()).addCallback(ports.append)
+    assert [port.transport is Accepted for port in ports] == [True, True, False]
+    for port in ports:
+        port.stopListening()
+    reactor.iterate(0)
