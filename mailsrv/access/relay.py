@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
-from zope.interface import implementer
 
 from ..errors import TryLater
-from ..interfaces import IAuthorizer, IContent, IDirectory, IMessagePolicy
+from ..interfaces import IAuthorizer, IContent, IDirectory
 from ..values import ACCEPT, Identity, Peer, Recipient, Transaction, Verdict
 from .lists import AccessList, Decision
+from .policy import Policy
 from .reverse import Once, ReverseNames
 
 DENIED = Verdict("reject", "Relay access denied", "5.7.1", part="relay", rule="not authenticated")
@@ -84,30 +84,12 @@ class RelayRight:
         return known
 
 
-@implementer(IMessagePolicy)
-class RelayPolicy:
-    """Refuses recipients of other domains from whoever has no right to relay.  `lists` maps a server to its list."""
+class RelayPolicy(Policy):
+    """Refuses recipients of other domains from whoever has no right to relay."""
 
-    __slots__ = ("_about", "_asked", "_authorizer", "_directory", "_lists")
-
-    def __init__(
-        self, directory: IDirectory, authorizer: IAuthorizer, lists: Mapping[str, RelayList] | None = None
-    ) -> None:
+    def __init__(self, directory: IDirectory, authorizer: IAuthorizer) -> None:
         self._directory = directory
         self._authorizer = authorizer
-        # The very mapping: it changes while the site runs.
-        self._lists = {} if lists is None else lists
-        #: The look-up, and whose.
-        self._asked: Once | None = None
-        self._about = ""
-
-    async def on_sender(self, transaction: Transaction) -> Verdict:
-        """Every sender may try.  Whoever is on the relay list sends mail of ours (decisions 32)."""
-        if self._lists and transaction.origin != "local":
-            relay = self._lists.get(transaction.server)
-            if relay is not None:
-                self._mark(transaction, relay)
-        return ACCEPT
 
     async def on_recipient(self, transaction: Transaction, recipient: Recipient) -> Verdict:
         """Ours, or from somebody who may relay.  Where mail may go on to another server, which trusts us, an address
@@ -116,13 +98,38 @@ class RelayPolicy:
         domain = await self._directory.domain(address.domain) if address.domain else None
         if not address.domain or (domain is not None and (domain.kind == "local" or ROUTING.isdisjoint(address.local))):
             return ACCEPT
-        verdict = DENIED
-        if transaction.identity is not None:
-            verdict = await self._authorizer.permits(transaction.identity, "server.relay", transaction.server)
-            if verdict.action == "accept":
-                return verdict
+        return await self._relayed(transaction)
+
+    async def _relayed(self, transaction: Transaction) -> Verdict:
+        """Whether the client may relay."""
+        if transaction.identity is None:
+            return DENIED
+        return await self._authorizer.permits(transaction.identity, "server.relay", transaction.server)
+
+
+class ListedRelayPolicy(RelayPolicy):
+    """The same where servers have relay lists; `lists` maps a server to its list."""
+
+    def __init__(self, directory: IDirectory, authorizer: IAuthorizer, lists: Mapping[str, RelayList]) -> None:
+        super().__init__(directory, authorizer)
+        # The very mapping: it changes while the site runs.
+        self._lists = lists
+        #: The look-up, and whose.
+        self._asked: Once | None = None
+        self._about = ""
+
+    async def on_sender(self, transaction: Transaction) -> Verdict:
+        """Every sender may try.  Whoever is on the relay list sends mail of ours (decisions 32)."""
+        if transaction.origin != "local":
+            relay = self._lists.get(transaction.server)
+            if relay is not None:
+                self._mark(transaction, relay)
+        return ACCEPT
+
+    async def _relayed(self, transaction: Transaction) -> Verdict:
+        verdict = await super()._relayed(transaction)
         relay = self._lists.get(transaction.server)
-        if relay is None:
+        if verdict.action == "accept" or relay is None:
             return verdict
         decision = await self._decide(transaction, relay)
         if decision.allowed:
@@ -134,8 +141,9 @@ class RelayPolicy:
 
     async def on_content(self, transaction: Transaction, content: IContent) -> Verdict:
         """Content does not matter; where the mail comes from is settled now."""
-        if self._asked is not None and transaction.origin != "local":
-            await self._decide(transaction, self._lists[transaction.server])
+        relay = None if self._asked is None else self._lists.get(transaction.server)
+        if relay is not None and transaction.origin != "local":
+            await self._decide(transaction, relay)
         return ACCEPT
 
     def _mark(self, transaction: Transaction, relay: RelayList) -> None:
@@ -168,6 +176,11 @@ class RelayPolicy:
         return self._asked
 
 
+def relay_policy(directory: IDirectory, authorizer: IAuthorizer, lists: Mapping[str, RelayList]) -> RelayPolicy:
+    """The rule for a connection: where nobody has a list, senders and contents need not be looked at."""
+    return ListedRelayPolicy(directory, authorizer, lists) if lists else RelayPolicy(directory, authorizer)
+
+
 def build(options: Options, site: Any) -> RelayPolicy:
     """The part's factory; `site` has `directory`, `authorizer` and `access`."""
-    return RelayPolicy(site.directory, site.authorizer, site.access.relay_lists)
+    return relay_policy(site.directory, site.authorizer, site.access.relay_lists)

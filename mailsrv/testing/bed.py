@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
-from ..access.relay import RelayPolicy
+from ..access.relay import relay_policy
 from ..auth.attempt import Door
 from ..auth.authorizer import AccountsAuthorizer, ServerRules
 from ..auth.names import login_address
@@ -256,7 +256,7 @@ class Bed:
         if protocol in ("imap", "pop3"):
             common.update((key, value) for key, value in settings.items() if key not in _SMTP_ONLY)
             return (Services if protocol == "imap" else Pop3Services)(**common)
-        relay = partial(RelayPolicy, self.store.directory, authorizer, logins["relay_lists"])
+        relay = partial(relay_policy, self.store.directory, authorizer, logins["relay_lists"])
         return SmtpServices(
             **{
                 **common,

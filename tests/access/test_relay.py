@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +9,8 @@ from twisted.internet.task import Clock
 
 from mailsrv.access.entries import parse_entry
 from mailsrv.access.lists import AccessList
-from mailsrv.access.relay import DEADLINE, RelayList, RelayPolicy
+from mailsrv.access.policy import Policy
+from mailsrv.access.relay import DEADLINE, DENIED, RelayList, relay_policy
 from mailsrv.access.reverse import ReverseNames
 from mailsrv.errors import TryLater
 from mailsrv.testing.dns import NameTable
@@ -45,11 +45,11 @@ class Bed:
 
     def __init__(self, entries: list[str] | None, mode: str = "only", table: NameTable | None = None) -> None:
         self.clock, self.table = Clock(), table or NameTable()
-        lists: Mapping[str, RelayList] = {}
+        self.lists = lists = dict[str, RelayList]()
         if entries is not None:
             listed = AccessList("relays", mode, [parse_entry(text, 5) for text in entries], "m.toml")
-            lists = {"smtp/default": RelayList(listed, ReverseNames(self.table), self.clock)}
-        self.policy = RelayPolicy(Directory(), Authorizer(), lists)  # type: ignore[arg-type]
+            lists["smtp/default"] = RelayList(listed, ReverseNames(self.table), self.clock)
+        self.policy = relay_policy(Directory(), Authorizer(), lists)  # type: ignore[arg-type]
 
     def mail(self, host: str = HOST, user: str = "") -> Transaction:
         """MAIL from somebody."""
@@ -119,6 +119,20 @@ def test_a_list_is_of_its_server() -> None:
     bed.mail()
     bed.transaction.server = "smtp/other"
     assert bed.rcpt()[0].action == "reject"
+
+
+def test_a_list_that_goes_while_its_client_is_looked_up_decides_nothing() -> None:
+    bed = Bed(["client.example"], table=named("mx.client.example"))
+    transaction = bed.mail()
+    bed.lists.clear()
+    assert result_of(bed.policy.on_content(transaction, None)) == [ACCEPT]  # type: ignore[arg-type]
+    assert bed.rcpt() == [DENIED]
+
+
+def test_where_nobody_has_a_list_only_recipients_are_looked_at() -> None:
+    for moment in ("on_sender", "on_content"):
+        assert getattr(type(Bed(None).policy), moment) is getattr(Policy, moment)
+        assert getattr(type(Bed([HOST]).policy), moment) is not getattr(Policy, moment)
 
 
 def test_a_unix_socket_is_on_no_list() -> None:
