@@ -27,6 +27,8 @@ from mailsrv.host.config.load import load
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 MESSAGE = "Subject: hello\r\n\r\nIt works.\r\n"
+#: Seconds for anything, on a machine that does other things as well.
+PATIENCE = 60
 ANNA = ("anna@example.test", "correct horse")
 
 
@@ -36,7 +38,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
-def lines(process: subprocess.Popen[bytes], count: int, seconds: float = 20) -> list[str]:
+def lines(process: subprocess.Popen[bytes], count: int, seconds: float = PATIENCE) -> list[str]:
     """The first lines of a child's output, waited for no longer than that."""
     assert process.stdout is not None
     until, found = time.monotonic() + seconds, b""
@@ -62,22 +64,22 @@ def running(name: str, folder: Path, count: int = 2) -> Iterator[dict[str, int]]
         told = dict(line.split(" ")[:2] for line in lines(process, count))
         yield {server: int(address.rpartition(":")[2]) for server, address in told.items()}
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert b"Traceback" not in errors and process.returncode == 0, errors.decode()
     finally:
         if process.poll() is None:
             process.kill()
-            process.communicate(timeout=20)
+            process.communicate(timeout=PATIENCE)
 
 
 def send(port: int, message: str = MESSAGE, sender: str = "you@example.com", to: str = ANNA[0]) -> None:
-    with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client:
         client.sendmail(sender, [to], message.encode())
 
 
 @contextlib.contextmanager
 def inbox(port: int) -> Iterator[imaplib.IMAP4]:
-    with imaplib.IMAP4("127.0.0.1", port, timeout=20) as client:
+    with imaplib.IMAP4("127.0.0.1", port, timeout=PATIENCE) as client:
         client.login(*ANNA)
         client.select()
         yield client
@@ -85,7 +87,7 @@ def inbox(port: int) -> Iterator[imaplib.IMAP4]:
 
 def maildrop(port: int, login: str, password: str) -> list[bytes]:
     """All messages of a maildrop."""
-    client = poplib.POP3("127.0.0.1", port, timeout=20)
+    client = poplib.POP3("127.0.0.1", port, timeout=PATIENCE)
     client.user(login)
     client.pass_(password)
     found = [b"\r\n".join(client.retr(number + 1)[1]) for number in range(client.stat()[0])]
@@ -110,13 +112,13 @@ def test_embed(tmp_path: Path) -> None:
     with running("embed.py", tmp_path) as ports:
         url = f"http://127.0.0.1:{ports['web']}/"
         order = urllib.parse.urlencode({"to": ANNA[0], "item": "teapot"}).encode()
-        with urllib.request.urlopen(url, order, timeout=20) as answer:
+        with urllib.request.urlopen(url, order, timeout=PATIENCE) as answer:
             assert answer.read().startswith(b"accepted as ")
         (message,) = maildrop(ports["pop3/default"], *ANNA)
         assert b"One teapot is on its way." in message
         assert message.startswith(b"Return-Path: <shop@example.test>\r\nDelivered-To: anna@example.test\r\nReceived: ")
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(url, b"to=nobody@example.test&item=x", timeout=20)
+            urllib.request.urlopen(url, b"to=nobody@example.test&item=x", timeout=PATIENCE)
         assert refused.value.code == 422 and refused.value.read() == b"No such user here\n"
 
 

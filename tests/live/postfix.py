@@ -26,7 +26,7 @@ DOORS = ("clear", "tls", "login")
 DOMAINS = ("peer.test", "require.test", "verify.test", "old.test", "bare.test", "smart.test", "guess.test", "open.test")
 
 
-def until(found: Callable[[], T], told: Callable[[], str], seconds: float = 20) -> T:
+def until(found: Callable[[], T], told: Callable[[], str], seconds: float = 60) -> T:
     """Look again and again until there is something; fails with what is `told`."""
     end = time.monotonic() + seconds
     while not (seen := found()):

@@ -79,7 +79,7 @@ def test_who_does_not_exist_there_is_refused_here(sites: tuple[Server, Server]) 
         assert client.rcpt("eve@listed.test")[0] == 550 and client.rcpt("carl@listed.test")[0] == 250
         client.rset()
         client.sendmail("a@c.test", [ANNA], b"Subject: hi\r\n\r\nbody\r\n")
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not count(inner):
             assert time.monotonic() < until, outer.log() + inner.log()
             time.sleep(0.2)
@@ -97,7 +97,7 @@ def test_rfc_1985_what_waits_goes_on_at_once_when_somebody_asks(sites: tuple[Ser
         client.ehlo()
         assert "etrn" not in client.esmtp_features and client.docmd("ETRN", "branch.test")[0] == 550
         client.sendmail("a@c.test", [ANNA], b"Subject: hi\r\n\r\nbody\r\n")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while '"attempts": 1' not in outer.command("queue", "list", "--json").stdout:
         assert time.monotonic() < until, outer.log()
         time.sleep(0.2)
@@ -111,7 +111,7 @@ def test_rfc_1985_what_waits_goes_on_at_once_when_somebody_asks(sites: tuple[Ser
         assert "etrn" in client.esmtp_features
         code, text = client.docmd("ETRN", "branch.test")
         assert (code, text.split()[:2]) == (253, [b"2.0.0", b"1"]), text
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not count(inner):
         assert time.monotonic() < until, outer.log()
         time.sleep(0.2)

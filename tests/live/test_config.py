@@ -79,7 +79,7 @@ def as_it_was(site: Server, say: Say) -> Iterator[None]:
 
 def soon(test: Callable[[], bool]) -> bool:
     """Whether it becomes so within some seconds."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not test():
         if time.monotonic() > until:
             return False

@@ -80,7 +80,7 @@ def descriptors(site: Server) -> int:
 
 def soon(true: Callable[[], bool]) -> bool:
     """Whether it becomes true before long."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not true():
         if time.monotonic() > until:
             return False

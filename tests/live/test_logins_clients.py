@@ -155,12 +155,12 @@ def test_mutt_reads_after_a_login(logins: Server, mechanism: str, tmp_path: Path
 
 
 def on_terminal(line: list[str], home: Path) -> None:
-    """Run a program that wants a terminal, for at most 20 seconds."""
+    """Run a program that wants a terminal, for at most a minute."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "vt100", "HOME": str(home)}
     child = subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
-    said, until = b"", time.monotonic() + 20
+    said, until = b"", time.monotonic() + 60
     try:
         while child.poll() is None:
             assert time.monotonic() < until, said

@@ -59,7 +59,7 @@ class Dovecot:
         line = [program("dovecot"), "-F", "-c", str(config)]
         with (self.folder / "out").open("wb") as out:
             self._process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:
             assert self._process.poll() is None and time.monotonic() < until, self.told()
             try:

@@ -202,7 +202,7 @@ def cut_short(server: Server, line: list[str], journal: Path) -> None:
     before = size(journal)
     command = [sys.executable, "-m", "mailsrv", "mailbox", line[0], "--config", str(server.config), *line[1:]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while size(journal) < before + 3:
             assert run.poll() is None and time.monotonic() < until, run.communicate()
             time.sleep(0.01)

@@ -53,7 +53,7 @@ def ended(server: Server, seconds: float) -> int:
 
 def refused(port: int) -> bool:
     """Whether nobody listens there any more, soon."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()

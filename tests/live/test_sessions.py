@@ -109,7 +109,7 @@ class Line:
 
 def soon(test: Callable[[], bool]) -> bool:
     """Whether it becomes so within some seconds."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not test():
         if time.monotonic() > until:
             return False

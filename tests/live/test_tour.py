@@ -57,14 +57,14 @@ class Terminal:
 
     def wait_for_site(self) -> None:
         """Until it accepts."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while not (self.folder / "data" / "ready.json").exists():
             assert time.monotonic() < until and self.behind[-1].poll() is None
             time.sleep(0.05)
 
     def wait_for_greeting(self) -> None:
         """Until whoever was started last has heard something."""
-        said, until = self.folder / f"said{len(self.behind) - 1}", time.monotonic() + 20
+        said, until = self.folder / f"said{len(self.behind) - 1}", time.monotonic() + 60
         while b"* OK" not in said.read_bytes():
             assert time.monotonic() < until, said.read_bytes()
             time.sleep(0.05)

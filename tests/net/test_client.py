@@ -39,7 +39,7 @@ from mailsrv.values import Address, Hop, Outcome, Peer, Queued, Recipient
 from mailsrv.wire.sasl import mechanisms
 
 HOST = "mx.example.org"
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 # ---------------------------------------------------------------- a reactor of our own, servers in threads

@@ -58,17 +58,18 @@ async def main():
     port = reactor.listenTCP(0, Factory(), interface="127.0.0.1").getHost().port
     reactor.listenUDP(port, Udp(), interface="127.0.0.1")
     good, closed = ("127.0.0.1", port), ("127.0.0.1", 9)
-    limits = ResolverLimits(attempts=(0.2,), deadline=3.0)
-    def resolver(*servers):
+    # Who answers has all the time that a busy machine needs, and only who never does is left soon.
+    patient, soon = ResolverLimits(attempts=(20.0,), deadline=40.0), ResolverLimits(attempts=(0.2,), deadline=3.0)
+    def resolver(*servers, limits=patient):
         return Resolver(NetworkExchange(reactor), lambda: servers, reactor, reactor.seconds, limits)
     found["udp"] = await resolver(good).lookup("udp.example", "A")
     found["tcp"] = await resolver(good).lookup("big.example", "A")
     before = reactor.seconds()
     found["second"] = await resolver(closed, good).lookup("udp.example", "A")
     # A port that is closed says so at once.
-    found["at once"] = reactor.seconds() - before < 0.15
+    found["at once"] = reactor.seconds() - before < 10
     try:
-        await resolver(good).lookup("silent.example", "A")
+        await resolver(good, limits=soon).lookup("silent.example", "A")
     except TryLater as error:
         found["silent"] = error.status
     await wait(0.05)
@@ -87,7 +88,7 @@ def end(result):
 
 forger = protocol.DatagramProtocol()
 reactor.listenUDP(0, forger, interface="127.0.0.1")
-reactor.callLater(20, os._exit, 3)
+reactor.callLater(50, os._exit, 3)
 reactor.callWhenRunning(lambda: Deferred.fromCoroutine(main()).addBoth(end))
 reactor.run()
 """

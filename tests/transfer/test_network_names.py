@@ -336,7 +336,7 @@ class Sockets:
     def __init__(self) -> None:
         self.reactor = SelectReactor()
 
-    def run(self, coroutine: Coroutine[Any, Any, Any], seconds: float = 10.0) -> Any:
+    def run(self, coroutine: Coroutine[Any, Any, Any], seconds: float = 60.0) -> Any:
         done: list[Any] = []
         Deferred.fromCoroutine(coroutine).addBoth(done.append)
         self.turn(lambda: bool(done), seconds)
@@ -344,7 +344,7 @@ class Sockets:
             done[0].raiseException()
         return done[0]
 
-    def turn(self, over: Callable[[], bool], seconds: float = 10.0) -> None:
+    def turn(self, over: Callable[[], bool], seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while not over():
             assert time.monotonic() < end, "nothing happened in time"
@@ -370,7 +370,7 @@ def test_udp_tcp_and_the_next_server_over_real_sockets_s096(sockets: Sockets) ->
     places = [("127.0.0.1", one.listen(sockets.reactor, "127.0.0.1")) for one in (silent, good)]
     resolver = Resolver(
         NetworkExchange(sockets.reactor), lambda: places, sockets.reactor, time.monotonic,
-        ResolverLimits(attempts=(0.05, 0.2), deadline=2.0),
+        ResolverLimits(attempts=(0.3, 5.0), deadline=30.0),
     )  # fmt: skip
     assert sockets.run(resolver.lookup("two.test", "MX")) == ((10, "a.two.test"), (20, "b.two.test"))
     assert len(sockets.run(resolver.lookup("many.test", "MX"))) == 40
