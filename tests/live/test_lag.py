@@ -11,7 +11,7 @@ from bench import lag
 
 pytestmark = pytest.mark.live
 
-#: The goal is 20 ms; a shared machine adds its own noise, so two runs are tried and the bound is lenient.  A list of
+#: The goal is 20 ms; a shared machine adds its own noise, so a second run is tried and the bound is lenient.  A list of
 #: 10,000 messages made in one piece would take ten times the goal.
 BOUND = 60.0
 
@@ -21,11 +21,13 @@ def test_no_stall_while_ten_thousand_messages_are_worked_on(
 ) -> None:
     process, imap_port, pop3_port = lag.serve(tmp_path)
     try:
-        rounds = [lag.measure(imap_port, pop3_port, 10_000) for _ in range(2)]
+        least = {stall.what: stall.longest for stall in lag.measure(imap_port, pop3_port, 10_000)}
+        if max(least.values()) >= BOUND:
+            again = lag.measure(imap_port, pop3_port, 10_000)
+            least = {stall.what: min(stall.longest, least[stall.what]) for stall in again}
     finally:
         process.terminate()
         process.wait(20)
-    least = {once.what: min(once.longest, again.longest) for once, again in zip(*rounds)}
     worst = max(least, key=lambda what: least[what])
     figure(f"longest stall in ms, while {worst}", least[worst])
     assert least[worst] < BOUND, least
