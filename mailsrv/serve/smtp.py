@@ -89,6 +89,10 @@ class SmtpSession(SmtpBase):
             client_name=self.client_name,
             verified=self.verified,
         )
+        if self.identity is None and not self.judge.waits("on_sender"):
+            self.judge.begin(transaction)
+            self.begin_transaction(transaction)
+            return None
         return self.admit_sender(transaction)
 
     async def admit_sender(self, transaction: Transaction) -> None:
@@ -106,10 +110,14 @@ class SmtpSession(SmtpBase):
                 self.judge.hold(verdict)
         except MailError as error:
             refusal = say.of_error(error)
-        if refusal is not None:
+        if refusal is None:
+            self.begin_transaction(transaction)
+        else:
             self.reset()
             self.complain(refusal)
-            return
+
+    def begin_transaction(self, transaction: Transaction) -> None:
+        """MAIL is accepted."""
         self.chunks_failed = 0
         self.transaction = transaction
         self.say(say.SENDER_OK)

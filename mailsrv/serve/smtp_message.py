@@ -245,7 +245,7 @@ async def judge_content(session: SmtpSession, content: IContent) -> Answers:
         return Answers(judge.whole)
     for share in session.shares:
         if share.taken:
-            return await judge.content(transaction, content)
+            return await judge.content(transaction, content) if judge.asked("on_content") else Answers()
     return Answers(Verdict("discard"))
 
 

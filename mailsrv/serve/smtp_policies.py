@@ -226,6 +226,10 @@ class Judge:
 
     # ------------------------------------------------------------ one policy
 
+    def waits(self, moment: str) -> bool:
+        """Whether somebody is asked at that moment, or still told of the end of a transaction."""
+        return self._ending is not None or bool(self.asked(moment))
+
     def asked(self, moment: str) -> list[tuple[Rule, Any]]:
         """Those that have something to say at that moment: with a method of that name that is not `Policy`'s own."""
         found = self._methods.get(moment)
