@@ -7,7 +7,9 @@ to.  So there is no moment in which a message is neither in the index nor here.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import itemgetter
 
 #: uid, segment, ordinal, size, date, zone, saved
 Stored = tuple[int, int, int, int, int, int, int]
@@ -21,10 +23,10 @@ class Ghosts:
         self._lock = threading.Lock()
         self._rows: dict[int, dict[int, tuple[int, Stored]]] = {}
 
-    def add(self, mailbox: int, modseq: int, rows: Iterable[Stored]) -> None:
+    def add(self, mailbox: int, modseq: int, rows: Sequence[Stored]) -> None:
         """Rows that an expunge with this MODSEQ takes away; they may have more behind."""
         with self._lock:
-            self._rows.setdefault(mailbox, {}).update([(row[0], (modseq, row)) for row in rows])
+            self._rows.setdefault(mailbox, {}).update(zip(map(itemgetter(0), rows), zip(repeat(modseq), rows)))
 
     def discard(self, mailbox: int, uids: Iterable[int]) -> None:
         """The expunge did not happen."""
