@@ -1,8 +1,9 @@
 """Sizes of renderings, made behind deliveries so that a login finds them (floor 5; decisions 30).
 
 Who shows messages in a format has to render each to tell its size.  That is done once for a content and a format,
-after the message was accepted, in a thread, for a share of the time; what is missed here, because too much waits or
-the format is new, is made when somebody asks for it.  Where nothing is rendered deliveries do not know of this.
+after the message was accepted, in a thread, for a share of the time.  Mailboxes that get mail after a change of the
+format have their last messages measured with it; what is missed, because too much waits or nothing comes, is made when
+somebody asks for it.  Where nothing is rendered deliveries do not know of this.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ log = Logger()
 SETTLE = 0.05
 #: Mailboxes that wait; beyond it deliveries are left to the login.
 MOST = 10_000
+#: Messages of before that are looked at with the first delivery to a mailbox, the last ones first.
+BACKLOG = 2000
 #: Messages between two rests; a rest is so many times as long as the work was, and at most so many seconds.
 SLICE, REST, LONGEST_REST = 5, 3, 0.25
 
@@ -42,6 +45,8 @@ class Measuring:
         self._stores: dict[str, tuple[FormattedStore, bool]] = {}
         #: (account, mailbox) -> deliveries.
         self._waiting: dict[tuple[int, str], int] = {}
+        #: Those whose messages of before were looked at.
+        self._seen: set[tuple[int, str]] = set()
         self._work: Deferred[None] | None = None
         self._closed = False
 
@@ -53,6 +58,8 @@ class Measuring:
             if isinstance(store, FormattedStore) and store.measured:
                 known = stores.get(store.fingerprint)
                 stores[store.fingerprint] = store.patient(), one.protocol != "pop3" or (known is not None and known[1])
+        if stores.keys() != self._stores.keys():
+            self._seen.clear()
         self._stores = stores
         self._intake.delivered = self._delivered if stores else None
 
@@ -80,6 +87,11 @@ class Measuring:
             while self._waiting:
                 account, mailbox = key = next(iter(self._waiting))
                 count = self._waiting.pop(key)
+                if key not in self._seen:
+                    count += BACKLOG
+                    if len(self._seen) >= MOST:
+                        self._seen.clear()
+                    self._seen.add(key)
                 for store, everywhere in tuple(self._stores.values()):
                     if everywhere or mailbox == _INBOX:
                         await self._measure(store, account, mailbox, count)
@@ -87,18 +99,19 @@ class Measuring:
             self._work = None
 
     async def _measure(self, store: FormattedStore, account: int, mailbox: str, count: int) -> None:
-        """The last messages of a mailbox, if it is still there."""
+        """The last messages of a mailbox that are not measured yet, if it is still there."""
         try:
             opened = await (await store.account(account)).open(mailbox)
         except MailError:
             return
         try:
-            uids = opened.columns().uids[-count:]
-            for first in range(0, len(uids), SLICE):
+            uids = opened.columns().uids[: -count - 1 : -1]
+            missing = [uid for uid, record in zip(uids, await opened.records(uids, "size")) if not record]
+            for first in range(0, len(missing), SLICE):
                 if self._closed:
                     return
                 began = self._monotonic()
-                await opened.sizes(uids[first : first + SLICE])
+                await opened.sizes(missing[first : first + SLICE][::-1])
                 await self._sleep(min(REST * (self._monotonic() - began), LONGEST_REST))
         except MailError as error:
             log.warn("sizes of renderings could not be made: {error}", error=error.text)

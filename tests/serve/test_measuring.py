@@ -91,6 +91,23 @@ def test_a_login_after_deliveries_renders_nothing(monkeypatch: pytest.MonkeyPatc
     assert len(site.made) == 7
 
 
+def test_messages_of_before_are_measured_with_the_first_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "BACKLOG", 6)
+    site = Site()
+    for number in range(9):
+        site.bed.deliver(TRACE + HTML % number)
+    site.mail(9)
+    for _ in range(3):
+        site.bed.settle(1)
+    assert [octets.partition(b"Subject: ")[2][:1] for octets in site.made] == [
+        b"%d" % n for n in (5, 6, 7, 8, 9, 3, 4)
+    ]
+    site.mail(10)
+    site.bed.settle(1)
+    assert len(site.made) == 8
+    assert site.login().startswith(b"+OK 11 ") and len(site.made) == 11
+
+
 def test_without_a_format_deliveries_know_nothing_of_it() -> None:
     site = Site(FormatOptions())
     assert site.intake.delivered is None
