@@ -152,12 +152,12 @@ class Mailboxes:
             return infos
         public_id = await self.public_id()
         shared = await self.grants.granted(rights.identifiers(self.account_id), without=0 if public else public_id)
-        found = {info.name: info for info in infos}
         more = await self._shared(shared, public_id)
         if not public:
             more += await self._subscribed(infos)
         if not more:
             return infos
+        found = {info.name: info for info in infos}
         for number, info in enumerate(more, 1):
             found[info.name] = evolve(info, subscribed=True) if info.name in found else info
             if not number % MANY:

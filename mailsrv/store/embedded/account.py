@@ -35,13 +35,15 @@ class EmbeddedAccount:
         """All that exist and all subscribed names, ordered by name."""
         index, key = self._store.index, (self.account_id,)
         subscribed = {name for (name,) in index.rows("SELECT name FROM subscription WHERE account=?", key)}
-        infos = {name: MailboxInfo(name, subscribed=True, exists=False) for name in subscribed}
+        infos: dict[str, MailboxInfo] = {}
         rows = index.rows("SELECT id, name, uidvalidity, special_use FROM mailbox WHERE account=?", key)
         for number, (mailbox, name, uidvalidity, use) in enumerate(rows, 1):
             special_use = None if use is None else use.encode("latin-1")
             infos[name] = MailboxInfo(name, mailbox, uidvalidity, special_use, name in subscribed)
             if not number % TURN:
                 await self._store.turn()
+        for name in subscribed.difference(infos):
+            infos[name] = MailboxInfo(name, subscribed=True, exists=False)
         return [infos[name] for name in sorted(infos)]
 
     async def about(self, name: str) -> tuple[MailboxInfo | None, bool]:
