@@ -3,7 +3,8 @@
 The servers and the messages of `micro_smtp.py`, each server in a process of its own with the usual reactor, on
 loopback; the clients, so many connections side by side, are in this process.  Of the servers the CPU time of their
 process counts, user and system, as the kernel knows it; of so many rounds in turn the best.  `--beside`: a folder with
-another version of mailsrv, which is measured in the same run.
+another version of mailsrv, which is measured in the same run.  `nothing but answers` is what no server can go below:
+the reactor and the kernel.
 """
 
 from __future__ import annotations
@@ -19,20 +20,36 @@ from time import monotonic
 from typing import Any
 
 from micro_smtp import SERVERS, WAYS, peer_of
+from twisted.internet.protocol import Factory, Protocol
+
+from mailsrv.net.send import send
 
 CONNECTIONS, ROUNDS, MESSAGES = 16, 7, 3000
+FLOOR = "nothing but answers"
 #: Replies to each piece of `WAYS`.
 REPLIES = {"plain": (1, 1, 1, 1), "pipelined": (3, 1), "BDAT": (3,)}
+
+
+class Answering(Protocol):
+    """Answers by the look of what comes, and reads nothing: what is left is the reactor and the kernel."""
+
+    def connectionMade(self) -> None:
+        """Twisted: greet."""
+        send(self.transport, b"220 here\r\n")
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted: answer."""
+        commands = data.partition(b"From:")[0].count(b"\r\n")
+        send(self.transport, b"250 yes\r\n" * (commands or 1))
 
 
 def serve(who: str) -> None:
     """Be one of the servers; prints its port."""
     from twisted.internet import reactor
-    from twisted.internet.protocol import Factory
     from twisted.logger import globalLogBeginner
 
     globalLogBeginner.beginLoggingTo([lambda event: None], redirectStandardIO=False, discardBuffer=True)
-    factory, make = Factory(), SERVERS[who]()
+    factory, make = Factory(), Answering if who == FLOOR else SERVERS[who]()
     factory.buildProtocol = lambda address: make()  # type: ignore[method-assign, assignment]
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
     sys.stdout.write(f"{port.getHost().port}\n")
@@ -137,7 +154,8 @@ def main() -> None:
     folders = {"": str(Path(__file__).resolve().parent.parent), **({" (beside)": given.beside} if given.beside else {})}
     servers = {
         who + mark: Server(who, folder)
-        for who in SERVERS for mark, folder in folders.items() if not (mark and who.startswith("twisted"))
+        for who in [FLOOR, *SERVERS] for mark, folder in folders.items()
+        if not mark or who.startswith("mailsrv")
     }  # fmt: skip
     base: dict[str, float] = {}
     try:
@@ -146,9 +164,9 @@ def main() -> None:
             best = measure(way, chosen, given.connections)
             base.update((who, took) for who, (took, _) in best.items() if who.startswith("twisted"))
             for who, (cpu, wall) in best.items():
+                times = f"{base[peer_of(who)] / cpu:5.2f} times"
                 sys.stdout.write(
-                    f"{way:10} {who:36} {cpu * 1e6:6.1f} us CPU {1 / cpu:8.0f}/cpu-s {base[peer_of(who)] / cpu:5.2f} "
-                    f"times {1 / wall:8.0f}/s\n"
+                    f"{way:10} {who:36} {cpu * 1e6:6.1f} us CPU {1 / cpu:8.0f}/cpu-s {times} {1 / wall:8.0f}/s\n"
                 )
     finally:
         for server in servers.values():
