@@ -85,11 +85,13 @@ class RelayRight:
 
 
 class RelayPolicy(Policy):
-    """Refuses recipients of other domains from whoever has no right to relay."""
+    """Refuses recipients of other domains from whoever has no right to relay.  `lists` maps a server to its list."""
 
-    def __init__(self, directory: IDirectory, authorizer: IAuthorizer) -> None:
+    def __init__(self, directory: IDirectory, authorizer: IAuthorizer, lists: Mapping[str, RelayList]) -> None:
         self._directory = directory
         self._authorizer = authorizer
+        # The very mapping: it changes while the site runs.
+        self._lists = lists
 
     async def on_recipient(self, transaction: Transaction, recipient: Recipient) -> Verdict:
         """Ours, or from somebody who may relay.  Where mail may go on to another server, which trusts us, an address
@@ -101,19 +103,23 @@ class RelayPolicy(Policy):
         return await self._relayed(transaction)
 
     async def _relayed(self, transaction: Transaction) -> Verdict:
-        """Whether the client may relay."""
+        """Whether the client may relay.  A list that has come since it connected holds too."""
+        if transaction.server in self._lists:
+            return await ListedRelayPolicy(self._directory, self._authorizer, self._lists)._relayed(transaction)
+        return await self._permitted(transaction)
+
+    async def _permitted(self, transaction: Transaction) -> Verdict:
+        """Whether its login lets the client relay."""
         if transaction.identity is None:
             return DENIED
         return await self._authorizer.permits(transaction.identity, "server.relay", transaction.server)
 
 
 class ListedRelayPolicy(RelayPolicy):
-    """The same where servers have relay lists; `lists` maps a server to its list."""
+    """The same where servers have relay lists."""
 
     def __init__(self, directory: IDirectory, authorizer: IAuthorizer, lists: Mapping[str, RelayList]) -> None:
-        super().__init__(directory, authorizer)
-        # The very mapping: it changes while the site runs.
-        self._lists = lists
+        super().__init__(directory, authorizer, lists)
         #: The look-up, and whose.
         self._asked: Once | None = None
         self._about = ""
@@ -127,7 +133,7 @@ class ListedRelayPolicy(RelayPolicy):
         return ACCEPT
 
     async def _relayed(self, transaction: Transaction) -> Verdict:
-        verdict = await super()._relayed(transaction)
+        verdict = await self._permitted(transaction)
         relay = self._lists.get(transaction.server)
         if verdict.action == "accept" or relay is None:
             return verdict
@@ -178,7 +184,7 @@ class ListedRelayPolicy(RelayPolicy):
 
 def relay_policy(directory: IDirectory, authorizer: IAuthorizer, lists: Mapping[str, RelayList]) -> RelayPolicy:
     """The rule for a connection: where nobody has a list, senders and contents need not be looked at."""
-    return ListedRelayPolicy(directory, authorizer, lists) if lists else RelayPolicy(directory, authorizer)
+    return ListedRelayPolicy(directory, authorizer, lists) if lists else RelayPolicy(directory, authorizer, lists)
 
 
 def build(options: Options, site: Any) -> RelayPolicy:

@@ -129,6 +129,13 @@ def test_a_list_that_goes_while_its_client_is_looked_up_decides_nothing() -> Non
     assert bed.rcpt() == [DENIED]
 
 
+def test_a_list_that_comes_holds_for_who_is_connected() -> None:
+    bed, other = Bed(None), Bed([HOST])
+    assert bed.asked_to_relay() == ("reject", "outside")
+    bed.lists.update(other.lists)
+    assert bed.asked_to_relay() == ("accept", "local")
+
+
 def test_where_nobody_has_a_list_only_recipients_are_looked_at() -> None:
     for moment in ("on_sender", "on_content"):
         assert getattr(type(Bed(None).policy), moment) is getattr(Policy, moment)
