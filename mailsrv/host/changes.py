@@ -231,11 +231,11 @@ class Changes:
 
     async def _write(self, before: str, after: str, change: Change, asked: Asked, had: SiteOptions) -> Version:
         """Raises ConfigError; then file and versions are as they were, and the site has taken up again what it had."""
-        keys = tuple(map(dotted, (*change.applied, *change.restart)))
 
         def write() -> Version:
             """The version first: the data folder may be full where the file is not."""
             versions, last = self.versions, self.versions.last()
+            keys = tuple(map(dotted, (*change.applied, *change.restart)))
             made = versions.keep(after, asked.who, asked.what, keys)
             if after != before:
                 try:

@@ -33,8 +33,9 @@ from ..wire.sasl import mechanisms
 from .config.delivery import DeliveryTable, defaults_of, policy_of, unresolved_rule
 from .config.derive import limits_of
 from .config.options import SiteOptions, SmtpOptions
-from .config.routes import LoginTable, login_of, rule_of
+from .config.routes import LoginTable, RouteTable, login_of, rule_of
 from .reports import Reporter
+from .slices import Slices
 
 #: Octets of a message in which its hops are counted, to know whether this is the first (S-085).
 HEAD = 64 * 1024
@@ -64,6 +65,7 @@ class Prepared:
     """What other options ask for."""
 
     options: SiteOptions
+    routes: dict[str, RouteRule]
     halves: dict[str, Half]
 
     @property
@@ -85,10 +87,13 @@ class Delivery:
         self.lanes: dict[str, Lane] = {}
         self.badmail: dict[str, BadMail] = {}
         self.reporters: dict[str, Reporter] = {}
+        self._routes: dict[str, RouteRule] = {}
         self._halves: dict[str, Half] = {}
         self._old: list[Half] = []
         self._started = False
-        self._take(self._made(site.options), site.options)
+        routes = {name: self._rule(name, table) for name, table in site.options.routes.items()}
+        halves = {name: self._fitting(name, server, routes) for name, server in _senders(site.options)}
+        self._take(Prepared(site.options, routes, halves))
         self.runner = Runner(self.queue, self.lanes, site.clock, site.reactor.callLater)
         self.runner.attempts.publish = site.events.publish
 
@@ -105,14 +110,21 @@ class Delivery:
         for half in (*self._halves.values(), *self._old):
             half.stop()
 
-    def prepare(self, options: SiteOptions) -> Prepared:
-        """Make all that other options ask for.  Raises ConfigError."""
-        return Prepared(options, self._made(options))
+    async def prepare(self, options: SiteOptions) -> Prepared:
+        """Make all that other options ask for, in slices; what would be the same is kept.  Raises ConfigError."""
+        slices, routes, halves = Slices(self._site), dict[str, RouteRule](), dict[str, Half]()
+        for name, table in options.routes.items():
+            routes[name] = self._rule(name, table)
+            await slices.breathe()
+        for name, server in _senders(options):
+            halves[name] = self._fitting(name, server, routes)
+            await slices.breathe()
+        return Prepared(options, routes, halves)
 
     def adopt(self, prepared: Prepared) -> None:
         """Go by them from now on.  Attempts under way end as they began; what is the same keeps its connections."""
         had = bool(self.lanes)
-        self._take(prepared.halves, prepared.options)
+        self._take(prepared)
         if self.lanes:
             self.runner.adopt(self.lanes)
             if self._started and not had:
@@ -120,23 +132,19 @@ class Delivery:
         elif had:
             Deferred.fromCoroutine(self.runner.stop())
 
-    def _made(self, options: SiteOptions) -> dict[str, Half]:
-        """A half for each SMTP server; those that would be the same are kept.  Raises ConfigError."""
-        rules = {
-            name: rule_of(name, table, login_of(table, self._secret(table, f"routes.{name}")))
-            for name, table in options.routes.items()
-        }
-        made = {}
-        for name, server in options.servers.items():
-            if isinstance(server, SmtpOptions):
-                half = self._halves.get(name)
-                routes = self._rules(name, server, rules)
-                if half is None or half.key != (server, *routes):
-                    half = self._half(name, server, *routes)
-                made[name] = half
-        return made
+    def _rule(self, name: str, table: RouteTable) -> RouteRule:
+        """The very one that there is, if it would be the same: then it is quickly compared.  Raises ConfigError."""
+        made = rule_of(name, table, login_of(table, self._secret(table, f"routes.{name}")))
+        known = self._routes.get(name)
+        return known if known == made else made
 
-    def _take(self, halves: dict[str, Half], options: SiteOptions) -> None:
+    def _fitting(self, name: str, server: SmtpOptions, routes: Mapping[str, RouteRule]) -> Half:
+        """The half of a server, the one that there is if it would be the same.  Raises ConfigError."""
+        half, rules = self._halves.get(name), self._rules(name, server, routes)
+        return half if half is not None and half.key == (server, *rules) else self._half(name, server, *rules)
+
+    def _take(self, prepared: Prepared) -> None:
+        halves, options, self._routes = prepared.halves, prepared.options, prepared.routes
         kept = set(halves.values())
         self._old = [half for half in self._old if len(half.connector)]
         for half in self._halves.values():
@@ -144,7 +152,7 @@ class Delivery:
                 half.connections.close()
                 self._old.append(half)
         self._halves = halves
-        self.servers = {name: one for name, one in options.servers.items() if isinstance(one, SmtpOptions)}
+        self.servers = dict(_senders(options))
         self._hops = {name: limits_of(server, options).hops for name, server in self.servers.items()}
         # The runner holds this very mapping.
         self.lanes.clear()
@@ -282,6 +290,11 @@ class Delivery:
         if told_here(row):
             raise Refused("This mail has been delivered, or had no room: only the report waits; delete it", "5.5.1")
         await self.runner.attempts.fail(row, reply)
+
+
+def _senders(options: SiteOptions) -> list[tuple[str, SmtpOptions]]:
+    """The servers that send mail on."""
+    return [(name, one) for name, one in options.servers.items() if isinstance(one, SmtpOptions)]
 
 
 def _all_loopback(site: Any) -> bool:

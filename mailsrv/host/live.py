@@ -45,6 +45,12 @@ def changed(old: SiteOptions, new: SiteOptions) -> list[Path]:
     return [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
 
 
+def _sorted(old: SiteOptions, new: SiteOptions) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The same: those that can be in effect now, and those that wait for the next start.  There may be thousands."""
+    keys = changed(old, new)
+    return tuple(key for key in keys if not waits(key)), tuple(key for key in keys if waits(key))
+
+
 @frozen
 class Change:
     """Keys that changed: in effect now, and those that wait for the next start."""
@@ -83,15 +89,13 @@ class Live:
         await self._lock.acquire()
         try:
             old = self._site.options
-            keys = await self._site.aside(changed, old, new)
-            restart = tuple(key for key in keys if waits(key))
-            applied = tuple(key for key in keys if key not in restart)
+            applied, restart = await self._site.aside(_sorted, old, new)
             if not applied:
                 await self._tell(old, old)
                 return Change((), restart)
             later = await self._take_up(old, in_effect(old, new))
             late = tuple(key for key in applied if key[-1] == "listen" and "/".join(key[:2]) in later)
-            applied = tuple(key for key in applied if key not in late)
+            applied = tuple(key for key in applied if key not in late) if late else applied
             shown = ", ".join(map(dotted, applied[:MAX_TOLD])) + " ..." * (len(applied) > MAX_TOLD)
             log.info("{count} options changed: {keys}", count=len(applied), keys=shown)
             self._site.events.publish("config.applied", keys=[dotted(key) for key in applied[:100]])
@@ -116,7 +120,7 @@ class Live:
         try:
             undo.append(lists())
             undo.append(site.logins.swap(new))
-            delivery = site.delivery.prepare(new) if site.delivery is not None else None
+            delivery = await site.delivery.prepare(new) if site.delivery is not None else None
             certificates = certificates_of(site, site.certificates)
             recipients = Recipients(site, delivery.lanes if delivery is not None else {})
             formats = Formats(new, site.aside, site.clock)
@@ -158,8 +162,9 @@ class Live:
         site.allowances.adopt(site_limits(new))
         site.measuring.adopt(services.values())
         before, site.recipients = site.recipients, recipients
-        call = site.reactor.callLater(LEAVING, lambda: self._leaving.pop(call).stop())
-        self._leaving[call] = before
+        if before.asks:
+            call = site.reactor.callLater(LEAVING, lambda: self._leaving.pop(call).stop())
+            self._leaving[call] = before
         for name in [name for name in site.servers if name not in new.servers]:
             site.remove_server(name)
             site.wiring.forget(name)

@@ -46,6 +46,11 @@ class Recipients:
             checks.update((name, callout.takes) for name in self._asked)
         return [PolicyMaker(KnownRecipients(checks).for_connection, "recipients")] if checks else []
 
+    @property
+    def asks(self) -> bool:
+        """Whether there is anything to cut off: who asks nobody has no connections."""
+        return bool(self._connectors)
+
     def stop(self) -> None:
         """Cut off what is asked."""
         for connector in self._connectors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,19 @@ def test_a_change_leaves_alone_what_has_nothing_to_do_with_it(bed: Bed, monkeypa
     assert take_up("[smtp.out]", "[smtp.out]\nmax_hops = 19") == (True, [True, False])
     assert take_up("[smtp.out]", "[smtp.out]\nusers = []\nmax_hops = 19") == (False, [True, False])
     assert take_up("[imap", "[auth.directory]\nkeep = [\"cram-md5\"]\n[imap") == (False, [False, False])
+
+
+def test_a_change_keeps_ways_that_are_the_same_and_leaves_nothing_to_end_later(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of changes in a row leave nothing behind."""
+    monkeypatch.setattr(bed.site, "add_server", lambda *_: None)
+    bed.site.recipients = Recipients(bed.site, {})
+    lanes: list[dict[str, Any]] = []
+    for text in ('["a"]', '["a"]\n[limits]\nquota = 5', '["b"]', '["b"]\ntls = "require"'):
+        routes = f"{LISTS}[routes.'dest.example']\nhost = {text}\n"
+        bed.queue.loop.run(bed.site.live.apply(loads(routes, bed.file)))
+        lanes.append(dict(bed.site.delivery.lanes))
+    kept = [[one[name] is other[name] for name in one] for one, other in pairwise(lanes)]
+    assert kept == [[True, True], [False, False], [False, False]]
+    assert bed.queue.clock.getDelayedCalls() == []

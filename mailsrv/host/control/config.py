@@ -38,15 +38,17 @@ def _done(done: Done) -> dict[str, Any]:
     }
 
 
-def _told(site: Any, facts: dict[str, Any]) -> dict[str, Any]:
+async def _told(site: Any, done: Done) -> dict[str, Any]:
     """The same, and what is in the way of listeners that are no servers."""
+    facts: dict[str, Any] = await site.aside(_done, done)
     troubles = [f"{name}: {one['trouble']}" for name, one in listeners_of(site).items() if one["trouble"]]
     return {**facts, "troubles": troubles}
 
 
 async def change(site: Any, edit: Change, asked: Asked) -> dict[str, Any]:
     """Edit the file and take it up: for other operations.  Raises ConfigError, Refused; then nothing has changed."""
-    return _done(await _changes(site).edit(edit, asked))
+    facts: dict[str, Any] = await site.aside(_done, await _changes(site).edit(edit, asked))
+    return facts
 
 
 def key_of(text: str) -> tuple[str, ...]:
@@ -87,13 +89,13 @@ async def set_key(
     keys, read = key_of(key), value_of(value)
     asked = Asked(asker.who, f"set {key}", if_version, confirm)
     try:
-        return _told(site, await change(site, setting(keys, read), asked))
+        return await _told(site, await _changes(site).edit(setting(keys, read), asked))
     except ConfigError:
         if isinstance(read, str):
             raise
         # A text that looks like a number or like true.
         try:
-            return _told(site, await change(site, setting(keys, value), asked))
+            return await _told(site, await _changes(site).edit(setting(keys, value), asked))
         except ConfigError:
             pass
         raise
@@ -103,7 +105,7 @@ async def set_key(
 async def unset_key(site: Any, key: str, asker: Asker, if_version: str = "", confirm: int = 0) -> dict[str, Any]:
     """Take one key or table out of the file, so that its default holds, and take the file up."""
     asked = Asked(asker.who, f"unset {key}", if_version, confirm)
-    return _told(site, await change(site, unsetting(key_of(key)), asked))
+    return await _told(site, await _changes(site).edit(unsetting(key_of(key)), asked))
 
 
 @operation("config.apply")
@@ -111,13 +113,13 @@ async def apply(site: Any, asker: Asker, if_version: str = "", confirm: int = 0)
     """Take up the file as somebody has edited it.  `applied` are the keys in effect now, `restart` those that wait for
     the next start."""
     asked = Asked(asker.who, "the file as it was edited", if_version, confirm)
-    return _told(site, _done(await _changes(site).apply(asked)))
+    return await _told(site, await _changes(site).apply(asked))
 
 
 @operation("config.put")
 async def put(site: Any, text: str, asker: Asker, if_version: str = "", confirm: int = 0) -> dict[str, Any]:
     """Put another text in the place of the whole file, and take it up (S-179)."""
-    return _told(site, _done(await _changes(site).put(text, Asked(asker.who, "another file", if_version, confirm))))
+    return await _told(site, await _changes(site).put(text, Asked(asker.who, "another file", if_version, confirm)))
 
 
 @operation("config.confirm")
@@ -131,7 +133,7 @@ async def confirm(site: Any, asker: Asker) -> dict[str, Any]:
 async def rollback(site: Any, asker: Asker, number: int = 0) -> dict[str, Any]:
     """Back to a version of the file; without a number to the one before the last change."""
     what = f"back to version {number}" if number else "back to what was before"
-    return _told(site, _done(await _changes(site).rollback(number, Asked(asker.who, what))))
+    return await _told(site, await _changes(site).rollback(number, Asked(asker.who, what)))
 
 
 @operation("config.versions")
