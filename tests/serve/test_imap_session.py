@@ -9,11 +9,13 @@ import pytest
 from imap_doubles import Hooked, SlowStore
 
 from mailsrv import errors
+from mailsrv.message.content import MemoryContent
 from mailsrv.numbers import UidSet
+from mailsrv.serve.imap import selected
 from mailsrv.serve.imap.answer import CODES, code_of
 from mailsrv.testing.bed import Bed
 from mailsrv.testing.transport import MemoryTransport
-from mailsrv.values import FlagChange
+from mailsrv.values import FlagChange, NewMessage
 
 
 def message(size: int = 100, subject: bytes = b"x") -> bytes:
@@ -210,6 +212,22 @@ def test_a_header_of_any_length_is_searched() -> None:
 
 
 # ---------------------------------------------------------------- long answers, slow clients
+
+
+def test_marks_are_found_in_blocks_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UNSEEN of SELECT, and what EXPUNGE takes, whatever the blocks: all of one, none of one, some across two."""
+    monkeypatch.setattr(selected, "BLOCK", 3)
+    bed = Bed()
+    mailbox = inbox(bed)
+    bed.loop.run(mailbox.append([NewMessage(MemoryContent(message())) for _ in range(12)]))
+    bed.loop.run(mailbox.update(UidSet([(1, 7)]), FlagChange("add", frozenset([b"\\Seen"]))))
+    bed.loop.run(mailbox.update(UidSet([(1, 3), (6, 7), (12, 12)]), FlagChange("add", frozenset([b"\\Deleted"]))))
+    client = login(bed)
+    assert b"[UNSEEN 8]" in say(bed, client, b"a SELECT INBOX")
+    told = say(bed, client, b"b UID EXPUNGE 2:12")
+    assert [int(line.split()[1]) for line in told.split(b"\r\n") if line.endswith(b"EXPUNGE")] == [12, 7, 6, 3, 2]
+    say(bed, client, b"c EXPUNGE")
+    assert mailbox.columns().uids == [4, 5, 8, 9, 10, 11]
 
 
 def drink(bed: Bed, client: MemoryTransport, most: int) -> bytes:

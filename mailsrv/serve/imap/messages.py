@@ -157,7 +157,7 @@ async def expunge(session: ImapSession, request: r.Simple | r.UidExpunge) -> byt
         raise AccessDenied()
     view = selection.view
     within = view.positions(request.numbers, by_uid=True) if isinstance(request, r.UidExpunge) else None
-    marked = marked_deleted(view, within)
+    marked = await marked_deleted(session, view, within)
     if marked:
         await selection.mailbox.expunge(view.uid_set(marked))
     return await vanished(session, b"OK EXPUNGE completed")

@@ -160,7 +160,7 @@ async def close(session: ImapSession, request: r.Simple) -> bytes:
         await renew(session, selection)
     # RFC 4314 section 4: without the right "e" it is no failure.
     if not selection.read_only and "e" in rights_on(selection.mailbox):
-        marked = marked_deleted(selection.view)
+        marked = await marked_deleted(session, selection.view)
         if marked:
             await selection.mailbox.expunge(selection.view.uid_set(marked))
     # No HIGHESTMODSEQ: the client is not told what vanished, it shall ask for that when it comes back.
@@ -174,14 +174,24 @@ async def unselect(session: ImapSession, request: r.Simple) -> bytes:
     return b"OK UNSELECT completed"
 
 
-def marked_deleted(view: View, within: list[range] | None = None) -> list[range]:
+async def marked_deleted(session: ImapSession, view: View, within: list[range] | None = None) -> list[range]:
     """The indexes of what is marked \\Deleted, of all or of those `within`, as ranges of neighbours."""
     found: list[range] = []
     for part in [range(view.length)] if within is None else within:
-        for at, mask in enumerate(view.flags(part), part.start):
-            if mask & DELETED:
-                if found and found[-1].stop == at:
-                    found[-1] = range(found[-1].start, at + 1)
+        for at in range(part.start, part.stop, BLOCK):
+            block = range(at, min(at + BLOCK, part.stop))
+            for run in _deleted(block, view.flags(block)):
+                if found and found[-1].stop == run.start:
+                    found[-1] = range(found[-1].start, run.stop)
                 else:
-                    found.append(range(at, at + 1))
+                    found.append(run)
+            await session.connection.breathe()
     return found
+
+
+def _deleted(block: range, masks: list[int]) -> list[range]:
+    """The indexes of a block that are deleted: there are few different masks, and most blocks are alike."""
+    marks = {bool(mask & DELETED) for mask in set(masks)}
+    if marks == {True}:
+        return [block]
+    return [range(at, at + 1) for at, mask in enumerate(masks, block.start) if mask & DELETED] if True in marks else []
