@@ -101,8 +101,8 @@ def main(arguments: list[str]) -> None:
         sys.stdout.write(f"\n== installing {' '.join(packages)}\n")
         sys.stdout.flush()
         install_packages(packages)
-    # Most of them wait: for time-outs, for other programs.  The tests of one file share their servers.
-    together = ("-n", str(1 + min(4, os.cpu_count() or 1)), "--dist", "loadfile")
+    # Most of them wait: for time-outs, for other programs.  What they share, tests/live/conftest.py says.
+    together = ("-n", str(1 + min(4, os.cpu_count() or 1)), "--dist", "loadscope")
     beside = ("-m", "(live or slow) and not alone", *together, *with_mark("live", "slow"))
     step("live and slow tests", python, "-m", "pytest", "-q", *beside, *arguments)
     step("tests that measure", python, "-m", "pytest", "-q", "-m", "alone", "tests/live", *arguments)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,6 +188,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path in measuring:
             item.add_marker("alone")
+
+
+#: Files of which each test starts what it needs: several workers may divide them.
+DIVIDED = {
+    "test_backup", "test_crash", "test_disk_full", "test_imap_resync", "test_mailbox_moving", "test_misuse",
+    "test_service",
+}  # fmt: skip
+#: Files that share the site with every way to log in.
+LOGINS = {"test_logins", "test_logins_accounts", "test_logins_clients", "test_logins_curl", "test_logins_secrets"}
+
+
+def share(test: str) -> str:
+    """What a test shares with others: they are all for one worker."""
+    path = Path(test.partition("::")[0])
+    if path.parent.name != "live" or path.stem in DIVIDED:
+        return test
+    return "logins" if path.stem in LOGINS else path.stem
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadscope` workers divide the tests by what these share."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByShare(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return share(nodeid)
+
+    return ByShare(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

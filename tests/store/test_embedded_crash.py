@@ -26,6 +26,7 @@ from mailsrv.message.content import MemoryContent
 from mailsrv.numbers import UidSet
 from mailsrv.store.embedded import schema
 from mailsrv.values import FLAGGED, FlagChange
+from tests.properties import THOROUGH
 
 HERE = Path(__file__).parent
 STORM = dict(segment_octets=200_000, purge_after=None)
@@ -119,8 +120,8 @@ def test_kill_in_a_storm(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_kill_in_many_storms(tmp_path: Path) -> None:
-    """The same for longer."""
-    rounds(tmp_path / "data", 12, 1.5)
+    """The same for longer, and much longer where properties are tried thoroughly."""
+    rounds(tmp_path / "data", 12 if THOROUGH else 4, 1.5)
 
 
 # ---------------------------------------------------------------- the tail of the log

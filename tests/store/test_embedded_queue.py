@@ -21,6 +21,7 @@ from mailsrv.interfaces import IQueue
 from mailsrv.numbers import UidSet
 from mailsrv.store.embedded import operations, queue_rows, rescue, schema
 from mailsrv.values import Address, Due, NewQueued, Placement, Queued, Recipient
+from tests.properties import THOROUGH
 
 ALL = UidSet([(1, 2**32)])
 
@@ -194,8 +195,8 @@ def test_kill_in_a_storm(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_kill_in_many_storms(tmp_path: Path) -> None:
-    """The same for longer."""
-    rounds(tmp_path / "data", 12, 1.0)
+    """The same for longer, and much longer where properties are tried thoroughly."""
+    rounds(tmp_path / "data", 12 if THOROUGH else 4, 1.0)
 
 
 # ---------------------------------------------------------------- failures
