@@ -218,6 +218,7 @@ class Site(MultiService):
                 # One that waits to be started by hand takes its port then: clients would wait there for ever.
                 if made.wanted[0] != "stopped":
                     made.bind()
+            self.remote.take()
 
     def startService(self) -> None:
         """Twisted: open, then accept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from mailsrv.auth.roles import Role
 from mailsrv.errors import ConfigError, Refused
 from mailsrv.host.config.load import loads
 from mailsrv.host.control import remote
-from mailsrv.host.control.remote import BadTokens, RemoteFactory
+from mailsrv.host.control.remote import BadTokens, RemoteControl, RemoteFactory
 from mailsrv.host.control.roles import BUILT_IN, built_in_roles
 from mailsrv.host.control.run import run
 from mailsrv.host.control.table import OPERATIONS
@@ -343,6 +344,64 @@ def test_a_certificate_that_cannot_be_used_ends_the_connection(site: Site) -> No
 
     connection = Wire(RemoteFactory(site, site.reactor, broken))
     assert connection.transport.disconnected and connection.transport.value() == b""
+
+
+# ---------------------------------------------------------------- its ports
+
+
+class Port:
+    """One of Twisted's."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.open, self.reading = number, True, True
+
+    def stopReading(self) -> None:
+        """Twisted."""
+        self.reading = False
+
+    def startReading(self) -> None:
+        """Twisted."""
+        self.reading = True
+
+    def stopListening(self) -> None:
+        """Twisted."""
+        self.open = False
+
+
+def test_ports_are_taken_while_the_process_may_and_those_that_stay_are_left_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """decisions 22: where rights are given up, a port below 1024 could not be had again."""
+    ports: list[Port] = []
+
+    def listen(_: Any, host: str, port: int, factory: Any) -> Port:
+        if port == 1:
+            raise ConfigError("another process has this port")
+        ports.append(Port(port))
+        return ports[-1]
+
+    def options(*numbers: int, certificate: str = "default") -> Any:
+        listening = [f"192.0.2.1:{number}" for number in numbers]
+        return loads(f"[control]\nlisten = {listening}\ncertificate = '{certificate}'\n[tls.other]\n")
+
+    monkeypatch.setattr(remote, "listen", listen)
+    site.ready = SimpleNamespace(tell=lambda: None)  # type: ignore[attr-defined]
+    control = RemoteControl(site)
+    monkeypatch.setattr(control, "_context", lambda: None)
+    site.options = options(26)
+    control.take()
+    assert [(one.number, one.reading) for one in ports] == [(26, False)]
+    for step in ((26,), (26, 27)):
+        site.options = options(*step)
+        Loop().run(control.apply())
+    site.options = options(26, 27, certificate="other")
+    Loop().run(control.apply())
+    assert [(one.number, one.open, one.reading) for one in ports] == [(26, True, True), (27, True, True)]
+    site.options = options(27, 1)
+    Loop().run(control.apply())
+    assert [one.open for one in ports] == [False, True] and control.trouble == "another process has this port"
+    Loop().run(control.stop())
+    assert not any(one.open for one in ports) and control.trouble == ""
 
 
 # ---------------------------------------------------------------- the configuration

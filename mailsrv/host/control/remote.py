@@ -8,7 +8,7 @@ connections.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred
@@ -20,6 +20,7 @@ from ...errors import ConfigError
 from ...net.addresses import subject_of
 from ...net.listen import listen
 from ..config.control import ControlTable
+from ..config.values import Binding
 from ..tokens import MAX_TOKEN, Token
 from .wire import IDLE_SECONDS, MAX_REQUEST, ControlFactory, ControlProtocol
 
@@ -158,11 +159,17 @@ class RemoteControl:
     def __init__(self, site: Any) -> None:
         self._site = site
         self._shown: ControlTable | None = None
-        self._factory: RemoteFactory | None = None
-        self._ports: list[Any] = []
+        self._factory = RemoteFactory(site, site.reactor, self._context)
+        self._ports: dict[Binding, list[Any]] = {}
         self._lock = DeferredLock()
         #: Why nobody, or not everybody, can come who should.
         self.trouble = ""
+
+    def take(self) -> None:
+        """Have the ports, while the process may (decisions 22); nobody is let in before `apply`."""
+        self._listen(self._site.options.remote)
+        for port in self._all():
+            port.stopReading()
 
     def changed(self, *options: Any) -> Deferred[None]:
         """The site has other options."""
@@ -171,27 +178,33 @@ class RemoteControl:
         )
 
     async def apply(self) -> None:
-        """Listen where the options in effect say.  What cannot be had keeps no mail from anybody: the log tells."""
+        """Listen where the options in effect say; ports that stay are left alone.  What cannot be had keeps no mail
+        from anybody: it is told."""
         await self._lock.acquire()
         try:
             table: ControlTable = self._site.options.remote
             if table != self._shown or self.trouble:
-                await self.stop()
+                await self._close([one for one in self._ports if one not in table.listen])
                 self._shown = table
-                self._start(table)
+                self._listen(table)
+                self._site.tokens.revoked = self._factory.dismiss
+                for port in self._all():
+                    port.startReading()
                 self._site.ready.tell()
         finally:
             self._lock.release()
 
-    def _start(self, table: ControlTable) -> None:
-        if not table.listen:
-            return
-        self._factory = RemoteFactory(self._site, self._site.reactor, self._context)
-        self._site.tokens.revoked = self._factory.dismiss
+    def _all(self) -> list[Any]:
+        return [port for ports in self._ports.values() for port in ports]
+
+    def _listen(self, table: ControlTable) -> None:
+        self.trouble = ""
         try:
-            self._context()
             for binding in table.listen:
-                self._ports += listen_all(self._site.reactor, binding.host, binding.port, self._factory)
+                if binding not in self._ports:
+                    self._ports[binding] = listen_all(self._site.reactor, binding.host, binding.port, self._factory)
+            if table.listen and self._shown is not None:
+                self._context()
         except ConfigError as error:
             self.trouble = f"{error.file}: {error.text}" if error.file else error.text
             log.error("nobody can administer from elsewhere: {reason}", reason=self.trouble)
@@ -205,18 +218,21 @@ class RemoteControl:
             raise ConfigError(f"there is no [tls.{name}]", key="control.certificate")
         return shelf.default(site.options.site.hostname).context(True)
 
-    async def stop(self) -> None:
-        """No connections any more, but for operations under way; idempotent."""
-        self._shown, self.trouble = None, ""
-        ports, self._ports = self._ports, []
-        await gatherResults([maybeDeferred(port.stopListening) for port in ports])
-        if self._factory is not None:
+    async def _close(self, bindings: Sequence[Binding]) -> None:
+        """No connections there any more; when nothing is left the others end after operations under way."""
+        gone = [port for one in bindings for port in self._ports.pop(one)]
+        await gatherResults([maybeDeferred(port.stopListening) for port in gone])
+        if not self._ports:
             self._factory.close()
-            self._factory = None
+
+    async def stop(self) -> None:
+        """Nobody is let in any more; idempotent."""
+        self._shown, self.trouble = None, ""
+        await self._close(list(self._ports))
 
     def addresses(self) -> list[str]:
         """Where it is, as "host:port"."""
-        found = [port.getHost() for port in self._ports]
+        found = [port.getHost() for port in self._all()]
         return [f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}" for at in found]
 
 
