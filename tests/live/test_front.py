@@ -75,6 +75,9 @@ def test_a_client_of_a_proxy_is_greeted_and_logged_as_itself(site: Server) -> No
         login = b"a LOGIN %b {%d+}\r\n%b\r\n" % (ANNA.encode(), len(PASSWORD), PASSWORD.encode())
         client.sendall(header("198.51.100.7") + login)
         assert b"a OK " in answers(client, b"a OK ")
+        # Lines are written at the end of a turn, after its answers.
+        client.sendall(b"b NOOP\r\n")
+        assert b"b OK " in answers(client, b"b OK ")
     assert f"login of {ANNA} on imap/default from 198.51.100.7" in site.log()
 
 
