@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from test_embedded_logins import rescued, unpack
 from mailsrv.numbers import UidSet
 from mailsrv.store.embedded import schema
 from mailsrv.store.embedded.changes import EXPUNGED
+from mailsrv.store.embedded.records import append_header, flags_text
 
 
 def theirs(number: int) -> Any:
@@ -89,3 +91,15 @@ def test_rfc1939_section_6_what_is_to_go_as_a_whole_goes_in_one_commit(
     assert len(bed.run(box.expunge(UidSet([(1, count)]), whole=whole))) == count
     assert bed.run(box.state()).highest_modseq == before + commits
     bed.close()
+
+
+def test_the_header_of_an_appended_message_is_json() -> None:
+    """Whatever the flags and the unique id are made of."""
+    plain = json.loads(append_header(-5, -60, 7, (1, 2, 3, 4), flags_text([])))
+    assert plain == {"date": -5, "zone": -60, "saved": 7, "put": [[1, 2, 3, 4, []]]}
+    strange = [b"\\Seen", bytes(range(256))]
+    whole = json.loads(append_header(5, 60, 7, (1, 2, 3, 4), flags_text(strange), bytes(range(1, 256)), True))
+    assert whole == {
+        "date": 5, "zone": 60, "saved": 7, "put": [[1, 2, 3, 4, [flag.decode("latin-1") for flag in strange]]],
+        "uidl": bytes(range(1, 256)).decode("latin-1"), "parameters": {"SMTPUTF8": ""},
+    }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -208,11 +209,12 @@ class Append(Operation):
             return True
         old = self._replaced(transaction)
         rows = []
-        for number, (mask, message) in enumerate(zip(masks, self._messages, strict=True)):
-            flags = [flag.decode("latin-1") for flag in kw.names_of(mask, keywords)]
-            shown = [[box.account, box.id, box.uidnext + number, box.modseq + 1, flags]]
-            header = records.append_header(message.internal_date, message.zone, transaction.now, shown,
-                                           message.unique_id, message.international)
+        flags = {mask: records.flags_text(kw.names_of(mask, keywords)) for mask in set(masks)}
+        for uid, mask, message in zip(count(box.uidnext), masks, self._messages):
+            header = records.append_header(
+                message.internal_date, message.zone, transaction.now, (box.account, box.id, uid, box.modseq + 1),
+                flags[mask], message.unique_id, message.international,
+            )  # fmt: skip
             reference = transaction.add(records.CONTENT, header, message.content)
             if message.international:
                 transaction.connection.execute(schema.ADD_INTERNATIONAL, reference)
