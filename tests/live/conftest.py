@@ -66,11 +66,12 @@ class Server:
             assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
         return done
 
-    def add(self, address: str, password: str = PASSWORD) -> None:
-        """An account, without the second that a command of its own takes."""
+    def ask(self, operation: str, **arguments: object) -> Any:
+        """What a command asks of the running site, without the second that a process of its own takes."""
         with Client(self.data / "control.sock") as client:
-            answer = client.call("user.add", {"address": address, "password": password})
+            answer = client.call(operation, arguments)
         assert "error" not in answer, answer
+        return answer["result"]
 
     def start(self) -> None:
         """Start and wait until it accepts; the log is in `log`.
@@ -151,7 +152,7 @@ def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def account(server: Server, request: pytest.FixtureRequest) -> str:
     """A new account of the site, with PASSWORD."""
     name = f"{request.node.name.replace('[', '-').replace(']', '')[-40:].strip('-_')}@{DOMAIN}"
-    server.add(name)
+    server.ask("user.add", address=name, password=PASSWORD)
     return name
 
 

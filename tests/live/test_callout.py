@@ -98,7 +98,7 @@ def test_rfc_1985_what_waits_goes_on_at_once_when_somebody_asks(sites: tuple[Ser
         assert "etrn" not in client.esmtp_features and client.docmd("ETRN", "branch.test")[0] == 550
         client.sendmail("a@c.test", [ANNA], b"Subject: hi\r\n\r\nbody\r\n")
     until = time.monotonic() + 60
-    while '"attempts": 1' not in outer.command("queue", "list", "--json").stdout:
+    while not any(row["attempts"] == 1 for row in outer.ask("queue.list")["rows"]):
         assert time.monotonic() < until, outer.log()
         time.sleep(0.2)
     inner.config.write_text(INNER.replace('listen = ["127.0.0.1:0"]', f'listen = ["127.0.0.1:{port}"]'))

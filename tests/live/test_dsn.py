@@ -178,7 +178,7 @@ def test_a_kill_after_250_loses_no_report_and_no_copy_is_made(tmp_path: Path) ->
         assert all(names.count(f"rfc822; u{10 + number}@near.test") >= 3 for number in range(10)), names
         assert len(names) <= 33
         assert all(len(inbox(site, f"u{10 + number}@near.test")) == 3 for number in range(10))
-        until(lambda: not site.command("queue", "list", "--json").stdout.count('"id"'), site.log)
+        until(lambda: not site.ask("queue.list")["rows"], site.log)
     finally:
         site.stop()
     assert "Traceback" not in site.log(), site.log()

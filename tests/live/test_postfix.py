@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import smtplib
 from collections.abc import Iterator
 from email import message_from_bytes
@@ -144,7 +143,7 @@ def waiting(site: Server, postfix: Postfix, domain: str, *words: str) -> dict[st
     """The row of the queue for a domain, as soon as an attempt has failed with these words."""
 
     def found() -> dict[str, Any]:
-        rows = json.loads(site.command("queue", "list", "--json", "--domain", domain).stdout)["rows"]
+        rows = site.ask("queue.list", domain=domain)["rows"]
         return next((row for row in rows if row["attempts"] and row["state"] == "waiting"), {})
 
     row = until(found, lambda: site.log() + postfix.log())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import smtplib
 from collections.abc import Iterator
@@ -204,9 +203,7 @@ def test_mail_that_is_refused_for_now_comes_again(near: Server, far: Server) -> 
 
 def rows(site: Server, domain: str) -> list[dict[str, object]]:
     """What waits for a domain."""
-    found: list[dict[str, object]] = json.loads(
-        site.command("queue", "list", "--json", "--domain", domain).stdout
-    )["rows"]
+    found: list[dict[str, object]] = site.ask("queue.list", domain=domain)["rows"]
     return found
 
 

@@ -105,7 +105,7 @@ def newest(site: Server, login: str) -> bytes:
 
 
 def states(site: Server) -> dict[str, dict[str, object]]:
-    return {one["name"]: one for one in json.loads(site.command("server", "list", "--json").stdout)}
+    return {one["name"]: one for one in site.ask("server.list")}
 
 
 def test_s_001_s_008_s_088_servers_of_one_protocol_have_settings_of_their_own(site: Server) -> None:
