@@ -106,7 +106,8 @@ class Server:
         """End it and wait."""
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(30)
+            # With a session that does not end by itself it takes half a minute.
+            self._process.wait(60)
             self._process = None
 
     def port(self, name: str, tls: bool = False) -> int:
