@@ -8,6 +8,9 @@ from typing import Any
 
 from .common import emit, noun, options_of, perform, table, verb
 
+#: Characters of an outcome in the table.
+MAX_OUTCOME = 60
+
 
 def add_parsers(nouns: Any) -> None:
     """These nouns."""
@@ -33,12 +36,17 @@ def _audit(args: argparse.Namespace) -> int:
     found = perform(options_of(args), [("audit.list", call)])[0]
     rows = [
         [one["at"][:19].replace("T", " "), one["who"], one.get("peer", "-"), one["operation"],
-         one["outcome"] + (f": {one['text']}" if "text" in one else ""), _what(one)]
+         _short(one["outcome"] + (f": {one['text']}" if "text" in one else "")), _what(one)]
         for one in found["records"]
     ]  # fmt: skip
     lines = table(rows, ("WHEN (UTC)", "WHO", "FROM", "OPERATION", "OUTCOME", "WHAT"))
     lines += [f"there is more: --after {found['next']}"] if found["next"] else []
     return emit(args, found, lines)
+
+
+def _short(text: str) -> str:
+    """So much that a line of the table can be read; --json has all."""
+    return text if len(text) <= MAX_OUTCOME else text[: MAX_OUTCOME - 3] + "..."
 
 
 def _what(record: dict[str, Any]) -> str:

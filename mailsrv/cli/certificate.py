@@ -155,7 +155,8 @@ def _assign(args: argparse.Namespace) -> int:
     """One line."""
     call = {"name": args.name, "servers": args.servers}
     done = perform(options_of(args), [("certificate.assign", call)])[0]
-    lines = [f"{', '.join(done['servers'])} show [tls.{done['name']}] now"]
+    verb = "show" if len(done["servers"]) > 1 else "shows"
+    lines = [f"{', '.join(done['servers'])} {verb} [tls.{done['name']}] now"]
     return emit(args, done, [*lines, *(f"at the next start: {key}" for key in done["restart"])])
 
 

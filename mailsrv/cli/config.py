@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,11 @@ from ..host.config.profiles import toml
 from ..parts import DURATION
 from .common import DONE, NO, UsageError, emit, find_config, noun, options_of, perform, table, verb
 from .remote import RemoteSite
+
+#: Keys of one table that are told one by one.
+MAX_TOLD = 10
+#: The table of a key as it is written: smtp.default, domain."a.example".
+_TABLE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^."]+)(?:\.(?:"(?:[^"\\]|\\.)*"|[^."]+))?')
 
 
 def add_parsers(nouns: Any) -> None:
@@ -129,8 +135,8 @@ def _put(args: argparse.Namespace) -> int:
 
 def _told(args: argparse.Namespace, done: dict[str, Any]) -> int:
     """Key by key."""
-    lines = [f"in effect: {key}" for key in done["applied"]]
-    lines += [f"at the next start: {key}" for key in done["restart"]]
+    lines = [f"in effect: {key}" for key in few(done["applied"])]
+    lines += [f"at the next start: {key}" for key in few(done["restart"])]
     if not lines:
         lines = ["nothing has changed"]
     lines.append(f"version {done['number']} ({done['version']})")
@@ -139,6 +145,18 @@ def _told(args: argparse.Namespace, done: dict[str, Any]) -> int:
     if getattr(args, "confirm", ""):
         lines.append(f"it is taken back after {args.confirm} unless you say: mailsrv config confirm")
     return emit(args, done, lines)
+
+
+def few(keys: list[str]) -> list[str]:
+    """Key by key, but of a table that has come, gone or changed as a whole the table alone."""
+    by_table: dict[str, list[str]] = {}
+    for key in keys:
+        found = _TABLE.match(key)
+        by_table.setdefault(found[0] if found else key, []).append(key)
+    shown = []
+    for name, some in by_table.items():
+        shown += some if len(some) <= MAX_TOLD else [f"{name} ({len(some)} keys)"]
+    return shown
 
 
 def _confirm(args: argparse.Namespace) -> int:
@@ -151,6 +169,7 @@ def _status(args: argparse.Namespace) -> int:
     return _stands(args, perform(options_of(args), [("config.status", {})])[0])
 
 
+_ALONE = "no server runs; what the file says holds from the next start on"
 _STATES = {
     "applied": "what the file says is in effect",
     "waiting": "these keys wait for the next start:",
@@ -160,7 +179,8 @@ _STATES = {
 
 
 def _stands(args: argparse.Namespace, facts: dict[str, Any]) -> int:
-    lines = [f"{facts['file']}: version {facts['version']}", _STATES[facts["state"]], *facts["keys"]]
+    state = _STATES[facts["state"]] if facts["running"] or facts["keys"] or "error" in facts else _ALONE
+    lines = [f"{facts['file']}: version {facts['version']}", state, *facts["keys"]]
     if "error" in facts:
         lines.append(facts["error"])
     failed = facts["taking_back"]

@@ -99,13 +99,19 @@ def _terminate(args: argparse.Namespace) -> int:
 def _terminate_all(args: argparse.Namespace) -> int:
     """How many."""
     done = perform(options_of(args), [("session.terminate_all", {"server": args.server})])[0]
-    return emit(args, done, [f"{done['terminated']} sessions of {args.server} are ended"])
+    return emit(args, done, [_ended(done, args.server)])
 
 
 def _terminate_user(args: argparse.Namespace) -> int:
     """How many."""
     done = perform(options_of(args), [("session.terminate_user", {"address": args.address})])[0]
-    return emit(args, done, [f"{done['terminated']} sessions of {args.address} are ended"])
+    return emit(args, done, [_ended(done, args.address)])
+
+
+def _ended(done: dict[str, Any], whose: str) -> str:
+    """How many."""
+    count = done["terminated"]
+    return f"1 session of {whose} is ended" if count == 1 else f"{count} sessions of {whose} are ended"
 
 
 def _transcript(args: argparse.Namespace) -> int:

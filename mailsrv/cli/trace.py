@@ -32,7 +32,7 @@ def _trace(args: argparse.Namespace) -> int:
     wanted = {"sender": args.sender, "recipient": args.recipient, "since": args.since, "limit": args.limit}
     messages = perform(options_of(args), [("trace.search", wanted)])[0]
     rows = [
-        [_instant(one["at"])[:20], one["message"], one["sender"] or "<>", _some(one["recipients"], one["count"]),
+        [_instant(one["at"])[:19], one["message"], one["sender"] or "<>", _some(one["recipients"], one["count"]),
          str(one["octets"]), one["server"]]
         for one in messages
     ]  # fmt: skip

@@ -57,7 +57,7 @@ class Changes:
     """One for a site that has a file.  `running()` tells whether the site serves, so that a change takes effect."""
 
     def __init__(self, site: Any, running: Callable[[], bool]) -> None:
-        self._site, self._running = site, running
+        self._site, self.running = site, running
         self._lock = DeferredLock()
         self.confirmation = Confirmation(site, self._expire)
         self._ended = False
@@ -83,7 +83,9 @@ class Changes:
         return await self._do(lambda text: edited(text, change, self.path), asked)
 
     async def put(self, text: str, asked: Asked) -> Done:
-        """Put another text in the place of the file's.  Raises as `edit`."""
+        """Put another text in the place of the file's.  Raises as `edit`, and Refused for one that says nothing."""
+        if not text.strip():
+            raise Refused("the text is empty: it would take every setting away; `config unset` takes one")
         return await self._do(lambda _: text, asked)
 
     async def apply(self, asked: Asked) -> Done:
@@ -222,7 +224,11 @@ class Changes:
 
     async def _take_up(self, new: SiteOptions) -> Change:
         site = self._site
-        if self._running():
+        if self.running():
+            if new.data != site.options.data:
+                # Commands would look for the server there, and work on an empty store when they do not find it.
+                text = "the data folder changes while the site stands: stop it, move the folder, then change this key"
+                raise ConfigError(text, file=str(self.path), key="site.data")
             change: Change = await site.live.apply(new)
             return change
         keys = tuple(await site.aside(changed, site.options, new))
@@ -250,7 +256,7 @@ class Changes:
             kept: Version = await self._site.aside(write)
             return kept
         except ConfigError:
-            if self._running():
+            if self.running():
                 await self._site.live.apply(had)
             raise
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mailsrv.cli.common import DONE, NO, UNREACHABLE, USAGE, table
+from mailsrv.cli.config import few
 from mailsrv.cli.main import main
 from mailsrv.host.changes import Changes
 from mailsrv.host.config.derive import domain_facts
@@ -330,3 +331,8 @@ def test_aliases_domains_servers(running: Running, folder: Path, capsys: pytest.
 def test_a_table_has_columns() -> None:
     assert table([["a", "bb"], ["cccc", ""]], ("X", "YY")) == ["X     YY", "a     bb", "cccc"]
     assert table([], ("X",)) == ["(none)"]
+
+
+def test_a_table_that_has_come_is_one_line() -> None:
+    keys = [f'domain."a.b".k{number}' for number in range(11)] + ["limits.quota"] + ["smtp.a.x", "smtp.a.delivery.y"]
+    assert few(keys) == ['domain."a.b" (11 keys)', "limits.quota", "smtp.a.x", "smtp.a.delivery.y"]

@@ -55,8 +55,8 @@ listen = ["127.0.0.1:0"]
 TEXTS = ("2m", "3m", "3d", "64K", "2M", "off", "x", "mx2.example.test", "192.0.2.1")
 #: Options of one change.
 TOGETHER = 16
-#: What is read from files that are not there is refused.
-FILES = ("tls.", "routes.", ".use")
+#: What is read from files that are not there is refused, and so is another data folder.
+FILES = ("tls.", "routes.", ".use", "site.data", "recipients_file")
 
 
 def others(value: Any, kind: str) -> list[Any]:

@@ -64,6 +64,7 @@ def test_a_file_that_would_be_wrong_is_not_written(bed: Bed) -> None:
     before = bed.file.read_text()
     assert "limits.quota" in bed.refuse("config.set", key="limits.quota", value="much")
     assert "not TOML" in bed.refuse("config.put", text="[")
+    assert "the text is empty" in bed.refuse("config.put", text=" \n")
     assert bed.file.read_text() == before
 
 

@@ -136,7 +136,7 @@ def test_s_050_s_051_another_certificate_for_one_server_while_it_runs(site: Serv
     site.command("certificate", "import", "pop", str(site.folder / "pop.pem"))
     at = "pop3/default", True, ""
     assert not verified(site, at, "pop.example.test")
-    assert "pop3/default show [tls.pop] now" in site.command("certificate", "assign", "pop", "pop3/default").stdout
+    assert "pop3/default shows [tls.pop] now" in site.command("certificate", "assign", "pop", "pop3/default").stdout
     assert verified(site, at, "pop.example.test") and not verified(site, PORTS[3], "pop.example.test")
 
 

@@ -181,7 +181,7 @@ def test_s015_servers_come_and_go_with_the_file(site: Server, say: Say) -> None:
     text = site.config.read_text()
     site.config.write_text(text + f'[smtp.second]\nlisten = ["127.0.0.1:{port}"]\nhostname = "two.example.test"\n')
     assert "edited and not taken up" in say("config", "status")
-    assert "in effect: smtp.second.listen" in say("config", "apply")
+    assert "in effect: smtp.second (" in say("config", "apply")
     assert greeting(port).startswith(b"220 two.example.test")
     site.config.write_text(text)
     say("config", "apply")
@@ -283,12 +283,14 @@ def test_who_has_read_another_version_may_not_change_it(site: Server, say: Say) 
     say(*words, facts["version"])
 
 
-def test_mistakes_say_what_to_do(say: Say) -> None:
+def test_mistakes_say_what_to_do(site: Server, say: Say) -> None:
     assert "did you mean" in say("config", "set", "smtp.default.max_hop", "30", status=1)
     assert "256" in say("config", "set", "smtp.default.max_hops", "3000", status=1)
     assert "is no key" in say("config", "set", "smtp default", "3", status=1)
     assert "no version 4711" in say("config", "rollback", "4711", status=1)
     assert "not in the file" in say("config", "unset", "smtp.default.max_recipients", status=1)
+    assert "stop it, move the folder" in say("config", "set", "site.data", "elsewhere", status=1)
+    assert not site.config.with_name("elsewhere").exists() and "is in effect" in say("config", "status")
 
 
 def test_a_key_is_explained(site: Server, say: Say) -> None:

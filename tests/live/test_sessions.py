@@ -244,13 +244,13 @@ def test_s066_one_session_is_ended_at_once(site: Server, protocol: str) -> None:
 
 def test_s067_all_sessions_of_a_server_or_of_a_user_are_ended_together(site: Server) -> None:
     with inbox(site, ANNA) as one, inbox(site, BO) as two:
-        assert site.command("session", "terminate-user", ANNA).stdout == f"1 sessions of {ANNA} are ended\n"
+        assert site.command("session", "terminate-user", ANNA).stdout == f"1 session of {ANNA} is ended\n"
         with pytest.raises(imaplib.IMAP4.abort):
             one.noop()
         assert two.noop()[0] == "OK"
         pop3 = poplib.POP3("127.0.0.1", site.port("pop3/default"), timeout=20)
         ended = site.command("session", "terminate-all", "imap/default").stdout
-        assert ended == "1 sessions of imap/default are ended\n"
+        assert ended == "1 session of imap/default is ended\n"
         with pytest.raises(imaplib.IMAP4.abort):
             two.noop()
         assert pop3.capa()

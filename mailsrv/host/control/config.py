@@ -162,7 +162,8 @@ async def text(site: Any, number: int = 0) -> dict[str, Any]:
 
 @operation("config.status")
 async def status(site: Any) -> dict[str, Any]:
-    """Whether what the file says is in effect (S-179): `applied`, `waiting` for the next start, or not taken up yet."""
+    """Whether what the file says is in effect (S-179): `applied`, `waiting` for the next start, or not taken up yet;
+    and whether there is a server that runs by it."""
     changes = _changes(site)
     found: dict[str, Any] = await site.aside(_status, changes, site.options)
     failed = changes.confirmation.failed
@@ -175,7 +176,7 @@ def _status(changes: Changes, options: SiteOptions) -> dict[str, Any]:
     digest = digest_of(text)
     facts: dict[str, Any] = {
         "file": str(changes.path), "version": digest, "in_effect": changes.applied,
-        "confirm_until": None if pending is None else pending.until,
+        "confirm_until": None if pending is None else pending.until, "running": changes.running(),
     }  # fmt: skip
     try:
         keys = list(map(dotted, changed(options, loads(text, changes.path))))
