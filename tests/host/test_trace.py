@@ -116,10 +116,10 @@ def test_a_step_costs_next_to_nothing(bed: Bed) -> None:
     places = [Placement(1)]
     best = 1.0
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(1000):
             bed.log.note("0abc000000001", "accepted", accepted(transaction, 4096, None, places, (), ""))
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.process_time() - began)
     assert best < 0.05, "50 us a message, on the slowest machine; 3 on a usual one"
 
 
