@@ -190,7 +190,7 @@ def test_s_074_mail_for_a_dead_port_comes_back_when_its_time_is_over(near: Serve
     recipient, _ = report(near, "u6@near.test")
     assert recipient["Action"] == "failed"
     assert recipient["Status"].startswith("4.4.") or recipient["Status"] == "5.4.7"
-    assert not rows(near, "dead.test")
+    until(lambda: not rows(near, "dead.test"), near.log)
 
 
 def test_mail_that_is_refused_for_now_comes_again(near: Server, far: Server) -> None:
