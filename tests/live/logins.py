@@ -129,14 +129,19 @@ def tls_context() -> ssl.SSLContext:
     return made
 
 
+def _next_turn(server: Any) -> None:
+    """Lines are written at the end of a turn, after the answers of that turn: a greeting is of a later one."""
+    with socket.create_connection(("127.0.0.1", server.port("smtp/default")), timeout=60) as client:
+        client.recv(1000)
+
+
 @contextmanager
 def new_lines(server: Any) -> Iterator[list[str]]:
     """What the server logs of logins meanwhile, filled in at the end."""
+    _next_turn(server)
     before, found = len(server.log()), []
     yield found
-    # Lines are written at the end of a turn, after the answers of that turn: a greeting is of a later one.
-    with socket.create_connection(("127.0.0.1", server.port("smtp/default")), timeout=60) as client:
-        client.recv(1000)
+    _next_turn(server)
     found += [line for line in server.log()[before:].splitlines() if "login " in line]
 
 
