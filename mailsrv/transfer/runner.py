@@ -38,7 +38,7 @@ LEASE, ATTEMPT = 6 * 3600.0, 2 * 3600.0
 #: attempt in each interval.
 FIRST, MOST = 1, 20
 #: Destinations that are begun with in one turn of the reactor.
-BURST = 20
+BURST = 8
 #: Seconds that a destination, or everything, rests when the queue fails.
 REST = 30.0
 #: Seconds between looks while some rows that are due wait for something else than an instant.
