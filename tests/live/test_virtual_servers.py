@@ -51,6 +51,9 @@ listen = ["127.0.0.1:0/tls"]
 listen = ["127.0.0.1:0", "127.0.0.1:0/tls"]
 [pop3.everywhere]
 listen = ["*:0"]
+[routes."elsewhere.test"]
+host = ["127.0.0.1"]
+port = 1
 """
 ANNA, BO = "anna@first.test", "bo@second.test"
 
@@ -133,6 +136,19 @@ def test_s_010_one_server_takes_mail_without_login_and_submissions(site: Server)
         client.login(ANNA, PASSWORD)
         client.sendmail(ANNA, [BO], REAL, ["BODY=8BITMIME"])
         assert b"with ESMTPSA" in newest(site, BO)
+
+
+def test_s_010_it_sends_on_for_who_logged_in_and_for_nobody_else(site: Server) -> None:
+    with smtp(site, "smtp/default") as client:
+        client.starttls(context=unchecked())
+        client.ehlo()
+        client.mail("you@example.com")
+        assert client.rcpt("cy@elsewhere.test")[0] == 550
+        client.rset()
+        client.login(ANNA, PASSWORD)
+        client.sendmail(ANNA, ["cy@elsewhere.test"], REAL, ["BODY=8BITMIME"])
+    (row,) = site.ask("queue.list", domain="elsewhere.test")["rows"]
+    assert (row["server"], row["sender"]) == ("smtp/default", ANNA)
 
 
 def test_s_011_servers_have_default_domains_of_their_own(site: Server) -> None:
