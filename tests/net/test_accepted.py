@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from mailsrv.net.accepted import Accepted
 from mailsrv.net.send import send
+from tests.loopback import loopback
 
 
 @implementer(IHalfCloseableProtocol)
@@ -50,10 +51,7 @@ Pair = tuple[Accepted, socket.socket, Polite]
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     """A transport over a real loopback connection, and the client's socket."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
-        accepted, address = listener.accept()
-        accepted.setblocking(False)
-        client.settimeout(5)
+    with loopback() as (accepted, address, client):
         protocol = Polite()
         transport = Accepted(accepted, protocol, address, None, 0, MemoryReactor())
         protocol.makeConnection(transport)

@@ -11,6 +11,7 @@ from twisted.internet.tcp import Server
 from twisted.internet.testing import MemoryReactor
 
 from mailsrv.net.send import send, without_delay
+from tests.loopback import loopback
 
 Pair = tuple[Server, socket.socket]
 
@@ -18,10 +19,7 @@ Pair = tuple[Server, socket.socket]
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     """A Twisted transport over a real loopback connection, and the client's socket."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
-        accepted, address = listener.accept()
-        accepted.setblocking(False)
-        client.settimeout(5)
+    with loopback() as (accepted, address, client):
         transport = Server(accepted, Protocol(), address, None, 0, MemoryReactor())
         yield transport, client
         accepted.close()
