@@ -1,7 +1,7 @@
 """How often properties are tried.
 
-Each run tries other examples, so that many quick runs see what one thorough run sees; the thorough one is
-`HYPOTHESIS_PROFILE=thorough python -m pytest -m "not live"`, for whoever changed a parser.
+`python -m tests`, which decides what lands, tries them thoroughly (`HYPOTHESIS_PROFILE=thorough`); pytest by itself, for
+whoever is at work, a quarter as often.
 """
 
 from __future__ import annotations
