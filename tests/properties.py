@@ -1,7 +1,7 @@
 """How often properties are tried.
 
-`python -m tests`, which decides what lands, tries them thoroughly (`HYPOTHESIS_PROFILE=thorough`); pytest by itself, for
-whoever is at work, a quarter as often.
+`python -m tests`, which decides what lands, tries them thoroughly (`HYPOTHESIS_PROFILE=thorough`); pytest by itself,
+for whoever is at work, a quarter as often.
 """
 
 from __future__ import annotations
